@@ -1,0 +1,15 @@
+"""How clients are made: bounded waits and standard retries, never botocore's 60-second defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+CONFIG = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
+
+
+def make_client(service: str) -> Any:
+    """A client of the environment's region, credentials and AWS_ENDPOINT_URL."""
+    return boto3.client(service, config=CONFIG)

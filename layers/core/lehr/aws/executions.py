@@ -1,0 +1,25 @@
+"""`Executions` over Step Functions: content-named, so that the same input starts once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+class StepFunctionsExecutions:
+    """Starts one state machine."""
+
+    def __init__(self, state_machine_arn: str, client: Any) -> None:
+        self._arn = state_machine_arn
+        self._client = client
+
+    def start(self, name: str, body: bytes) -> tuple[str, bool]:
+        """Start the execution `name`. Returns (execution ARN, started now); False: it exists already."""
+        try:
+            answer = self._client.start_execution(stateMachineArn=self._arn, name=name, input=body.decode())
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != "ExecutionAlreadyExists":
+                raise
+            return f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}", False
+        return str(answer["executionArn"]), True

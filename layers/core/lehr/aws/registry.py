@@ -1,0 +1,172 @@
+"""`ModelRegistry` over one DynamoDB table.
+
+Every item has `pk` = project#<name> and `sk` = <kind>#<id>, and the fields of its document as attributes.
+Documents are append-only; the two that change are a run (its end is written once) and the alias, which
+moves by a conditional write on its generation. The fields are plain attributes because the state machine
+writes the end of a rejected run without a function.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from lehr.contracts.document import Document
+from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
+from lehr.errors import ChampionChangedError
+
+D = TypeVar("D", bound=Document)
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+
+
+def now() -> str:
+    """The present moment, ISO 8601 in UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class DynamoModelRegistry:
+    """The registry of every project in one table; `table` is a boto3 DynamoDB Table resource."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def alias(self, project: str) -> Alias | None:
+        item = self._table.get_item(Key=_key(project, "alias"), ConsistentRead=True).get("Item")
+        return _from_item(item, Alias) if item else None
+
+    def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
+        """Make `version` champion if the alias is still at `generation` (0: no alias yet).
+
+        Raises ChampionChangedError if another run moved it first. A write whose reply was lost is
+        recognised by its owner and counts as done.
+        """
+        current = self.alias(project)
+        moved = Alias(
+            project=project,
+            champion=version,
+            previous=current.champion if current else None,
+            generation=generation + 1,
+            owner=run,
+            updated_at=now(),
+        )
+        if current and current.owner == run and current.champion == version:
+            return current
+        condition = "attribute_not_exists(pk)" if generation == 0 else "generation = :judged"
+        values = {} if generation == 0 else {":judged": generation}
+        try:
+            self._table.put_item(
+                Item=_key(project, "alias") | _to_item(moved),
+                ConditionExpression=condition,
+                **({"ExpressionAttributeValues": values} if values else {}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+            now_serving = self.alias(project)
+            if now_serving and now_serving.owner == run and now_serving.champion == version:
+                return now_serving
+            raise ChampionChangedError(
+                f"{project}: judged at generation {generation}, the alias is now at "
+                f"{now_serving.generation if now_serving else 0}"
+            ) from fault
+        return moved
+
+    def add_model(self, record: ModelRecord) -> None:
+        self._add_once(record.project, f"model#{record.version}", record)
+
+    def add_dataset(self, record: DatasetRecord) -> None:
+        self._add_once(record.project, f"dataset#{record.version}", record)
+
+    def add_trigger(self, record: TriggerRecord) -> None:
+        self._add_once(record.project, f"trigger#{record.trigger}", record)
+
+    def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
+        item = self._table.get_item(Key=_key(project, f"trigger#{trigger}"), ConsistentRead=True).get("Item")
+        return _from_item(item, TriggerRecord) if item else None
+
+    def add_run(self, record: RunRecord) -> None:
+        self._add_once(record.project, f"run#{record.run}", record)
+
+    def run(self, project: str, run: str) -> RunRecord | None:
+        item = self._table.get_item(Key=_key(project, f"run#{run}"), ConsistentRead=True).get("Item")
+        return _from_item(item, RunRecord) if item else None
+
+    def runs(self, project: str, *, limit: int = 50) -> list[RunRecord]:
+        """The latest runs of a project, newest first."""
+        records = [_from_item(item, RunRecord) for item in self._items(project, "run#")]
+        return sorted(records, key=lambda record: record.started_at, reverse=True)[:limit]
+
+    def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
+        """Write how a run ended. Unnamed fields stay; a run that already ended is left alone."""
+        fields = {"ended_at": now()} | {name: value for name, value in changes.items() if value is not None}
+        names = {f"#{name}": name for name in fields} | {"#old": "status"}
+        values = {f":{name}": _plain(value) for name, value in fields.items()} | {":running": "running"}
+        try:
+            self._table.update_item(
+                Key=_key(project, f"run#{run}"),
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+                ConditionExpression="attribute_exists(pk) AND #old = :running",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+
+    def _add_once(self, project: str, kind: str, record: Document) -> None:
+        """Write an item if there is none: a retried step finds its own and changes nothing."""
+        try:
+            self._table.put_item(
+                Item=_key(project, kind) | _to_item(record), ConditionExpression="attribute_not_exists(pk)"
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+
+    def _items(self, project: str, kind: str) -> list[dict[str, Any]]:
+        query: dict[str, Any] = {
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :kind)",
+            "ExpressionAttributeValues": {":pk": f"project#{project}", ":kind": kind},
+        }
+        items: list[dict[str, Any]] = []
+        while True:
+            page = self._table.query(**query)
+            items += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return items
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _key(project: str, kind: str) -> dict[str, str]:
+    return {"pk": f"project#{project}", "sk": kind}
+
+
+def _to_item(record: Document) -> dict[str, Any]:
+    """DynamoDB has no floats: they go as Decimal of their shortest text."""
+    return {name: _plain(value) for name, value in record.to_value().items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _number(inner) for name, inner in value.items()}
+    return value
+
+
+def _from_item(item: dict[str, Any], kind: type[D]) -> D:
+    return kind.from_value({name: _number(value) for name, value in item.items() if name not in {"pk", "sk"}})

@@ -1,0 +1,84 @@
+"""Raw objects, the plan that cuts them into units of work, and the manifest of what came out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lehr.contracts.document import Document, Part
+
+Split = Literal["train", "validation", "test"]
+
+
+class ObjectRef(Part, frozen=True, kw_only=True):
+    """An S3 object pinned by its ETag, so that overwriting it during a run is noticed."""
+
+    bucket: str
+    key: str
+    etag: str
+    bytes: int
+
+
+class PrepareUnit(Document, frozen=True, kw_only=True):
+    """One unit of preparation: rows [first, first + count) of a seeded permutation of a source of `total` rows."""
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    index: int
+    of: int
+    source: Literal["train", "test"]
+    images: ObjectRef
+    labels: ObjectRef
+    first: int
+    count: int
+    total: int
+    seed: int
+    validation_fraction: float
+    classes: int
+
+
+class Shard(Part, frozen=True, kw_only=True):
+    """A safetensors file with `x` (uint8 [rows, height, width]) and `y` (uint8 [rows])."""
+
+    split: Split
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    class_counts: list[int]
+
+
+class UnitResult(Document, frozen=True, kw_only=True):
+    """What a unit has written, and the exact integer sums from which statistics merge."""
+
+    schema: Literal[1] = 1
+    index: int
+    shards: list[Shard]
+    input_shape: list[int]
+    pixel_sum: int
+    pixel_square_sum: int
+    pixels: int
+
+
+class DatasetManifest(Document, frozen=True, kw_only=True):
+    """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
+
+    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255).
+    """
+
+    schema: Literal[1] = 1
+    project: str
+    format: str
+    input_shape: list[int]
+    input_dtype: Literal["uint8"]
+    labels: list[str]
+    shards: list[Shard]
+    mean: float
+    std: float
+    raw: list[ObjectRef]
+    seed: int
+    validation_fraction: float
+
+    def rows(self, split: Split) -> int:
+        """Number of examples in a split."""
+        return sum(shard.rows for shard in self.shards if shard.split == split)

@@ -1,0 +1,66 @@
+"""The model package: what is published under models/<project>/<version>/ and served."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lehr.contracts.document import Document, Part
+
+MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+TRAINING_FILE = "training.json"
+LINEAGE_FILE = "lineage.json"
+PACKAGE_FILE = "package.json"
+TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
+
+
+class TensorSpec(Part, frozen=True, kw_only=True):
+    """Name, numpy dtype name and shape of a tensor; -1 stands for the batch dimension."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+
+
+class Signature(Document, frozen=True, kw_only=True):
+    """How the graph is called: it takes raw inputs (uint8 pixels) and gives one probability per label."""
+
+    schema: Literal[1] = 1
+    task: str
+    input: TensorSpec
+    output: TensorSpec
+    labels: list[str]
+
+
+class PackagedFile(Part, frozen=True, kw_only=True):
+    """A file of the package; checked before use."""
+
+    sha256: str
+    bytes: int
+
+
+class Lineage(Document, frozen=True, kw_only=True):
+    """Where a model came from: enough to train it again."""
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    trial: str
+    dataset_version: str
+    code_sha: str
+    training_job: str
+    image: str
+    instance_type: str
+    hyperparameters: dict[str, str]
+
+
+class ModelPackage(Document, frozen=True, kw_only=True):
+    """`package.json`: the files with their digests. The version is the start of this document's sha256."""
+
+    schema: Literal[1] = 1
+    project: str
+    files: dict[str, PackagedFile]
+
+    @property
+    def version(self) -> str:
+        return self.sha256()[:16]

@@ -1,0 +1,171 @@
+"""The recipe: `lehr.toml` of a project, everything a run needs to know beside the data.
+
+An unknown key is an error with a suggestion, since a silently ignored `epoch = 50` costs a training.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from lehr.contracts.document import Document, Part
+from lehr.errors import RecipeError
+
+RECIPE_FILE = "lehr.toml"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
+
+Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0.0)]
+Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
+
+
+class Project(Part, frozen=True, kw_only=True):
+    """[project]: its name is part of every key, so it is short, lower-case and plain."""
+
+    name: Annotated[str, Meta(pattern=NAME_PATTERN)]
+    task: Literal["image_classification"]
+
+
+class LabelledFiles(Part, frozen=True, kw_only=True):
+    """Two files that belong together, relative to the project's folder of incoming data."""
+
+    images: Key
+    labels: Key
+
+
+class Data(Part, frozen=True, kw_only=True):
+    """[data]: what is dropped, and how it is cut."""
+
+    format: Literal["idx"]
+    train: LabelledFiles
+    test: LabelledFiles
+    labels: Annotated[list[str], Meta(min_length=2, max_length=256)]
+    validation_fraction: Fraction = 0.05
+    rows_per_shard: Annotated[int, Meta(ge=100)] = 20_000
+    seed: int = 1
+
+
+class Model(Part, frozen=True, kw_only=True):
+    """[model]: a built-in name, or `factory = "module:function"` of the project's own code."""
+
+    name: Literal["mlp", "custom"] = "mlp"
+    factory: str = ""
+    hidden: tuple[Count, ...] = (128,)
+    dropout: Probability = 0.2
+
+
+class Training(Part, frozen=True, kw_only=True):
+    """[training]: these travel as the training job's hyperparameters."""
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: PositiveFloat = 0.001
+    momentum: Probability = 0.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.0
+    loss: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: Probability = 0.0
+    epochs: Count = 5
+    batch_size: Count = 32
+    seed: int = 1
+
+
+class Trials(Part, frozen=True, kw_only=True):
+    """[trials]: each table of `overrides` is one trial over [training]; none is a sweep of one."""
+
+    overrides: tuple[dict[str, Any], ...] = ()
+    concurrency: Annotated[int, Meta(ge=1, le=40)] = 2
+
+
+class Backend(Part, frozen=True, kw_only=True):
+    """[backend]: where training runs and for how long at most."""
+
+    kind: Literal["sagemaker"] = "sagemaker"
+    instance_type: Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.g5.xlarge"
+    instance_count: Annotated[int, Meta(ge=1, le=1)] = 1
+    volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
+    max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
+
+
+class Gate(Part, frozen=True, kw_only=True):
+    """[gate]: what a candidate must show before it may serve."""
+
+    min_accuracy: Probability = 0.0
+    min_test_rows: Count = 100
+    min_gain: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+
+
+class Recipe(Document, frozen=True, kw_only=True):
+    """lehr.toml, checked."""
+
+    schema: Literal[1] = 1
+    project: Project
+    data: Data
+    model: Model = Model()
+    training: Training = Training()
+    trials: Trials = Trials()
+    backend: Backend = Backend()
+    gate: Gate = Gate()
+
+    def trial_settings(self) -> list[Training]:
+        """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""
+        if not self.trials.overrides:
+            return [self.training]
+        base = msgspec.to_builtins(self.training)
+        settings = []
+        for number, override in enumerate(self.trials.overrides):
+            place = f"{RECIPE_FILE}: trials.overrides[{number}]"
+            _refuse_unknown_keys(Training, override, place, "")
+            settings.append(_convert(base | override, Training, place))
+        return settings
+
+
+def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
+    """Read the text of lehr.toml. Raises RecipeError naming the key, what was expected, and a near name."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise RecipeError(str(fault), place=place, hint="the file is TOML: see https://toml.io") from fault
+    _refuse_unknown_keys(Recipe, table, place, "")
+    recipe: Recipe = _convert(table, Recipe, place)
+    if recipe.model.name == "custom" and not re.fullmatch(
+        r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", recipe.model.factory
+    ):
+        raise RecipeError(
+            f"model.factory is {recipe.model.factory!r}",
+            place=place,
+            hint='write "module:function" of a file in the project',
+        )
+    recipe.trial_settings()
+    return recipe
+
+
+def _convert(table: dict[str, Any], kind: type[Any], place: str) -> Any:
+    try:
+        return msgspec.convert(table, type=kind)
+    except msgspec.ValidationError as fault:
+        message, _, path = str(fault).partition(" - at ")
+        where = path.strip("`").removeprefix("$").removeprefix(".")
+        raise RecipeError(message, place=f"{place}: {where}" if where else place) from fault
+
+
+def _refuse_unknown_keys(kind: Any, table: Any, place: str, path: str) -> None:
+    """Walk the tables beside their types; msgspec would refuse too, but without a suggestion."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if not isinstance(table, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return
+    known = get_type_hints(kind, include_extras=True)
+    for key, value in table.items():
+        where = f"{path}.{key}" if path else key
+        if key not in known or key == "schema":
+            choices = [name for name in known if name != "schema"]
+            near = difflib.get_close_matches(key, choices, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(choices)}"
+            raise RecipeError(f"unknown key {where!r}", place=place, hint=hint)
+        _refuse_unknown_keys(known[key], value, place, where)

@@ -1,0 +1,83 @@
+"""The items of the registry table, as the rest of the program sees them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lehr.contracts.document import Document
+
+RunStatus = Literal["running", "promoted", "rejected", "failed"]
+TriggerOutcome = Literal["started", "nothing_new", "refused"]
+
+
+class Alias(Document, frozen=True, kw_only=True):
+    """The one mutable item of a project: which model version serves.
+
+    `generation` grows by one with every move and `owner` is the run that made the last one, so that a
+    writer whose reply was lost recognises its own success.
+    """
+
+    schema: Literal[1] = 1
+    project: str
+    champion: str
+    previous: str | None = None
+    canary: str | None = None
+    weight: float = 0.0
+    generation: int
+    owner: str
+    updated_at: str
+
+
+class RunRecord(Document, frozen=True, kw_only=True):
+    """A run: one pass from data to decision. Times are ISO 8601 in UTC."""
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    status: RunStatus
+    started_at: str
+    execution_arn: str
+    code_sha: str
+    fingerprint: str
+    reason: str = ""
+    ended_at: str = ""
+    dataset_version: str = ""
+    model_version: str = ""
+    accuracy: float | None = None
+    champion_accuracy: float | None = None
+
+
+class ModelRecord(Document, frozen=True, kw_only=True):
+    """A model version, written once."""
+
+    schema: Literal[1] = 1
+    project: str
+    version: str
+    run: str
+    dataset_version: str
+    created_at: str
+    package_sha256: str
+
+
+class DatasetRecord(Document, frozen=True, kw_only=True):
+    """A dataset version, written once."""
+
+    schema: Literal[1] = 1
+    project: str
+    version: str
+    run: str
+    created_at: str
+    rows: dict[str, int]
+
+
+class TriggerRecord(Document, frozen=True, kw_only=True):
+    """What came of one trigger (a `_READY` object, a call): the answer a person looks for after a drop."""
+
+    schema: Literal[1] = 1
+    project: str
+    trigger: str
+    outcome: TriggerOutcome
+    run: str = ""
+    execution_arn: str = ""
+    reason: str
+    at: str

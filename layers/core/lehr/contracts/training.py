@@ -1,0 +1,78 @@
+"""What a training job is told and what it leaves behind.
+
+SageMaker passes hyperparameters as strings; `to_hyperparameters` and `from_hyperparameters` are the two ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from lehr.contracts.document import Document, Part
+from lehr.contracts.recipe import Training
+from lehr.errors import ContractError
+
+
+def to_hyperparameters(training: Training) -> dict[str, str]:
+    """Training settings as SageMaker carries them: every value JSON in a string, strings bare."""
+    plain: dict[str, Any] = msgspec.to_builtins(training)
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in plain.items()
+    }
+
+
+def from_hyperparameters(hyperparameters: Mapping[str, str]) -> Training:
+    """The inverse. Raises ContractError when a value is not of its type."""
+    try:
+        return msgspec.convert(dict(hyperparameters), type=Training, strict=False)
+    except msgspec.ValidationError as fault:
+        raise ContractError(f"hyperparameters: {fault}") from fault
+
+
+class Trial(Part, frozen=True, kw_only=True):
+    """One training of a run. `id` is its number as a string, since job names are built from it."""
+
+    id: str
+    hyperparameters: dict[str, str]
+
+
+class EpochRecord(Part, frozen=True, kw_only=True):
+    """One line of metrics: losses are mean cross-entropy in nats, accuracies in [0, 1]."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    samples_per_second: float
+    seconds: float
+
+
+class Parity(Part, frozen=True, kw_only=True):
+    """How far the exported graph is from the trained module, on real rows, in logit units."""
+
+    rows: int
+    max_absolute_difference: float
+    tolerance: float
+    argmax_disagreements: int
+
+
+class TrainingSummary(Document, frozen=True, kw_only=True):
+    """`training.json` of a model package: the curves, the proof of export, what it ran on."""
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    trial: str
+    epochs: list[EpochRecord]
+    parity: Parity
+    parameters: int
+    training_rows: int
+    seconds: float
+    device: str
+    threads: int
+    weights_sha256: str
+    versions: dict[str, str]

@@ -1,0 +1,181 @@
+"""Inputs and outputs of the states: one pair per function that the state machine calls.
+
+Nothing large travels here: documents go through S3, these carry names, versions and verdicts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lehr.contracts.document import Document, Part
+from lehr.contracts.training import Trial
+
+
+class S3Location(Part, frozen=True, kw_only=True):
+    """Bucket and key, as an ItemReader wants them."""
+
+    bucket: str
+    key: str
+
+
+class Resources(Part, frozen=True, kw_only=True):
+    """What a training job runs on; from the recipe's [backend]."""
+
+    instance_type: str
+    instance_count: int
+    volume_gb: int
+    max_runtime_s: int
+
+
+class RunInput(Document, frozen=True, kw_only=True):
+    """Input of an execution, written by start_run."""
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    code_sha: str
+    code_uri: str
+    plan: S3Location
+    trials: list[Trial]
+    trial_concurrency: int
+    resources: Resources
+    checkpoint_prefix: str
+    output_prefix: str
+
+
+class StartRequest(Document, frozen=True, kw_only=True):
+    """A direct call of start_run, as `lehr train` and a schedule make it."""
+
+    schema: Literal[1] = 1
+    project: str
+    trigger: str = ""
+
+
+class StartAnswer(Document, frozen=True, kw_only=True):
+    """What start_run did."""
+
+    schema: Literal[1] = 1
+    project: str
+    outcome: Literal["started", "nothing_new", "refused"]
+    run: str = ""
+    execution_arn: str = ""
+    reason: str
+
+
+class SealRequest(Document, frozen=True, kw_only=True):
+    """Input of SealDataset."""
+
+    project: str
+    run: str
+
+
+class SealedDataset(Document, frozen=True, kw_only=True):
+    """Output of SealDataset. The URIs are the training channels."""
+
+    version: str
+    manifest_uri: str
+    train_uri: str
+    validation_uri: str
+    rows: dict[str, int]
+
+
+class TrialResult(Part, frozen=True, kw_only=True):
+    """Output of one iteration of TrainTrials."""
+
+    id: str
+    status: Literal["Completed", "Failed"]
+    job: str
+    model: str = ""
+    image: str = ""
+    error: str = ""
+    cause: str = ""
+
+
+class PackageRequest(Document, frozen=True, kw_only=True):
+    """Input of PackageModel."""
+
+    project: str
+    run: str
+    dataset_version: str
+    code_sha: str
+    instance_type: str
+    trials: list[Trial]
+    results: list[TrialResult]
+
+
+class PackagedModel(Document, frozen=True, kw_only=True):
+    """Output of PackageModel: the candidate, whom it meets, and the plan of the evaluation."""
+
+    version: str
+    trial: str
+    champion: str | None
+    generation: int
+    plan: S3Location
+
+
+class JudgeRequest(Document, frozen=True, kw_only=True):
+    """Input of JudgeModel."""
+
+    project: str
+    run: str
+    dataset_version: str
+    candidate: str
+    champion: str | None = None
+
+
+class Judgement(Document, frozen=True, kw_only=True):
+    """Output of JudgeModel; the numbers are in evaluation.json and decision.json."""
+
+    verdict: Literal["promote", "reject"]
+    reason: str
+    accuracy: float
+    champion_accuracy: float | None
+
+
+class PromoteRequest(Document, frozen=True, kw_only=True):
+    """Input of PromoteModel: `generation` is the one that the candidate was judged at (0: no champion)."""
+
+    project: str
+    run: str
+    version: str
+    generation: int
+
+
+class Promotion(Document, frozen=True, kw_only=True):
+    """Output of PromoteModel."""
+
+    champion: str
+    previous: str | None
+    generation: int
+
+
+class FailureRequest(Document, frozen=True, kw_only=True):
+    """Input of RecordFailure: what a Catch saw."""
+
+    project: str
+    run: str
+    state: str
+    error: str
+    cause: str
+
+
+class Failure(Document, frozen=True, kw_only=True):
+    """`failure.json`, and the output of RecordFailure: one sentence first, then the evidence."""
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    state: str
+    error: str
+    reason: str
+    log_tail: list[str]
+    log_url: str
+
+
+class ReportRequest(Document, frozen=True, kw_only=True):
+    """Input of WriteReport."""
+
+    project: str
+    run: str
+    execution_arn: str
+    outcome: Literal["promoted", "rejected", "failed"]

@@ -1,0 +1,94 @@
+"""Every error Lehr raises, and when.
+
+The class names are an API: Step Functions matches `ErrorEquals` on them, and a test compares this
+tree with the state machine.
+
+    LehrError
+    ├── ConfigurationError        a function's environment lacks a variable
+    ├── UserError                 a person can put it right; the message says where and how
+    │   ├── RecipeError           lehr.toml is unreadable, has an unknown key or a bad value
+    │   ├── UnknownProjectError   no project of that name was pushed
+    │   ├── DataError             the raw data cannot be trained on
+    │   │   ├── MissingDataError      a file named by the recipe is not there
+    │   │   ├── MalformedDataError    a file is truncated or not of its format
+    │   │   ├── MismatchedDataError   two files disagree, as images and labels of different count
+    │   │   └── ChangedDataError      a file was overwritten while the run was reading it
+    │   └── PredictionInputError  a prediction request has the wrong shape, type or value
+    ├── ContractError             a document that crossed a process boundary does not fit its type
+    ├── ModelPackageError         a model package is incomplete, too large, or its bytes are not its sha256
+    ├── NoCompletedTrialError     every trial of a run failed
+    ├── NoChampionError           a project has no model to serve yet
+    └── ChampionChangedError      another run promoted first; judge again against the new champion
+"""
+
+from __future__ import annotations
+
+
+class LehrError(Exception):
+    """The root: everything Lehr raises on purpose."""
+
+
+class ConfigurationError(LehrError):
+    """Raised when a function starts without a variable its template should have set."""
+
+
+class UserError(LehrError):
+    """Raised for what a person can put right: `place` says where, `hint` says how."""
+
+    def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
+        self.message, self.place, self.hint = message, place, hint
+        super().__init__(
+            ": ".join(part for part in (place, message) if part) + (f" ({hint})" if hint else "")
+        )
+
+
+class RecipeError(UserError):
+    """Raised when lehr.toml cannot be read as a recipe."""
+
+
+class UnknownProjectError(UserError):
+    """Raised when data arrives for a project that nobody has pushed."""
+
+
+class DataError(UserError):
+    """Raised when raw data cannot be trained on."""
+
+
+class MissingDataError(DataError):
+    """Raised when a file that the recipe names is absent."""
+
+
+class MalformedDataError(DataError):
+    """Raised when a file is truncated, or not of the format that the recipe says."""
+
+
+class MismatchedDataError(DataError):
+    """Raised when two files that belong together disagree."""
+
+
+class ChangedDataError(DataError):
+    """Raised when a raw object is no longer the one that the run was planned with."""
+
+
+class PredictionInputError(UserError):
+    """Raised when a prediction request does not fit the model's signature."""
+
+
+class ContractError(LehrError):
+    """Raised when a document does not fit the type that its reader expects."""
+
+
+class ModelPackageError(LehrError):
+    """Raised when a model package must not be loaded."""
+
+
+class NoCompletedTrialError(LehrError):
+    """Raised when no trial of a run has produced a model."""
+
+
+class NoChampionError(LehrError):
+    """Raised when a prediction is asked of a project that has no champion yet."""
+
+
+class ChampionChangedError(LehrError):
+    """Raised when the alias moved between judging and promoting."""

@@ -1,0 +1,134 @@
+"""The S3 layout: the only module that builds an object key.
+
+incoming/<project>/…                         raw data as the user drops it; _READY commits it   (data bucket)
+projects/<project>/<code-sha>/               recipe and user code; head.json names the current one
+datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors
+quarantine/<project>/<run>/…                 refused records with reasons
+runs/<project>/<run>/…                       plan, staged shards, trials, evaluation, decision, report
+models/<project>/<version>/                  model package
+"""
+
+from __future__ import annotations
+
+import re
+
+from lehr.contracts.dataset import Split
+from lehr.errors import UserError
+
+READY = "_READY"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def checked_name(name: str) -> str:
+    """Return `name` if it can be a part of a key. Raises UserError: no path is ever built from anything else."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name[:80]!r} is not a name",
+            hint="use 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit",
+        )
+    return name
+
+
+def incoming_prefix(project: str) -> str:
+    return f"incoming/{checked_name(project)}/"
+
+
+def project_of_incoming(key: str) -> str:
+    """The project whose folder `key` lies in. Raises UserError for a key outside incoming/<project>/."""
+    parts = key.split("/")
+    if len(parts) < 3 or parts[0] != "incoming":
+        raise UserError(f"{key[:200]!r} is not under incoming/<project>/")
+    return checked_name(parts[1])
+
+
+def ready_key(project: str) -> str:
+    return incoming_prefix(project) + READY
+
+
+def project_prefix(project: str, code_sha: str) -> str:
+    return f"projects/{checked_name(project)}/{checked_name(code_sha)}/"
+
+
+def project_head_key(project: str) -> str:
+    return f"projects/{checked_name(project)}/head.json"
+
+
+def dataset_prefix(project: str, version: str) -> str:
+    return f"datasets/{checked_name(project)}/{checked_name(version)}/"
+
+
+def dataset_manifest_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "manifest.json"
+
+
+def dataset_split_prefix(project: str, version: str, split: Split) -> str:
+    return f"{dataset_prefix(project, version)}{split}/"
+
+
+def shard_name(index: int, of: int) -> str:
+    return f"shard-{index:05d}-of-{of:05d}.safetensors"
+
+
+def run_prefix(project: str, run: str) -> str:
+    return f"runs/{checked_name(project)}/{checked_name(run)}/"
+
+
+def plan_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "plan.json"
+
+
+def recipe_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "recipe.json"
+
+
+def staged_shard_key(project: str, run: str, split: Split, index: int, of: int) -> str:
+    return f"{run_prefix(project, run)}prepared/{split}/{shard_name(index, of)}"
+
+
+def unit_result_key(project: str, run: str, index: int) -> str:
+    return f"{run_prefix(project, run)}prepared/unit-{index:05d}.json"
+
+
+def trials_prefix(project: str, run: str) -> str:
+    return run_prefix(project, run) + "trials/"
+
+
+def checkpoints_prefix(project: str, run: str) -> str:
+    return run_prefix(project, run) + "checkpoints/"
+
+
+def evaluation_plan_key(project: str, run: str, candidate: str, champion: str | None) -> str:
+    return f"{_evaluation_prefix(project, run, candidate, champion)}plan.json"
+
+
+def evaluation_part_key(project: str, run: str, candidate: str, champion: str | None, index: int) -> str:
+    return f"{_evaluation_prefix(project, run, candidate, champion)}part-{index:05d}.json"
+
+
+def _evaluation_prefix(project: str, run: str, candidate: str, champion: str | None) -> str:
+    """One folder per pairing, so that judging again against a new champion cannot read old parts."""
+    return f"{run_prefix(project, run)}evaluation/{checked_name(candidate)}-vs-{checked_name(champion or 'none')}/"
+
+
+def evaluation_report_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "evaluation.json"
+
+
+def decision_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "decision.json"
+
+
+def failure_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "failure.json"
+
+
+def report_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "report.html"
+
+
+def model_prefix(project: str, version: str) -> str:
+    return f"models/{checked_name(project)}/{checked_name(version)}/"
+
+
+def model_file_key(project: str, version: str, name: str) -> str:
+    return model_prefix(project, version) + name

@@ -1,0 +1,1 @@
+"""Decoding, shards, ONNX sessions and metrics: what training, evaluation and serving share. No torch."""

@@ -1,0 +1,1 @@
+"""The `lehr` command: against AWS or the local cloud, by endpoint configuration alone."""
