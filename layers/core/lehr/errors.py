@@ -12,6 +12,7 @@ tree with the state machine.
     │   │   ├── MissingDataError      a file named by the recipe is not there
     │   │   ├── MalformedDataError    a file is truncated or not of its format
     │   │   ├── MismatchedDataError   two files disagree, as images and labels of different count
+    │   │   ├── InsufficientDataError a split or a class has no examples
     │   │   └── ChangedDataError      a file was overwritten while the run was reading it
     │   └── PredictionInputError  a prediction request has the wrong shape, type or value
     ├── ContractError             a document that crossed a process boundary does not fit its type
@@ -64,6 +65,10 @@ class MalformedDataError(DataError):
 
 class MismatchedDataError(DataError):
     """Raised when two files that belong together disagree."""
+
+
+class InsufficientDataError(DataError):
+    """Raised when a split is empty or a label has no training example."""
 
 
 class ChangedDataError(DataError):

@@ -13,3 +13,8 @@ CONFIG = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard",
 def make_client(service: str) -> Any:
     """A client of the environment's region, credentials and AWS_ENDPOINT_URL."""
     return boto3.client(service, config=CONFIG)
+
+
+def make_table(name: str) -> Any:
+    """A DynamoDB table with plain Python values in its items."""
+    return boto3.resource("dynamodb", config=CONFIG).Table(name)

@@ -23,3 +23,13 @@ class StepFunctionsExecutions:
                 raise
             return f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}", False
         return str(answer["executionArn"]), True
+
+    def is_running(self, arn: str) -> bool:
+        """Whether the execution has not ended; one that Step Functions no longer knows has."""
+        try:
+            answer = self._client.describe_execution(executionArn=arn)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return False
+        return bool(answer["status"] in {"RUNNING", "PENDING_REDRIVE"})

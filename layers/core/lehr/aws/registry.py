@@ -8,23 +8,18 @@ writes the end of a rejected run without a function.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+from lehr.clock import now
 from lehr.contracts.document import Document
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
 from lehr.errors import ChampionChangedError
 
 D = TypeVar("D", bound=Document)
 _CONDITION_FAILED = "ConditionalCheckFailedException"
-
-
-def now() -> str:
-    """The present moment, ISO 8601 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class DynamoModelRegistry:

@@ -17,7 +17,7 @@ from lehr.contracts.document import Document, Part
 from lehr.errors import RecipeError
 
 RECIPE_FILE = "lehr.toml"
-NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
 
 Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -112,16 +112,16 @@ class Recipe(Document, frozen=True, kw_only=True):
     backend: Backend = Backend()
     gate: Gate = Gate()
 
-    def trial_settings(self) -> list[Training]:
+    def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:
         """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""
         if not self.trials.overrides:
             return [self.training]
         base = msgspec.to_builtins(self.training)
         settings = []
         for number, override in enumerate(self.trials.overrides):
-            place = f"{RECIPE_FILE}: trials.overrides[{number}]"
-            _refuse_unknown_keys(Training, override, place, "")
-            settings.append(_convert(base | override, Training, place))
+            where = f"{place}: trials.overrides[{number}]"
+            _refuse_unknown_keys(Training, override, where, "")
+            settings.append(_convert(base | override, Training, where))
         return settings
 
 
@@ -141,7 +141,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             place=place,
             hint='write "module:function" of a file in the project',
         )
-    recipe.trial_settings()
+    recipe.trial_settings(place=place)
     return recipe
 
 

@@ -1,0 +1,58 @@
+# Everything is reached from here; `make help` says what there is.
+# Two environments: .venv for the project, .venv-sam for the SAM CLI, whose pins do not fit beside ours.
+
+PYTHON ?= python3
+VENV := .venv
+SAM_VENV := .venv-sam
+BIN := $(VENV)/bin
+PACKAGES := -e layers/core -e layers/runtime -e trainer_image -e '.[local,test]'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo down test test-full check check-template build format bench clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
+
+setup: $(VENV)/.ready $(SAM_VENV)/.ready ## Create both environments (demo and test do this by themselves)
+
+$(VENV)/.ready: constraints.txt pyproject.toml layers/core/pyproject.toml layers/runtime/pyproject.toml trainer_image/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "Lehr needs Python 3.11 to 3.13; name one with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PACKAGES)
+	@touch $@
+
+$(SAM_VENV)/.ready: constraints-sam.txt
+	$(PYTHON) -m venv $(SAM_VENV)
+	$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-sam.txt aws-sam-cli
+	@touch $@
+
+demo: setup ## Data in, HTTPS prediction out: the whole system on this machine
+	@$(BIN)/lehr demo
+
+down: ## Stop the local cloud
+	@$(BIN)/lehr local down
+
+test: setup ## The test suite, quick forms of the slow suites included
+	$(BIN)/python -m pytest
+
+check: setup ## Format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## Rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check-template: setup ## sam validate, sam validate --lint, sam build, size of the layers
+	$(BIN)/python -m pytest tests/template -m 'slow or not slow' -p no:cacheprovider
+
+build: setup ## Build for AWS (needs python3.13 on PATH)
+	$(SAM_VENV)/bin/sam build
+
+bench: setup ## Seconds from _READY to a promoted champion, by state, against the bare trainer
+	$(BIN)/python benchmarks/first_light.py
+
+clean: down ## Remove what was built; environments stay
+	rm -rf .aws-sam .lehr .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,44 @@
+"""JudgeModel: adds up the shards' statistics and applies the recipe's gate."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.judge_model.judge import judge
+from lehr.contracts.workflow import JudgeRequest
+from lehr.ports import ObjectStore
+from lehr.settings import Environment
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Environment):
+    artifact_bucket: str
+
+
+@cache
+def artifacts() -> ObjectStore:
+    """The composition root: adapters are built on the first invocation."""
+    from lehr.aws.clients import make_client
+    from lehr.aws.s3 import S3ObjectStore
+
+    return S3ObjectStore(Settings.read(os.environ).artifact_bucket, make_client("s3"))
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """JudgeRequest in, Judgement out; evaluation.json and decision.json are written on the way."""
+    judgement = judge(JudgeRequest.from_value(event), artifacts())
+    metrics.add_metric(name="CandidateAccuracy", unit=MetricUnit.NoUnit, value=judgement.accuracy)
+    return judgement.to_value()

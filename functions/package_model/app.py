@@ -1,0 +1,52 @@
+"""PackageModel: picks the best trial, publishes its model package, and plans the evaluation against the champion."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.package_model.publish import package_best_trial
+from lehr.contracts.workflow import PackageRequest
+from lehr.ports import ModelRegistry, ObjectStore
+from lehr.settings import Environment
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Environment):
+    artifact_bucket: str
+    registry_table: str
+
+
+@cache
+def adapters() -> tuple[ObjectStore, ModelRegistry]:
+    """The composition root: adapters are built on the first invocation."""
+    from lehr.aws.clients import make_client, make_table
+    from lehr.aws.registry import DynamoModelRegistry
+    from lehr.aws.s3 import S3ObjectStore
+
+    settings = Settings.read(os.environ)
+    return (
+        S3ObjectStore(settings.artifact_bucket, make_client("s3")),
+        DynamoModelRegistry(make_table(settings.registry_table)),
+    )
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """PackageRequest in, PackagedModel out. Raises NoCompletedTrialError with the trials' causes."""
+    request = PackageRequest.from_value(event)
+    artifacts, registry = adapters()
+    packaged = package_best_trial(request, artifacts, registry)
+    metrics.add_metric(name="ModelsPackaged", unit=MetricUnit.Count, value=1)
+    return packaged.to_value()

@@ -1,0 +1,41 @@
+"""Reading model.tar.gz, which a training job wrote and is therefore not trusted.
+
+Nothing is extracted: the members that a package consists of are read into memory, one by one, under caps.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+
+from lehr.contracts.package import TRAINED_FILES
+from lehr.errors import ModelPackageError
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_MEMBERS = 100
+
+
+def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
+    """The trained files of an archive by name. Raises ModelPackageError if one is missing, too large or no file."""
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r|gz") as archive:
+            for number, member in enumerate(archive):
+                if number >= MAX_MEMBERS:
+                    raise ModelPackageError(f"{place}: more than {MAX_MEMBERS} members")
+                name = member.name.removeprefix("./")
+                if name not in TRAINED_FILES:
+                    continue
+                if not member.isreg() or name in files:
+                    raise ModelPackageError(f"{place}: {name} is not one regular file")
+                if member.size > MAX_FILE_BYTES:
+                    raise ModelPackageError(f"{place}: {name} is {member.size} bytes, over {MAX_FILE_BYTES}")
+                content = archive.extractfile(member)
+                files[name] = content.read() if content else b""
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
+        raise ModelPackageError(f"{place}: not a readable model archive: {fault}") from fault
+    missing = [name for name in TRAINED_FILES if name not in files]
+    if missing:
+        raise ModelPackageError(f"{place}: {', '.join(missing)} missing")
+    return files

@@ -1,0 +1,147 @@
+"""From training artifacts to a published model package, and the plan of its evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from functions.package_model.archive import read_archive
+from lehr import layout
+from lehr.clock import now
+from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.evaluation import EvaluateUnit
+from lehr.contracts.package import (
+    LINEAGE_FILE,
+    PACKAGE_FILE,
+    TRAINING_FILE,
+    Lineage,
+    ModelPackage,
+    PackagedFile,
+)
+from lehr.contracts.registry import ModelRecord
+from lehr.contracts.training import TrainingSummary
+from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location, TrialResult
+from lehr.errors import ModelPackageError, NoCompletedTrialError
+from lehr.ports import ModelRegistry, ObjectStore
+
+
+def package_best_trial(
+    request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry
+) -> PackagedModel:
+    """Publish the trial with the best validation accuracy (the lowest id wins a tie) as the candidate."""
+    completed = [result for result in request.results if result.status == "Completed"]
+    if not completed:
+        causes = "; ".join(f"trial {result.id}: {result.cause or result.error}" for result in request.results)
+        raise NoCompletedTrialError(causes or "the run had no trials")
+    best = max((_open_trial(result, artifacts) for result in completed), key=lambda trial: trial[0])
+    _, result, files = best
+    version = _publish(request, result, files, artifacts, registry)
+    alias = registry.alias(request.project)
+    champion = alias.champion if alias else None
+    return PackagedModel(
+        version=version,
+        trial=result.id,
+        champion=champion,
+        generation=alias.generation if alias else 0,
+        plan=_plan_evaluation(request, version, champion, artifacts),
+    )
+
+
+Score = tuple[float, int]
+
+
+def _open_trial(result: TrialResult, artifacts: ObjectStore) -> tuple[Score, TrialResult, dict[str, bytes]]:
+    prefix = artifacts.uri("")
+    if not result.model.startswith(prefix):
+        raise ModelPackageError(f"trial {result.id}: its model is not in {prefix}")
+    try:
+        raw = artifacts.get(result.model.removeprefix(prefix))
+    except KeyError as fault:
+        raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
+    files = read_archive(raw, place=result.model)
+    summary = TrainingSummary.from_json(files[TRAINING_FILE])
+    # Without a validation split its accuracy is NaN, which would never compare as best.
+    last = summary.epochs[-1]
+    accuracy = (
+        last.validation_accuracy if last.validation_accuracy == last.validation_accuracy else last.accuracy
+    )
+    return (accuracy, -int(result.id)), result, files
+
+
+def _publish(
+    request: PackageRequest,
+    result: TrialResult,
+    trained: dict[str, bytes],
+    artifacts: ObjectStore,
+    registry: ModelRegistry,
+) -> str:
+    """Write the package under the version that its own bytes give it; package.json last."""
+    lineage = Lineage(
+        project=request.project,
+        run=request.run,
+        trial=result.id,
+        dataset_version=request.dataset_version,
+        code_sha=request.code_sha,
+        training_job=result.job,
+        image=result.image,
+        instance_type=request.instance_type,
+        hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
+    )
+    files = trained | {LINEAGE_FILE: lineage.to_json()}
+    package = ModelPackage(
+        project=request.project,
+        files={
+            name: PackagedFile(sha256=hashlib.sha256(body).hexdigest(), bytes=len(body))
+            for name, body in sorted(files.items())
+        },
+    )
+    version = package.version
+    for name, body in files.items():
+        artifacts.put(layout.model_file_key(request.project, version, name), body)
+    artifacts.put(
+        layout.model_file_key(request.project, version, PACKAGE_FILE),
+        package.to_json(),
+        content_type="application/json",
+    )
+    registry.add_model(
+        ModelRecord(
+            project=request.project,
+            version=version,
+            run=request.run,
+            dataset_version=request.dataset_version,
+            created_at=now(),
+            package_sha256=package.sha256(),
+        )
+    )
+    return version
+
+
+def _plan_evaluation(
+    request: PackageRequest, candidate: str, champion: str | None, artifacts: ObjectStore
+) -> S3Location:
+    """One unit per test shard; each shard's key becomes the full key in the bucket."""
+    prefix = layout.dataset_prefix(request.project, request.dataset_version)
+    manifest = DatasetManifest.from_json(
+        artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
+    )
+    shards = [
+        msgspec.structs.replace(shard, key=prefix + shard.key)
+        for shard in manifest.shards
+        if shard.split == "test"
+    ]
+    units = [
+        EvaluateUnit(
+            project=request.project,
+            run=request.run,
+            index=index,
+            of=len(shards),
+            shard=shard,
+            candidate=candidate,
+            champion=champion,
+        )
+        for index, shard in enumerate(shards)
+    ]
+    key = layout.evaluation_plan_key(request.project, request.run, candidate, champion)
+    artifacts.put(key, msgspec.json.encode(units), content_type="application/json")
+    return S3Location(bucket=artifacts.bucket, key=key)

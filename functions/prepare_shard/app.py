@@ -1,0 +1,53 @@
+"""PrepareShard: decodes one unit of the plan, checks it, and writes its shards. One call per unit, in parallel."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.prepare_shard.prepare import prepare
+from lehr.contracts.dataset import PrepareUnit
+from lehr.ports import ObjectStore
+from lehr.settings import Environment
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Environment):
+    data_bucket: str
+    artifact_bucket: str
+
+
+@cache
+def stores() -> tuple[ObjectStore, ObjectStore]:
+    """The composition root: raw data and artifacts; adapters are built on the first invocation."""
+    from lehr.aws.clients import make_client
+    from lehr.aws.s3 import S3ObjectStore
+
+    settings = Settings.read(os.environ)
+    s3 = make_client("s3")
+    return S3ObjectStore(settings.data_bucket, s3), S3ObjectStore(settings.artifact_bucket, s3)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """PrepareUnit in, its index and number of rows out; raises DataError's children for data to put right."""
+    unit = PrepareUnit.from_value(event)
+    data, artifacts = stores()
+    result = prepare(unit, data, artifacts)
+    rows = sum(shard.rows for shard in result.shards)
+    metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
+    logger.info(
+        "prepared", extra={"project": unit.project, "run": unit.run, "index": unit.index, "rows": rows}
+    )
+    return {"index": result.index, "rows": rows}

@@ -1,0 +1,52 @@
+"""RecordFailure: turns what a Catch saw into one sentence with its evidence, and ends the run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.record_failure.explain import RecordFailure
+from lehr.contracts.workflow import FailureRequest
+from lehr.settings import Environment
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Environment):
+    artifact_bucket: str
+    registry_table: str
+
+
+@cache
+def recorder() -> RecordFailure:
+    """The composition root: adapters are built on the first invocation."""
+    from lehr.aws.clients import make_client, make_table
+    from lehr.aws.logs import CloudWatchTrainingLogs
+    from lehr.aws.registry import DynamoModelRegistry
+    from lehr.aws.s3 import S3ObjectStore
+
+    settings = Settings.read(os.environ)
+    return RecordFailure(
+        artifacts=S3ObjectStore(settings.artifact_bucket, make_client("s3")),
+        registry=DynamoModelRegistry(make_table(settings.registry_table)),
+        logs=CloudWatchTrainingLogs(make_client("logs"), os.environ.get("AWS_REGION", "")),
+    )
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """FailureRequest in, Failure out; failure.json is written and the run's record ended."""
+    failure = recorder().record(FailureRequest.from_value(event))
+    metrics.add_metric(name="RunsFailed", unit=MetricUnit.Count, value=1)
+    logger.error("run failed", extra={"run": failure.run, "state": failure.state, "reason": failure.reason})
+    return failure.to_value()

@@ -1,0 +1,128 @@
+"""The data gate and the sealing of a version.
+
+A Map may have run a unit twice or lost one: what counts is not what the Map answered but what the plan asks
+for, so every planned unit's result is read back from S3.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import msgspec
+
+from lehr import layout
+from lehr.clock import now
+from lehr.contracts.dataset import DatasetManifest, PrepareUnit, Shard, Split, UnitResult
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.registry import DatasetRecord
+from lehr.contracts.workflow import SealedDataset, SealRequest
+from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
+from lehr.ports import ModelRegistry, ObjectStore
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) -> SealedDataset:
+    """Write the version. Running it again writes the same bytes to the same keys."""
+    project, run = request.project, request.run
+    recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
+    plan = msgspec.json.decode(artifacts.get(layout.plan_key(project, run)), type=list[PrepareUnit])
+    results = [_result(artifacts, unit) for unit in plan]
+    staged = [shard for result in results for shard in result.shards]
+    check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
+
+    shards, moves = _renumber(staged)
+    manifest = DatasetManifest(
+        project=project,
+        format=recipe.data.format,
+        input_shape=_common_shape(results),
+        input_dtype="uint8",
+        labels=recipe.data.labels,
+        shards=shards,
+        **_moments(results),
+        raw=sorted(
+            {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}.values(),
+            key=lambda ref: ref.key,
+        ),
+        seed=recipe.data.seed,
+        validation_fraction=recipe.data.validation_fraction,
+    )
+    version = manifest.sha256()[:16]
+    prefix = layout.dataset_prefix(project, version)
+    manifest_key = layout.dataset_manifest_key(project, version)
+    if not artifacts.exists(manifest_key):
+        for source, target in moves:
+            artifacts.copy(source, prefix + target)
+        artifacts.put(manifest_key, manifest.to_json(), content_type="application/json")
+    rows = {split: manifest.rows(split) for split in SPLITS}
+    registry.add_dataset(
+        DatasetRecord(project=project, version=version, run=run, created_at=now(), rows=rows)
+    )
+    return SealedDataset(
+        version=version,
+        manifest_uri=artifacts.uri(manifest_key),
+        train_uri=artifacts.uri(layout.dataset_split_prefix(project, version, "train")),
+        validation_uri=artifacts.uri(layout.dataset_split_prefix(project, version, "validation")),
+        rows=rows,
+    )
+
+
+def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction: float) -> None:
+    """The data gate. Raises InsufficientDataError for an empty split or a label without a training example."""
+    for split in SPLITS:
+        if not any(shard.rows for shard in shards if shard.split == split):
+            if split == "validation" and validation_fraction == 0:
+                continue
+            raise InsufficientDataError(
+                f"the {split} split has no rows", hint="add data, or change [data] in lehr.toml"
+            )
+    counts = [
+        sum(shard.class_counts[label] for shard in shards if shard.split == "train")
+        for label in range(len(labels))
+    ]
+    absent = [label for label, count in zip(labels, counts, strict=True) if count == 0]
+    if absent:
+        raise InsufficientDataError(
+            f"no training example of {', '.join(absent)}",
+            hint="add examples, or take the label out of data.labels",
+        )
+
+
+def _result(artifacts: ObjectStore, unit: PrepareUnit) -> UnitResult:
+    key = layout.unit_result_key(unit.project, unit.run, unit.index)
+    try:
+        return UnitResult.from_json(artifacts.get(key))
+    except KeyError as fault:
+        raise MissingDataError(
+            f"unit {unit.index + 1} of {unit.of} has written no result", place=artifacts.uri(key)
+        ) from fault
+
+
+def _renumber(staged: list[Shard]) -> tuple[list[Shard], list[tuple[str, str]]]:
+    """Number the shards within each split; returns them with keys relative to the version, and what to copy."""
+    shards: list[Shard] = []
+    moves: list[tuple[str, str]] = []
+    for split in SPLITS:
+        members = [shard for shard in staged if shard.split == split]
+        for index, shard in enumerate(members):
+            key = f"{split}/{layout.shard_name(index, len(members))}"
+            moves.append((shard.key, key))
+            shards.append(msgspec.structs.replace(shard, key=key))
+    return shards, moves
+
+
+def _common_shape(results: list[UnitResult]) -> list[int]:
+    shapes = {tuple(result.input_shape) for result in results}
+    if len(shapes) != 1:
+        raise MismatchedDataError(f"the units disagree on the shape of an image: {sorted(shapes)}")
+    return list(shapes.pop())
+
+
+def _moments(results: list[UnitResult]) -> dict[str, float]:
+    """Mean and standard deviation of the training pixels from exact integer sums."""
+    pixels = sum(result.pixels for result in results)
+    if pixels == 0:
+        raise InsufficientDataError("the training split has no pixels")
+    mean = sum(result.pixel_sum for result in results) / pixels
+    variance = sum(result.pixel_square_sum for result in results) / pixels - mean**2
+    return {"mean": mean, "std": sqrt(max(variance, 0.0))}

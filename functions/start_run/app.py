@@ -1,0 +1,74 @@
+"""StartRun: every trigger comes through here, and the same data, recipe and code start one run only.
+
+Called by the trigger queue (a `_READY` object, delivered at least once) or directly (`lehr train`, a schedule).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.start_run.start import StartRun
+from functions.start_run.triggers import read_message
+from lehr.contracts.workflow import StartRequest
+from lehr.settings import Environment
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Environment):
+    data_bucket: str
+    artifact_bucket: str
+    registry_table: str
+    state_machine_arn: str
+
+
+@cache
+def starter() -> StartRun:
+    """The composition root: adapters are built on the first invocation."""
+    from lehr.aws.clients import make_client, make_table
+    from lehr.aws.executions import StepFunctionsExecutions
+    from lehr.aws.registry import DynamoModelRegistry
+    from lehr.aws.s3 import S3ObjectStore
+
+    settings = Settings.read(os.environ)
+    s3 = make_client("s3")
+    return StartRun(
+        data=S3ObjectStore(settings.data_bucket, s3),
+        artifacts=S3ObjectStore(settings.artifact_bucket, s3),
+        registry=DynamoModelRegistry(make_table(settings.registry_table)),
+        executions=StepFunctionsExecutions(settings.state_machine_arn, make_client("stepfunctions")),
+    )
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """An SQS batch gives a partial-failure answer; a StartRequest gives a StartAnswer."""
+    if "Records" not in event:
+        return start(StartRequest.from_value(event))
+    failures = []
+    for record in event["Records"]:
+        try:
+            start(read_message(record["body"], starter().data))
+        except Exception:
+            # One message's fault must not hold up the others; the queue delivers it again, then to the DLQ.
+            logger.exception("trigger failed", extra={"message_id": record["messageId"]})
+            failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures}
+
+
+def start(request: StartRequest) -> dict[str, Any]:
+    answer = starter().start(request)
+    metrics.add_metric(name=f"Runs_{answer.outcome}", unit=MetricUnit.Count, value=1)
+    logger.info("trigger answered", extra=answer.to_value())
+    return answer.to_value()

@@ -1,0 +1,125 @@
+"""Planning: check that the data named by the recipe is there and agrees, and cut it into units of work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from lehr.contracts.dataset import ObjectRef, PrepareUnit
+from lehr.contracts.recipe import Data, LabelledFiles, Recipe
+from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.idx import HEADER_BYTES, IdxHeader, is_gzipped, parse_header
+from lehr.layout import READY, incoming_prefix
+from lehr.ports import ObjectStore, StoredObject
+
+
+def list_raw(data: ObjectStore, project: str) -> dict[str, StoredObject]:
+    """The project's raw objects by their path below incoming/<project>/, without `_READY`."""
+    prefix = incoming_prefix(project)
+    found = {entry.key.removeprefix(prefix): entry for entry in data.list(prefix)}
+    found.pop(READY, None)
+    return found
+
+
+def fingerprint(raw: Sequence[StoredObject], code_sha: str) -> str:
+    """Identity of a run's inputs: names and ETags of the data, and the sha of recipe and code. 64 hex digits."""
+    lines = [f"{entry.key} {entry.etag}" for entry in sorted(raw, key=lambda entry: entry.key)]
+    return hashlib.sha256("\n".join([code_sha, *lines]).encode()).hexdigest()
+
+
+def named_files(data: Data) -> list[str]:
+    """The files that the recipe names, in order."""
+    return [data.train.images, data.train.labels, data.test.images, data.test.labels]
+
+
+def plan_units(
+    recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str
+) -> list[PrepareUnit]:
+    """Cut train and test into units of `rows_per_shard` rows.
+
+    Raises MissingDataError, MalformedDataError or MismatchedDataError before anything was started.
+    """
+    project = recipe.project.name
+    missing = [name for name in named_files(recipe.data) if name not in raw]
+    if missing:
+        raise MissingDataError(
+            f"{', '.join(missing)} not found",
+            place=data.uri(incoming_prefix(project)),
+            hint=f"the recipe names {', '.join(named_files(recipe.data))}; upload them, then {READY}",
+        )
+    units: list[PrepareUnit] = []
+    sources: tuple[tuple[Literal["train", "test"], LabelledFiles], ...] = (
+        ("train", recipe.data.train),
+        ("test", recipe.data.test),
+    )
+    shapes = set()
+    for source, files in sources:
+        images, labels = raw[files.images], raw[files.labels]
+        header = _checked_pair(data, images, labels)
+        shapes.add(header.shape[1:])
+        total = header.shape[0]
+        for first in range(0, total, recipe.data.rows_per_shard):
+            units.append(
+                PrepareUnit(
+                    project=project,
+                    run=run,
+                    index=len(units),
+                    of=0,
+                    source=source,
+                    images=_ref(data, images),
+                    labels=_ref(data, labels),
+                    first=first,
+                    count=min(recipe.data.rows_per_shard, total - first),
+                    total=total,
+                    seed=recipe.data.seed,
+                    validation_fraction=recipe.data.validation_fraction,
+                    classes=len(recipe.data.labels),
+                )
+            )
+    if len(shapes) > 1:
+        raise MismatchedDataError(
+            f"training and test images differ in size: {sorted(shapes)}",
+            place=data.uri(incoming_prefix(project)),
+        )
+    return [msgspec.structs.replace(unit, of=len(units)) for unit in units]
+
+
+def _checked_pair(data: ObjectStore, images: StoredObject, labels: StoredObject) -> IdxHeader:
+    """Header of the images, after checking that it is one of images and fits the labels."""
+    image_header, label_header = _header(data, images), _header(data, labels)
+    if len(image_header.shape) != 3:
+        raise MalformedDataError(
+            f"has {len(image_header.shape)} dimensions; images have 3", place=data.uri(images.key)
+        )
+    if len(label_header.shape) != 1:
+        raise MalformedDataError(
+            f"has {len(label_header.shape)} dimensions; labels have 1", place=data.uri(labels.key)
+        )
+    if image_header.shape[0] != label_header.shape[0]:
+        raise MismatchedDataError(
+            f"{image_header.shape[0]} images but {label_header.shape[0]} labels",
+            place=f"{data.uri(images.key)} and {labels.key.rpartition('/')[2]}",
+            hint="both files must come from the same data set",
+        )
+    if image_header.shape[0] == 0 or image_header.data_bytes == 0:
+        raise MalformedDataError("holds no images", place=data.uri(images.key))
+    return image_header
+
+
+def _header(data: ObjectStore, entry: StoredObject) -> IdxHeader:
+    start = data.get_start(entry.key, HEADER_BYTES)
+    header = parse_header(start, place=data.uri(entry.key))
+    if not is_gzipped(start) and entry.bytes != header.offset + header.data_bytes:
+        raise MalformedDataError(
+            f"is {entry.bytes} bytes long; its header promises {header.offset + header.data_bytes}",
+            place=data.uri(entry.key),
+            hint="it was truncated or is not the file it claims to be: upload it again",
+        )
+    return header
+
+
+def _ref(data: ObjectStore, entry: StoredObject) -> ObjectRef:
+    return ObjectRef(bucket=data.bucket, key=entry.key, etag=entry.etag, bytes=entry.bytes)

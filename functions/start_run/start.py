@@ -1,0 +1,166 @@
+"""From a request to a running execution, once per content.
+
+The execution is named by the fingerprint of data, recipe and code, so that a duplicate event, an impatient
+second click and a retried delivery all find the first. Only a failed run may be tried again: its next
+attempt carries the number of the attempt in its name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from uuid import uuid4
+
+import msgspec
+
+from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
+from lehr import layout
+from lehr.clock import now
+from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
+from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
+from lehr.contracts.training import Trial, to_hyperparameters
+from lehr.contracts.workflow import Resources, RunInput, S3Location, StartAnswer, StartRequest
+from lehr.errors import RecipeError, UnknownProjectError, UserError
+from lehr.ports import Executions, ModelRegistry, ObjectStore
+
+MAX_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRun:
+    """The operation, with what it needs of the world."""
+
+    data: ObjectStore
+    artifacts: ObjectStore
+    registry: ModelRegistry
+    executions: Executions
+
+    def start(self, request: StartRequest) -> StartAnswer:
+        """Start a run, or say why not. What a person can put right is an answer, not an error."""
+        try:
+            answer = self._start(request.project)
+        except UserError as fault:
+            answer = StartAnswer(project=request.project, outcome="refused", reason=str(fault))
+        self._record(request, answer)
+        return answer
+
+    def _start(self, project: str) -> StartAnswer:
+        code_sha, recipe = self._project(project)
+        raw = list_raw(self.data, project)
+        inputs = fingerprint([raw[name] for name in named_files(recipe.data) if name in raw], code_sha)
+        run, running = self._next_attempt(project, inputs)
+        if running is not None:
+            return _nothing_new(running)
+
+        plan = plan_units(recipe, raw, self.data, run)
+        plan_key = layout.plan_key(project, run)
+        self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")
+        self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
+        body = self._run_input(recipe, run, code_sha, plan_key).to_json()
+        arn, started = self.executions.start(f"{project}-{run}", body)
+        record = RunRecord(
+            project=project,
+            run=run,
+            status="running",
+            started_at=now(),
+            execution_arn=arn,
+            code_sha=code_sha,
+            fingerprint=inputs,
+        )
+        # Also when it had been started already: the one who did may have died before this line.
+        self.registry.add_run(record)
+        if not started:
+            return _nothing_new(self.registry.run(project, run) or record)
+        rows = sum(unit.count for unit in plan)
+        return StartAnswer(
+            project=project,
+            outcome="started",
+            run=run,
+            execution_arn=arn,
+            reason=f"{rows} rows in {len(plan)} units, {len(recipe.trial_settings())} trial(s)",
+        )
+
+    def _project(self, project: str) -> tuple[str, Recipe]:
+        """The pushed code and recipe. Raises UnknownProjectError, or RecipeError as parse_recipe does."""
+        try:
+            head = json.loads(self.artifacts.get(layout.project_head_key(project)))
+        except KeyError as fault:
+            raise UnknownProjectError(
+                f"no project {project!r} has been pushed", hint="push its folder first: lehr push <folder>"
+            ) from fault
+        code_sha = str(head["code_sha"])
+        place = f"{layout.project_prefix(project, code_sha)}{RECIPE_FILE}"
+        try:
+            text = self.artifacts.get(place)
+        except KeyError as fault:
+            raise RecipeError("is missing", place=place, hint="push the folder again") from fault
+        recipe = parse_recipe(text.decode("utf-8", "replace"), place=place)
+        if recipe.project.name != project:
+            raise RecipeError(f"is the recipe of {recipe.project.name!r}, not of {project!r}", place=place)
+        return code_sha, recipe
+
+    def _next_attempt(self, project: str, inputs: str) -> tuple[str, RunRecord | None]:
+        """The id of the attempt to start, and the attempt that makes starting needless."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            run = inputs[:12] if attempt == 1 else f"{inputs[:12]}-{attempt}"
+            record = self.registry.run(project, run)
+            if record is None:
+                return run, None
+            if record.status == "running" and not self.executions.is_running(record.execution_arn):
+                # Stopped from outside: no state of the machine could write the end of its own run.
+                self.registry.end_run(project, run, status="failed", reason="the execution was stopped")
+            elif record.status != "failed":
+                return run, record
+        raise UserError(
+            f"the same data, recipe and code have failed {MAX_ATTEMPTS} times",
+            place=project,
+            hint="read the reasons with: lehr runs",
+        )
+
+    def _run_input(self, recipe: Recipe, run: str, code_sha: str, plan_key: str) -> RunInput:
+        project, backend = recipe.project.name, recipe.backend
+        return RunInput(
+            project=project,
+            run=run,
+            code_sha=code_sha,
+            code_uri=self.artifacts.uri(layout.project_prefix(project, code_sha)),
+            plan=S3Location(bucket=self.artifacts.bucket, key=plan_key),
+            trials=[
+                Trial(id=str(number), hyperparameters=to_hyperparameters(settings))
+                for number, settings in enumerate(recipe.trial_settings())
+            ],
+            trial_concurrency=recipe.trials.concurrency,
+            resources=Resources(
+                instance_type=backend.instance_type,
+                instance_count=backend.instance_count,
+                volume_gb=backend.volume_gb,
+                max_runtime_s=backend.max_runtime_s,
+            ),
+            checkpoint_prefix=self.artifacts.uri(layout.checkpoints_prefix(project, run)),
+            output_prefix=self.artifacts.uri(layout.trials_prefix(project, run)),
+        )
+
+    def _record(self, request: StartRequest, answer: StartAnswer) -> None:
+        outcome: TriggerOutcome = answer.outcome
+        self.registry.add_trigger(
+            TriggerRecord(
+                project=request.project[:64],
+                trigger=request.trigger or uuid4().hex,
+                outcome=outcome,
+                run=answer.run,
+                execution_arn=answer.execution_arn,
+                reason=answer.reason,
+                at=now(),
+            )
+        )
+
+
+def _nothing_new(record: RunRecord) -> StartAnswer:
+    state = "is running" if record.status == "running" else f"ended: {record.status}"
+    return StartAnswer(
+        project=record.project,
+        outcome="nothing_new",
+        run=record.run,
+        execution_arn=record.execution_arn,
+        reason=f"nothing is new: run {record.run} with the same data, recipe and code {state}",
+    )

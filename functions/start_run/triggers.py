@@ -1,0 +1,32 @@
+"""What a trigger says: which project, and by which id its sender will look for the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from lehr.contracts.workflow import StartRequest
+from lehr.errors import ContractError
+from lehr.layout import project_of_incoming
+from lehr.ports import ObjectStore
+
+_TRIGGER_ID = re.compile(r"[a-z0-9-]{8,64}")
+
+
+def read_message(body: str, data: ObjectStore) -> StartRequest:
+    """Read a queue message: an EventBridge event of a `_READY` object. Raises ContractError for anything else."""
+    try:
+        event = json.loads(body)
+        key, event_id = event["detail"]["object"]["key"], event["id"]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ContractError(f"not an S3 event from EventBridge: {fault!r}") from fault
+    return StartRequest(project=project_of_incoming(key), trigger=_drop_id(key, data) or event_id)
+
+
+def _drop_id(key: str, data: ObjectStore) -> str:
+    """The id that the sender wrote into `_READY`, if any: an empty `_READY` is as good."""
+    try:
+        text = data.get_start(key, 64).decode("ascii", "replace").strip()
+    except KeyError:
+        return ""
+    return text if _TRIGGER_ID.fullmatch(text) else ""

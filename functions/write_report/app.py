@@ -1,0 +1,51 @@
+"""WriteReport: one HTML file that tells a run from its verdict to its lineage, also when the run has failed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.write_report.report import WriteReport
+from lehr.contracts.workflow import ReportRequest
+from lehr.settings import Environment
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Environment):
+    artifact_bucket: str
+    registry_table: str
+
+
+@cache
+def writer() -> WriteReport:
+    """The composition root: adapters are built on the first invocation."""
+    from lehr.aws.clients import make_client, make_table
+    from lehr.aws.registry import DynamoModelRegistry
+    from lehr.aws.s3 import S3ObjectStore
+
+    settings = Settings.read(os.environ)
+    return WriteReport(
+        artifacts=S3ObjectStore(settings.artifact_bucket, make_client("s3")),
+        registry=DynamoModelRegistry(make_table(settings.registry_table)),
+        executions=make_client("stepfunctions"),
+    )
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: object) -> dict[str, str]:
+    """ReportRequest in; the key of the report out."""
+    key = writer().write(ReportRequest.from_value(event))
+    metrics.add_metric(name="ReportsWritten", unit=MetricUnit.Count, value=1)
+    logger.info("report written", extra={"key": key})
+    return {"report": key}

@@ -1,0 +1,172 @@
+"""From the documents of a run to one HTML file that needs nothing else: no script, no server, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from functions.write_report.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    LineChart,
+    confusion_cells,
+    line_chart,
+    worst_confusions,
+)
+from functions.write_report.sources import Sources, read_sources
+from functions.write_report.timeline import Span, read_history, read_spans
+from lehr import layout
+from lehr.contracts.dataset import DatasetManifest, Split
+from lehr.contracts.evaluation import ClassificationMetrics
+from lehr.contracts.training import TrainingSummary
+from lehr.contracts.workflow import ReportRequest
+from lehr.ports import ModelRegistry, ObjectStore
+
+TEMPLATE = "report.html.j2"
+MAX_MATRIX_LABELS = 26
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteReport:
+    """The operation, with what it needs of the world; `executions` is a Step Functions client."""
+
+    artifacts: ObjectStore
+    registry: ModelRegistry
+    executions: Any
+
+    def write(self, request: ReportRequest) -> str:
+        """Write report.html of a run; returns its key."""
+        sources = read_sources(request.project, request.run, self.artifacts, self.registry)
+        page = render(request, sources, self._spans(request, sources))
+        key = layout.report_key(request.project, request.run)
+        self.artifacts.put(key, page.encode(), content_type="text/html; charset=utf-8")
+        return key
+
+    def _spans(self, request: ReportRequest, sources: Sources) -> list[Span]:
+        try:
+            return read_spans(read_history(self.executions, request.execution_arn))
+        except (ClientError, BotoCoreError) as fault:
+            # The verdict matters more than where the time went.
+            sources.missing.append(f"Timeline: the execution history cannot be read ({fault}).")
+            return []
+
+
+def render(request: ReportRequest, sources: Sources, spans: list[Span]) -> str:
+    """The page. Every string of a user or a model is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"seconds": seconds, "percent": percent}
+    evaluation = sources.evaluation
+    return environment.get_template(TEMPLATE).render(
+        request=request,
+        sources=sources,
+        verdict=verdict(request, sources),
+        evaluation=evaluation,
+        charts=_charts(sources.training),
+        matrix=_matrix(evaluation.candidate) if evaluation else None,
+        mistakes=_mistakes(evaluation.candidate) if evaluation else [],
+        data=_data(sources.manifest) if sources.manifest else None,
+        spans=spans,
+        total_s=max((span.start_s + span.seconds for span in spans), default=0.0),
+        frame={"w": WIDTH, "h": HEIGHT, "l": LEFT, "r": RIGHT, "t": TOP, "b": BOTTOM},
+    )
+
+
+def verdict(request: ReportRequest, sources: Sources) -> str:
+    """The sentence that stands first."""
+    version = sources.model_version
+    if request.outcome == "failed":
+        if sources.failure:
+            return f"The run failed in {sources.failure.state}: {sources.failure.reason}"
+        reason = sources.record.reason if sources.record else ""
+        return f"The run failed{': ' + reason if reason else ''}."
+    evaluation = sources.evaluation
+    measured = ""
+    if evaluation:
+        measured = (
+            f" It is right on {percent(evaluation.candidate.accuracy)} of {evaluation.candidate.rows:,} test rows"
+        )
+        champion = evaluation.champion
+        measured += f"; the champion before it on {percent(champion.accuracy)}." if champion else "."
+    if request.outcome == "promoted":
+        return f"Model {version or '(unknown)'} is the new champion.{measured}"
+    stays = f"champion {evaluation.champion_version} stays" if evaluation and evaluation.champion_version else ""
+    reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
+    tail = "; ".join(part for part in (stays, reason) if part)
+    return f"Model {version or '(unknown)'} was rejected{': ' + tail if tail else ''}."
+
+
+def seconds(value: float) -> str:
+    """Seconds with one decimal and the unit."""
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {value % 60:04.1f} s"
+
+
+def percent(value: float) -> str:
+    return f"{value * 100:.2f} %"
+
+
+def _charts(training: TrainingSummary | None) -> list[LineChart]:
+    if training is None or not training.epochs:
+        return []
+    epochs = training.epochs
+    return [
+        line_chart(
+            "Loss",
+            "cross-entropy, nats",
+            {"training": [e.loss for e in epochs], "validation": [e.validation_loss for e in epochs]},
+        ),
+        line_chart(
+            "Accuracy",
+            "share of rows",
+            {"training": [e.accuracy for e in epochs], "validation": [e.validation_accuracy for e in epochs]},
+        ),
+    ]
+
+
+def _matrix(metrics: ClassificationMetrics) -> Mapping[str, Any] | None:
+    """None when there are more labels than fit a page; the list of mistakes stands for it then."""
+    if len(metrics.classes) > MAX_MATRIX_LABELS:
+        return None
+    return {
+        "labels": [one.label for one in metrics.classes],
+        "rows": confusion_cells(metrics.confusion),
+    }
+
+
+def _mistakes(metrics: ClassificationMetrics) -> list[tuple[str, str, int]]:
+    return worst_confusions(metrics.confusion, [one.label for one in metrics.classes])
+
+
+def _data(manifest: DatasetManifest) -> Mapping[str, Any]:
+    """Rows of each split, and rows of each label in the training split."""
+    counts = [0] * len(manifest.labels)
+    for shard in manifest.shards:
+        if shard.split == "train":
+            counts = [have + more for have, more in zip(counts, shard.class_counts, strict=True)]
+    largest, rows = max(counts, default=0) or 1, manifest.rows("train") or 1
+    return {
+        "rows": {split: manifest.rows(split) for split in SPLITS},
+        "shards": len(manifest.shards),
+        "bytes": sum(shard.bytes for shard in manifest.shards),
+        "balance": [
+            {"label": label, "count": count, "share": count / rows, "width": 100 * count / largest}
+            for label, count in zip(manifest.labels, counts, strict=True)
+        ],
+    }

@@ -1,0 +1,81 @@
+"""What a report is made of. Whatever a run has not left behind is None, and a sentence says why it is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from lehr import layout
+from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.document import Document
+from lehr.contracts.evaluation import Decision, EvaluationReport
+from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage
+from lehr.contracts.registry import RunRecord
+from lehr.contracts.training import TrainingSummary
+from lehr.contracts.workflow import Failure
+from lehr.errors import ContractError
+from lehr.ports import ModelRegistry, ObjectStore
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(kw_only=True)
+class Sources:
+    """The documents of one run; `missing` has one sentence for each that should have been there."""
+
+    record: RunRecord | None = None
+    evaluation: EvaluationReport | None = None
+    decision: Decision | None = None
+    failure: Failure | None = None
+    manifest: DatasetManifest | None = None
+    training: TrainingSummary | None = None
+    lineage: Lineage | None = None
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def model_version(self) -> str:
+        """The candidate's version, from wherever it was written first."""
+        if self.record and self.record.model_version:
+            return self.record.model_version
+        return self.evaluation.candidate_version if self.evaluation else ""
+
+    @property
+    def dataset_version(self) -> str:
+        if self.record and self.record.dataset_version:
+            return self.record.dataset_version
+        if self.evaluation:
+            return self.evaluation.dataset_version
+        return self.lineage.dataset_version if self.lineage else ""
+
+
+def read_sources(project: str, run: str, artifacts: ObjectStore, registry: ModelRegistry) -> Sources:
+    """Read everything there is. Absent or unreadable documents are no errors."""
+    found = Sources(record=registry.run(project, run))
+
+    def read(kind: type[D], key: str, what: str) -> D | None:
+        try:
+            return kind.from_json(artifacts.get(key))
+        except KeyError:
+            if what:
+                found.missing.append(f"{what}: the run ended before it was written.")
+        except ContractError as fault:
+            found.missing.append(f"{what or key}: it cannot be read ({fault}).")
+        return None
+
+    found.failure = read(Failure, layout.failure_key(project, run), "")
+    found.evaluation = read(EvaluationReport, layout.evaluation_report_key(project, run), "Evaluation")
+    found.decision = read(Decision, layout.decision_key(project, run), "Decision of the gate")
+    version = found.model_version
+    if version:
+        key = layout.model_file_key(project, version, TRAINING_FILE)
+        found.training = read(TrainingSummary, key, "Training curves")
+        key = layout.model_file_key(project, version, LINEAGE_FILE)
+        found.lineage = read(Lineage, key, "Lineage")
+    else:
+        found.missing.append("Training curves and lineage: no model was judged in this run.")
+    if found.dataset_version:
+        key = layout.dataset_manifest_key(project, found.dataset_version)
+        found.manifest = read(DatasetManifest, key, "Data")
+    else:
+        found.missing.append("Data: no dataset version was recorded for this run.")
+    return found

@@ -1,0 +1,46 @@
+"""`TrainingLogs` over CloudWatch Logs, where SageMaker puts what a training job prints."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+class CloudWatchTrainingLogs:
+    """The log streams whose names begin with the job's."""
+
+    def __init__(self, client: Any, region: str) -> None:
+        self._client = client
+        self._region = region
+
+    def tail(self, job: str, lines: int) -> list[str]:
+        """The last lines of the job's first stream; [] if there are none or they cannot be read."""
+        try:
+            streams = self._client.describe_log_streams(
+                logGroupName=GROUP, logStreamNamePrefix=f"{job}/", limit=1
+            )
+            if not streams["logStreams"]:
+                return []
+            events = self._client.get_log_events(
+                logGroupName=GROUP,
+                logStreamName=streams["logStreams"][0]["logStreamName"],
+                limit=lines,
+                startFromHead=False,
+            )
+        except (ClientError, BotoCoreError):
+            return []
+        return [str(event["message"]) for event in events["events"]][-lines:]
+
+    def url(self, job: str) -> str:
+        """The console page of the job's log."""
+        group, stream = (
+            quote(quote(part, safe=""), safe="").replace("%", "$") for part in (GROUP, f"{job}/")
+        )
+        return (
+            f"https://{self._region}.console.aws.amazon.com/cloudwatch/home?region={self._region}"
+            f"#logsV2:log-groups/log-group/{group}$3FlogStreamNameFilter$3D{stream}"
+        )

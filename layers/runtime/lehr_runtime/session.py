@@ -1,0 +1,75 @@
+"""ONNX Runtime sessions for one core of a function: few threads, no spinning, checked against the signature.
+
+Sessions open from a path, never from bytes: from bytes a model is held twice, and one option of ONNX
+Runtime 1.32 (session.use_ort_model_bytes_for_initializers) ends the process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime as ort
+
+from lehr.contracts.package import Signature, TensorSpec
+from lehr.errors import ModelPackageError
+
+# One vCPU per 1,769 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MEMORY_MB_PER_VCPU = 1769
+_TENSOR_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+
+
+def threads_for_memory(memory_mb: int) -> int:
+    """Threads for the CPU share of a function of that memory: more only wait for one another."""
+    return max(1, memory_mb // MEMORY_MB_PER_VCPU)
+
+
+def open_session(path: Path, *, threads: int) -> ort.InferenceSession:
+    """Open the graph at `path`. Raises ModelPackageError if ONNX Runtime refuses it."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as fault:  # ONNX Runtime's errors share no base class of their own
+        raise ModelPackageError(f"{path.name}: ONNX Runtime refuses it: {fault}") from fault
+
+
+def check_signature(session: ort.InferenceSession, signature: Signature) -> None:
+    """Raises ModelPackageError unless the graph takes and gives what the signature says.
+
+    One uint8 input of free batch size, one float32 output of one value per label.
+    """
+    if signature.input.dtype != "uint8":
+        raise ModelPackageError(f"the signature's input is {signature.input.dtype}, not uint8")
+    if len(signature.input.shape) < 2 or any(size < 1 for size in signature.input.shape[1:]):
+        raise ModelPackageError(f"the signature's input has shape {signature.input.shape}")
+    if signature.output.dtype != "float32" or signature.output.shape != [-1, len(signature.labels)]:
+        raise ModelPackageError(
+            f"the signature's output is {signature.output.dtype} {signature.output.shape}, "
+            f"not one float32 for each of {len(signature.labels)} labels"
+        )
+    _check_tensor("input", session.get_inputs(), signature.input)
+    _check_tensor("output", session.get_outputs(), signature.output)
+
+
+def _check_tensor(role: str, nodes: list[ort.NodeArg], spec: TensorSpec) -> None:
+    """An output's size may be unknown to the graph: shape inference does not see through every operator."""
+    if len(nodes) != 1:
+        raise ModelPackageError(f"the graph has {len(nodes)} {role}s, the signature one")
+    node = nodes[0]
+    if node.name != spec.name:
+        raise ModelPackageError(f"the graph's {role} is {node.name!r}, the signature's {spec.name!r}")
+    if node.type != _TENSOR_TYPES.get(spec.dtype):
+        raise ModelPackageError(f"the graph's {role} is {node.type}, the signature's {spec.dtype}")
+    if spec.shape[0] != -1 or (node.shape and isinstance(node.shape[0], int)):
+        raise ModelPackageError(f"the {role}'s batch is fixed: graph {node.shape}, signature {spec.shape}")
+    known = [size if isinstance(size, int) else -1 for size in node.shape]
+    fits = len(known) == len(spec.shape) and all(
+        found == wanted or (found == -1 and role == "output")
+        for found, wanted in zip(known[1:], spec.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ModelPackageError(f"the graph's {role} is {node.shape}, the signature's {spec.shape}")

@@ -1,0 +1,124 @@
+"""`lehr demo`: everything once, on this machine, from raw files to a prediction over HTTPS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lehr.contracts.registry import RunRecord
+from lehr.errors import UserError
+from lehr_cli import data, predict, project
+from lehr_cli.endpoint import ask, curl_line, predict_url
+from lehr_cli.failures import RunFailedError
+from lehr_cli.invocation import Invocation, command
+from lehr_cli.local import start_and_deploy
+from lehr_cli.local_cloud import LocalCloud
+from lehr_cli.report import fetch_report
+from lehr_cli.rows import test_row
+from lehr_cli.target import STATE_DIR, local_target
+from lehr_cli.train import follow_answer
+
+EXAMPLE = Path("examples/mnist")
+REQUEST = Path(STATE_DIR) / "demo" / "digit.json"
+STAYS_UP = 'the local cloud stays up: stop it with "lehr local down"'
+
+RowOption = Annotated[int, typer.Option(min=0, help="The row of the test data to ask about.")]
+
+
+@command
+def demo(invocation: Invocation, row: RowOption = 0) -> None:
+    """Train, judge, promote and ask a model of handwritten digits, in a local cloud of its own.
+
+    Example: lehr demo
+    """
+    if invocation.is_aws:
+        raise UserError(
+            "the demo runs in the local cloud only",
+            hint="on AWS: lehr push examples/mnist && lehr train mnist --data examples/mnist/data",
+        )
+    recipe = project.read_recipe(EXAMPLE)
+    name = recipe.project.name
+    _begin(invocation)
+    _step(invocation, f"push {EXAMPLE}")
+    files = project.read_files(EXAMPLE)
+    code_sha = project.upload(invocation.stack.artifacts, name, files)
+    invocation.out.say(f"pushed {name}: {len(files)} file(s), code {code_sha}")
+    invocation.out.emit({"event": "pushed", "project": name, "code_sha": code_sha, "files": sorted(files)})
+
+    _step(invocation, f"drop {EXAMPLE / 'data'}")
+    answer = data.drop_data(invocation, name, [EXAMPLE / "data"])
+    invocation.aftermath += f"; {STAYS_UP}"
+    data.show_answer(invocation, answer)
+    if answer.outcome == "started":
+        _step(invocation, "train, judge, promote")
+    follow_answer(invocation, answer)
+    invocation.aftermath = STAYS_UP
+    _ask(invocation, name, row)
+    _summary(invocation, name, answer.run)
+
+
+def _begin(invocation: Invocation) -> None:
+    """Bring the local cloud up, whatever AWS_ENDPOINT_URL says: the demo brings its own world."""
+    cloud = LocalCloud(Path.cwd())
+    _step(invocation, "local cloud")
+    invocation.aftermath = (
+        'the local cloud may be running: "lehr local down" stops it; `lehr demo` goes on from here'
+    )
+    info, outputs = start_and_deploy(invocation, cloud)
+    invocation.given_target = local_target(info)
+    invocation.aftermath = f"nothing is training; {STAYS_UP}"
+    invocation.out.emit({"event": "local_status", "running": True, "info": info, "outputs": outputs})
+
+
+def _ask(invocation: Invocation, name: str, number: int) -> None:
+    _step(invocation, "ask the champion over HTTPS")
+    row = test_row(invocation.stack, name, number)
+    predict.save_request(name, row, REQUEST)
+    predict.show_row(invocation, row)
+    for answer in ask(invocation.stack, name, REQUEST.read_bytes()):
+        predict.show_answer(invocation, answer)
+        invocation.out.emit(
+            {"event": "prediction", "latency_ms": round(answer.latency_ms, 1), "expected": row.label}
+            | dict(answer.document)
+        )
+
+
+def _summary(invocation: Invocation, name: str, run: str) -> None:
+    """The last lines: what was reached, where to read about it, how to ask again, what still runs."""
+    stack, out = invocation.stack, invocation.out
+    champion = _champion(invocation, name)
+    record = champion or stack.registry.run(name, run)
+    if record is None:
+        raise RunFailedError(f"run {run} of {name} is not in the registry")
+    path = fetch_report(stack, record)
+    line = curl_line(invocation.target, predict_url(stack, name), REQUEST)
+    summary: dict[str, Any] = {
+        "event": "summary",
+        "project": name,
+        "run": record.run,
+        "champion": record.model_version,
+        "accuracy": record.accuracy,
+        "report": str(path),
+        "curl": line,
+    }
+    accuracy = "unknown" if record.accuracy is None else f"{record.accuracy:.4f}"
+    out.say()
+    out.say(f"test accuracy  {accuracy}", "bold")
+    out.say(f"report         {path}")
+    out.say(f"ask again      {line}")
+    out.say()
+    out.say(STAYS_UP, "dim")
+    out.emit(summary)
+
+
+def _champion(invocation: Invocation, name: str) -> RunRecord | None:
+    """The run that the serving model came from."""
+    registry = invocation.stack.registry
+    alias = registry.alias(name)
+    return registry.run(name, alias.owner) if alias else None
+
+
+def _step(invocation: Invocation, title: str) -> None:
+    invocation.out.say(f"\n{title}" if title != "local cloud" else title, "bold cyan")

@@ -1,0 +1,123 @@
+"""The HTTPS endpoint as a client sees it: signed requests, their answers, and the same thing as a curl line."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import NoCredentialsError
+from botocore.httpsession import URLLib3Session
+
+from lehr.errors import UserError
+from lehr.layout import checked_name
+from lehr_cli.failures import CloudError
+from lehr_cli.stack import Stack
+from lehr_cli.target import Target
+
+SERVICE = "execute-api"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One prediction; `latency_ms` is what the caller waited, connection and signature included."""
+
+    label: str
+    probabilities: Mapping[str, float]
+    version: str
+    latency_ms: float
+    document: Mapping[str, Any]
+
+    @property
+    def probability(self) -> float:
+        return self.probabilities.get(self.label, float("nan"))
+
+
+def predict_url(stack: Stack, project: str) -> str:
+    return f"{stack.endpoint_url}/predict/{checked_name(project)}"
+
+
+def request_body(rows: Sequence[Any]) -> bytes:
+    """The request for some rows, as JSON."""
+    return json.dumps({"inputs": list(rows)}, separators=(",", ":")).encode()
+
+
+def ask(stack: Stack, project: str, body: bytes) -> list[Answer]:
+    """Send a request and read its predictions. Raises UserError for one that the endpoint refuses."""
+    target = stack.target
+    request = AWSRequest("POST", predict_url(stack, project), {"Content-Type": "application/json"}, body)
+    credentials = target.session.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    SigV4Auth(credentials, SERVICE, target.region).add_auth(request)
+    http = URLLib3Session(verify=str(target.ca_file) if target.ca_file else True, timeout=(3, 60))
+    began = time.perf_counter()
+    response = http.send(request.prepare())
+    latency_ms = (time.perf_counter() - began) * 1000
+    if response.status_code != 200:
+        raise _refusal(project, response.status_code, response.content)
+    return read_answers(response.content, latency_ms)
+
+
+def read_answers(content: bytes, latency_ms: float) -> list[Answer]:
+    """The predictions of an answer. Raises CloudError when it does not look like one."""
+    try:
+        document = json.loads(content)
+        return [
+            Answer(
+                label=str(one["label"]),
+                probabilities=one["probabilities"],
+                version=str(document["model_version"]),
+                latency_ms=latency_ms,
+                document=document,
+            )
+            for one in document["predictions"]
+        ]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise CloudError(f"the endpoint answered {content[:200]!r}, which is no prediction") from fault
+
+
+def curl_line(target: Target, url: str, file: Path) -> str:
+    """The same request for a shell: it works as printed. Keys of AWS are left to the environment's variables."""
+    parts = ["curl"]
+    if target.ca_file:
+        parts += ["--cacert", shlex.quote(_shown(target.ca_file))]
+    parts += ["--aws-sigv4", shlex.quote(f"aws:amz:{target.region}:{SERVICE}")]
+    if target.is_local:
+        credentials = target.session.get_credentials()
+        parts += ["--user", shlex.quote(f"{credentials.access_key}:{credentials.secret_key}")]
+    else:
+        parts += ["--user", '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"']
+        parts += ["-H", '"x-amz-security-token: $AWS_SESSION_TOKEN"']
+    parts += ["-H", "'Content-Type: application/json'", "--data", shlex.quote(f"@{_shown(file)}")]
+    return " ".join([*parts, shlex.quote(url)])
+
+
+def _shown(path: Path) -> str:
+    """As short as it can be from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _refusal(project: str, status: int, content: bytes) -> Exception:
+    try:
+        document = json.loads(content)
+        said = str(document.get("detail") or document.get("message") or document)
+    except (ValueError, AttributeError):
+        said = content.decode("utf-8", "replace")[:300]
+    told = f"the endpoint answered {status}: {said}"
+    if status in {404, 503}:
+        return UserError(told, hint=f"what was pushed and trained: lehr runs {project}")
+    if status in {400, 413, 415, 422}:
+        return UserError(told, hint=f"a request that works: lehr predict {project} --row 0 --json")
+    if status == 403:
+        return CloudError(told, "the credentials in use may lack execute-api:Invoke")
+    return CloudError(told, "see the log of the function predict")

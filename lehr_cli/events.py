@@ -1,0 +1,88 @@
+"""What can be seen of a run, as plain values: the lines of `--json`, and what the terminal view draws."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lehr.contracts.evaluation import Decision
+
+_EVENT_NAME = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """The base: its name on the wire is the class's, in snake case."""
+
+    def to_line(self) -> dict[str, Any]:
+        return {"event": _EVENT_NAME.sub("_", type(self).__name__).lower()} | asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateEntered(RunEvent):
+    state: str
+    at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateExited(RunEvent):
+    state: str
+    at: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapProgress(RunEvent):
+    """`of` is None while nobody knows the number of items."""
+
+    state: str
+    done: int
+    failed: int = 0
+    of: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapRunStarted(RunEvent):
+    """A distributed Map: its items are executions of their own, counted by its map run."""
+
+    state: str
+    map_run_arn: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJobStarted(RunEvent):
+    job: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(RunEvent):
+    """One line of a training log: losses in nats, accuracies in [0, 1]."""
+
+    job: str
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    samples_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided(RunEvent):
+    decision: Decision
+
+    def to_line(self) -> dict[str, Any]:
+        return {"event": "decided"} | self.decision.to_value()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionEnded(RunEvent):
+    """`status` is Step Functions' own: SUCCEEDED, FAILED, ABORTED or TIMED_OUT."""
+
+    status: str
+    seconds: float
+    error: str = ""
+    cause: str = ""

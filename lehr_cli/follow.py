@@ -1,0 +1,96 @@
+"""Following a run to its end: the execution history, the training logs and the decision, as one stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from botocore.exceptions import ClientError
+
+from lehr import layout
+from lehr.contracts.evaluation import Decision
+from lehr_cli.events import (
+    Decided,
+    MapProgress,
+    MapRunStarted,
+    RunEvent,
+    StateExited,
+    TrainingJobStarted,
+)
+from lehr_cli.history import HistoryReader, Timeline
+from lehr_cli.stack import Stack
+from lehr_cli.training_log import TrainingLog
+
+JUDGING_STATE = "JudgeModel"
+
+
+def follow(
+    stack: Stack,
+    project: str,
+    run: str,
+    execution_arn: str,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[RunEvent | None]:
+    """Everything that happened and happens, until the execution ends; None each time it has waited."""
+    history = HistoryReader(stack.executions, execution_arn)
+    timeline = Timeline()
+    logs: dict[str, TrainingLog] = {}
+    map_runs: dict[str, _MapRun] = {}
+    while True:
+        events = list(timeline.read(history.new_events()))
+        for event in events:
+            match event:
+                case TrainingJobStarted():
+                    logs.setdefault(event.job, TrainingLog(stack.logs, event.job))
+                case MapRunStarted():
+                    map_runs[event.state] = _MapRun(stack, event)
+                case StateExited():
+                    # What a state has left behind comes before its end, as it did in truth.
+                    if event.state in map_runs:
+                        yield from map_runs.pop(event.state).new_progress()
+                    for log in logs.values():
+                        yield from log.new_epochs()
+            yield event
+            if isinstance(event, StateExited) and event.state == JUDGING_STATE:
+                yield from _decision(stack, project, run)
+        if timeline.ended:
+            return
+        for log in logs.values():
+            yield from log.new_epochs()
+        for map_run in map_runs.values():
+            yield from map_run.new_progress()
+        yield None
+        sleep(stack.target.poll_s)
+
+
+class _MapRun:
+    """Counts of a distributed Map, told when they change."""
+
+    def __init__(self, stack: Stack, started: MapRunStarted) -> None:
+        self._client, self._started = stack.executions, started
+        self._last: MapProgress | None = None
+
+    def new_progress(self) -> Iterator[MapProgress]:
+        try:
+            counts = self._client.describe_map_run(mapRunArn=self._started.map_run_arn)["itemCounts"]
+        except ClientError:
+            # The counts are a comfort, no part of the run: watching goes on without them.
+            return
+        seen = MapProgress(
+            state=self._started.state,
+            done=counts["succeeded"],
+            failed=counts["failed"],
+            of=counts["total"] or None,
+        )
+        if seen != self._last and seen.of:
+            self._last = seen
+            yield seen
+
+
+def _decision(stack: Stack, project: str, run: str) -> Iterator[Decided]:
+    try:
+        body = stack.artifacts.get(layout.decision_key(project, run))
+    except KeyError:
+        return
+    yield Decided(decision=Decision.from_json(body))

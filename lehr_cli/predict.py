@@ -1,0 +1,86 @@
+"""`lehr predict`: ask the champion over HTTPS, as any client would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from lehr.errors import UserError
+from lehr_cli.data import ProjectArgument
+from lehr_cli.digit import draw
+from lehr_cli.endpoint import Answer, ask, curl_line, predict_url, request_body
+from lehr_cli.invocation import Invocation, command
+from lehr_cli.rows import Row, test_row
+from lehr_cli.target import STATE_DIR
+
+InputOption = Annotated[
+    Path | None, typer.Option("--input", help="A request as JSON.", dir_okay=False, metavar="FILE")
+]
+RowOption = Annotated[int | None, typer.Option(min=0, help="A row of the test data that was dropped.")]
+_BEST = 3
+
+
+@command
+def predict(
+    invocation: Invocation, project: ProjectArgument, file: InputOption = None, row: RowOption = None
+) -> None:
+    """Ask the champion of a project.
+
+    Example: lehr predict mnist --row 7
+    """
+    if (file is None) == (row is None):
+        raise UserError("give either --input FILE or --row N")
+    if row is not None:
+        asked = test_row(invocation.stack, project, row)
+        file = save_request(project, asked)
+        show_row(invocation, asked)
+    assert file is not None
+    try:
+        body = file.read_bytes()
+    except OSError as fault:
+        raise UserError(f"cannot be read: {fault.strerror}", place=str(file)) from fault
+    answers = ask(invocation.stack, project, body)
+    for answer in answers:
+        show_answer(invocation, answer)
+    if answers:
+        invocation.out.emit(
+            {"event": "prediction", "latency_ms": round(answers[0].latency_ms, 1)} | dict(answers[0].document)
+        )
+    invocation.out.note(curl_line(invocation.target, predict_url(invocation.stack, project), file))
+
+
+def save_request(project: str, row: Row, path: Path | None = None) -> Path:
+    """Write the request for a row where a person can look at it, and send it again."""
+    path = path or Path(STATE_DIR) / "requests" / f"{project}-row-{row.number}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(request_body([row.pixels]))
+    return path
+
+
+def show_row(invocation: Invocation, row: Row) -> None:
+    """The image itself, so that the label can be judged by eye."""
+    has_colour = invocation.out.people.color_system is not None
+    invocation.out.say(draw(row.pixels, has_colour=has_colour))
+    invocation.out.say(f"row {row.number} of the test data, labelled {row.label}", "dim")
+
+
+def show_answer(invocation: Invocation, answer: Answer) -> None:
+    """Label, probability, what came next, which model, how long it took."""
+    ranked = sorted(answer.probabilities.items(), key=lambda pair: pair[1], reverse=True)
+    others = "  ".join(f"{label} {share:.4f}" for label, share in ranked[1:_BEST] if share >= 0.00005)
+    invocation.out.say(
+        Text.assemble(
+            ("label ", "dim"),
+            (answer.label, "bold green"),
+            ("  probability ", "dim"),
+            f"{answer.probability:.4f}",
+            (f"  (then {others})" if others else "", "dim"),
+            ("  model ", "dim"),
+            answer.version,
+            ("  latency ", "dim"),
+            f"{answer.latency_ms:.1f} ms",
+        )
+    )

@@ -1,0 +1,126 @@
+"""How a run looks on a terminal: one line per state with its time, epochs below, a live line for now."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from lehr_cli.events import (
+    Decided,
+    Epoch,
+    ExecutionEnded,
+    MapProgress,
+    RunEvent,
+    StateEntered,
+    StateExited,
+    TrainingJobStarted,
+)
+from lehr_cli.output import Output, duration
+
+_QUIET = 0.05  # seconds: a Choice or Pass state that takes less is not worth a line of its own
+
+
+class RunView:
+    """Draws run events; with --json it prints their lines instead. A context manager for the live line."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._live: Live | None = None
+        self._state = ""
+        self._since = 0.0
+        self._detail = ""
+        self._jobs: list[str] = []
+
+    def __enter__(self) -> Self:
+        if self._output.people.is_terminal and not self._output.is_json:
+            self._live = Live(console=self._output.people, refresh_per_second=8, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, event: RunEvent | None) -> None:
+        """Draw one event; None redraws the live line only."""
+        if event is not None:
+            if self._output.is_json:
+                self._output.emit(event.to_line())
+            else:
+                self._draw(event)
+        if self._live and self._state:
+            elapsed = duration(time.monotonic() - self._since)
+            line = Text.assemble(f"{self._state:<17}", (f"{elapsed:>9}", "dim"), f"  {self._detail}")
+            self._live.update(Spinner("dots", text=line, style="cyan"))
+
+    def _draw(self, event: RunEvent) -> None:
+        match event:
+            case StateEntered():
+                self._state, self._since, self._detail = event.state, time.monotonic(), ""
+            case MapProgress():
+                failed = f", {event.failed} failed" if event.failed else ""
+                self._detail = f"{event.done}/{event.of}{failed}"
+            case TrainingJobStarted():
+                self._jobs.append(event.job)
+                self._output.say(f"    training job {event.job}", "dim")
+            case Epoch():
+                self._output.say(self._epoch_line(event))
+            case StateExited():
+                self._state = ""
+                if event.seconds >= _QUIET or self._detail:
+                    self._output.say(_state_line(event, self._detail))
+            case Decided():
+                self._output.say(_decision_lines(event))
+            case ExecutionEnded():
+                self._state = ""
+
+    def _epoch_line(self, epoch: Epoch) -> Text:
+        """Epochs of several trials are told apart by the number of the trial in the job's name."""
+        self._detail = f"epoch {epoch.epoch}/{epoch.epochs}"
+        trial = f"trial {_trial(epoch.job)}  " if len(self._jobs) > 1 else ""
+        return Text.assemble(
+            f"    {trial}epoch {epoch.epoch}/{epoch.epochs}  ",
+            ("loss ", "dim"),
+            f"{epoch.loss:.4f}  ",
+            ("accuracy ", "dim"),
+            f"{epoch.accuracy:.4f}  ",
+            ("validation accuracy ", "dim"),
+            (f"{epoch.validation_accuracy:.4f}  ", "bold"),
+            (f"{epoch.samples_per_second:,.0f} samples/s  {duration(epoch.seconds)}", "dim"),
+        )
+
+
+def _trial(job: str) -> str:
+    """`lehr-<project>-<run>-<trial>-<retry count>`."""
+    parts = job.rsplit("-", 2)
+    return parts[1] if len(parts) == 3 else job
+
+
+def _state_line(event: StateExited, detail: str) -> Text:
+    counted = detail if "/" in detail and not detail.startswith("epoch") else ""
+    return Text.assemble(
+        ("✓ ", "green"), f"{event.state:<17}", (f"{duration(event.seconds):>9}", "dim"), f"  {counted}"
+    )
+
+
+def _decision_lines(event: Decided) -> Text:
+    lines = Text()
+    for rule in event.decision.rules:
+        mark = ("    ✓ ", "green") if rule.passed else ("    ✗ ", "red")
+        lines.append_text(
+            Text.assemble(mark, f"{rule.rule}: {rule.observed}", (f"  required {rule.required}\n", "dim"))
+        )
+    verdict = "promote" if event.decision.verdict == "promote" else "reject"
+    style = "bold green" if verdict == "promote" else "bold yellow"
+    lines.append_text(Text.assemble("    ", (verdict, style), f": {event.decision.reason}"))
+    return lines

@@ -1,0 +1,193 @@
+"""The `/opt/ml` contract of a SageMaker training container, as a folder and an environment.
+
+A user cannot write to `/opt/ml`, and two jobs could not share it, so each job has a folder of its own and learns
+it from `LEHR_ML_ROOT`. What names `/opt/ml` in the command or in the environment of the job is rewritten to it.
+Contract: docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
+
+ML_ROOT = "/opt/ml"
+HOST = "algo-1"
+_ML_ROOT_IN_TEXT = re.compile(re.escape(ML_ROOT) + r"(?![\w-])")
+# SageMaker keeps this much of output/failure in the reason of the failure.
+_FAILURE_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class TrainingContainer:
+    """The folder of one job. `request` is the body of CreateTrainingJob."""
+
+    settings: LocalSettings
+    request: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.request["TrainingJobName"])
+
+    @property
+    def base(self) -> Path:
+        return self.settings.state_dir.absolute() / "jobs" / self.name
+
+    @property
+    def model_dir(self) -> Path:
+        return self.base / "model"
+
+    @property
+    def output_data_dir(self) -> Path:
+        return self.base / "output" / "data"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        config = self.request.get("CheckpointConfig") or {}
+        return Path(self._rewritten(config.get("LocalPath") or f"{ML_ROOT}/checkpoints"))
+
+    @property
+    def home(self) -> Path:
+        return self.base / "home"
+
+    def channel_dir(self, channel: str) -> Path:
+        return self.base / "input" / "data" / channel
+
+    def prepare(self) -> None:
+        """Make the folders and the files under input/config; what a former job of this name left is removed."""
+        shutil.rmtree(self.base, ignore_errors=True)
+        for folder in (self.model_dir, self.output_data_dir, self.checkpoint_dir, self.home):
+            folder.mkdir(parents=True)
+        for channel in self._channels():
+            self.channel_dir(channel).mkdir(parents=True)
+        config = self.base / "input" / "config"
+        config.mkdir(parents=True)
+        (config / "hyperparameters.json").write_text(json.dumps(self._hyperparameters()))
+        (config / "inputdataconfig.json").write_text(json.dumps(self._channels()))
+        (config / "resourceconfig.json").write_text(json.dumps(self._resources()))
+
+    def argv(self) -> list[str]:
+        """What is run: ContainerEntrypoint and ContainerArguments.
+
+        `python` and `python3` are the interpreter of the settings. Without an entry point it is
+        `python -m lehr_trainer train`, which is what the ENTRYPOINT of the trainer's image and SageMaker's
+        default argument come to.
+        """
+        algorithm = self.request["AlgorithmSpecification"]
+        entrypoint = list(algorithm.get("ContainerEntrypoint") or [])
+        arguments = list(algorithm.get("ContainerArguments") or [])
+        if not entrypoint:
+            entrypoint, arguments = ["python", "-m", "lehr_trainer"], arguments or ["train"]
+        if Path(entrypoint[0]).name in ("python", "python3"):
+            entrypoint[0] = str(self.settings.python)
+        return [self._rewritten(word) for word in (*entrypoint, *arguments)]
+
+    def environment(self) -> dict[str, str]:
+        """All variables of the process; nothing comes from the environment of the local cloud."""
+        environment = {
+            "PATH": f"{self.settings.python.parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AWS_REGION": self.settings.region,
+            "AWS_DEFAULT_REGION": self.settings.region,
+            # Without it the SDK looks for credentials on the network of a machine that is not in AWS.
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "LEHR_ML_ROOT": str(self.base),
+            "TRAINING_JOB_NAME": self.name,
+            "TRAINING_JOB_ARN": (
+                f"arn:aws:sagemaker:{self.settings.region}:{self.settings.account_id}:training-job/{self.name}"
+            ),
+            **self._toolkit_variables(),
+        }
+        if not self.request.get("EnableNetworkIsolation"):
+            environment |= {
+                "AWS_ENDPOINT_URL": self.settings.endpoint_url,
+                "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+                "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            }
+        own = self.request.get("Environment") or {}
+        return environment | {name: self._rewritten(value) for name, value in own.items()}
+
+    def failure_text(self) -> str:
+        """What the trainer wrote to output/failure, or nothing."""
+        path = self.base / "output" / "failure"
+        return path.read_text(errors="replace")[:_FAILURE_LIMIT].strip() if path.is_file() else ""
+
+    def clean(self) -> None:
+        """Remove all but input/config and output/failure, by which a person can see what the job was."""
+        for folder in (
+            self.base / "input" / "data",
+            self.model_dir,
+            self.output_data_dir,
+            self.checkpoint_dir,
+            self.home,
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _toolkit_variables(self) -> dict[str, str]:
+        # Those of the SageMaker training toolkit, which AWS's framework images run.
+        resources, hyperparameters, channels = self._resources(), self._hyperparameters(), self._channels()
+        fixed = {
+            "SM_MODEL_DIR": str(self.model_dir),
+            "SM_INPUT_DIR": str(self.base / "input"),
+            "SM_INPUT_CONFIG_DIR": str(self.base / "input" / "config"),
+            "SM_OUTPUT_DIR": str(self.base / "output"),
+            "SM_OUTPUT_DATA_DIR": str(self.output_data_dir),
+            "SM_CURRENT_HOST": HOST,
+            "SM_HOSTS": json.dumps([HOST]),
+            "SM_CURRENT_INSTANCE_TYPE": resources["current_instance_type"],
+            "SM_NETWORK_INTERFACE_NAME": "lo",
+            "SM_NUM_CPUS": str(os.cpu_count() or 1),
+            "SM_NUM_GPUS": str(len(list(Path("/dev").glob("nvidia[0-9]*")))),
+            "SM_HPS": json.dumps(hyperparameters),
+            "SM_CHANNELS": json.dumps(sorted(channels)),
+            "SM_INPUT_DATA_CONFIG": json.dumps(channels),
+            "SM_RESOURCE_CONFIG": json.dumps(resources),
+            "SM_TRAINING_ENV": json.dumps({"job_name": self.name, "hyperparameters": hyperparameters}),
+        }
+        by_channel = {f"SM_CHANNEL_{name.upper()}": str(self.channel_dir(name)) for name in channels}
+        by_name = {f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items()}
+        return fixed | by_channel | by_name
+
+    def _hyperparameters(self) -> dict[str, str]:
+        return {name: str(value) for name, value in (self.request.get("HyperParameters") or {}).items()}
+
+    def _channels(self) -> dict[str, dict[str, str]]:
+        return {
+            channel["ChannelName"]: {
+                "TrainingInputMode": "File",
+                "S3DistributionType": "FullyReplicated",
+                "RecordWrapperType": channel.get("RecordWrapperType") or "None",
+                **({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}),
+            }
+            for channel in self.request.get("InputDataConfig") or []
+        }
+
+    def _resources(self) -> dict[str, Any]:
+        instance_type = str(self.request["ResourceConfig"].get("InstanceType", ""))
+        return {
+            "current_host": HOST,
+            "current_instance_type": instance_type,
+            "current_group_name": "homogeneousCluster",
+            "hosts": [HOST],
+            "instance_groups": [
+                {
+                    "instance_group_name": "homogeneousCluster",
+                    "instance_type": instance_type,
+                    "hosts": [HOST],
+                }
+            ],
+            "network_interface_name": "lo",
+        }
+
+    def _rewritten(self, text: str) -> str:
+        return _ML_ROOT_IN_TEXT.sub(str(self.base), text)

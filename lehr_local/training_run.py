@@ -1,0 +1,223 @@
+"""The life of one training job: Starting, Downloading, Training, Uploading, and one of the three ends.
+
+SageMaker's states, times and reasons are kept on moto's own job object, from which DescribeTrainingJob and
+ListTrainingJobs answer.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+import threading
+import time
+from typing import Any
+
+from moto.core.utils import utcnow
+
+from lehr_local.cloudwatch_logs import LogStream
+from lehr_local.errors import LocalCloudError
+from lehr_local.processes import ManagedProcess, Supervisor
+from lehr_local.training_container import HOST, TrainingContainer
+from lehr_local.training_log import TrainingLog
+from lehr_local.training_storage import (
+    CheckpointSync,
+    InterruptedTransferError,
+    TrainingStorage,
+    TransferError,
+)
+
+logger = logging.getLogger(__name__)
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+# Between SIGTERM and SIGKILL, as SageMaker documents it.
+STOP_GRACE_S = 120.0
+CHECKPOINT_INTERVAL_S = 3.0
+
+
+class TrainingRun:
+    """Runs one job in a thread. `job` is moto's record of it, `container` its folder and its request."""
+
+    def __init__(
+        self, job: Any, container: TrainingContainer, supervisor: Supervisor, storage: TrainingStorage
+    ) -> None:
+        self._job = job
+        self._container = container
+        self._supervisor = supervisor
+        self._storage = storage
+        # What may change while DescribeTrainingJob reads it changes under this lock.
+        self._lock = threading.Lock()
+        self._is_stopping = threading.Event()
+        self._is_over_time = False
+        self._has_ended = False
+        self._process: ManagedProcess | None = None
+        settings, request = container.settings, container.request
+        stream = f"{container.name}/{HOST}-{int(time.time())}"
+        self._log = TrainingLog(
+            LogStream(settings.account_id, settings.region, LOG_GROUP, stream).write,
+            request["AlgorithmSpecification"].get("MetricDefinitions") or (),
+        )
+        config = request.get("CheckpointConfig")
+        self._checkpoints = (
+            CheckpointSync(storage, container.checkpoint_dir, config["S3Uri"]) if config else None
+        )
+        self._enter("Starting", "Preparing the instances for training")
+        self._thread = threading.Thread(target=self._run, name=f"training-{container.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> bool:
+        """Ask the job to stop, as StopTrainingJob does; False if it has ended already."""
+        with self._lock:
+            if self._has_ended:
+                return False
+            if not self._is_stopping.is_set():
+                self._is_stopping.set()
+                self._job.training_job_status = "Stopping"
+                self._enter("Stopping", "Stopping the training job")
+                if self._process is not None:
+                    self._process.terminate(STOP_GRACE_S)
+            return True
+
+    def kill(self) -> None:
+        """End the process without grace; the job then ends as it would have ended."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            status, secondary, reason = self._work()
+        except TransferError as error:
+            status, secondary, reason = "Failed", "Failed", str(error)
+        except LocalCloudError as error:
+            status, secondary, reason = "Failed", "Failed", f"ClientError: {error}"
+        except InterruptedTransferError:
+            status, secondary, reason = "Stopped", "Stopped", None
+        except Exception as error:
+            logger.exception("the training job %s could not be run", self._container.name)
+            status, secondary, reason = "Failed", "Failed", f"InternalServerError: {error!r}"
+        if self._is_stopping.is_set() and secondary == "Failed" and self._process is None:
+            # A stop that came while the job was being prepared wins over what the preparation ran into.
+            status, secondary, reason = "Stopped", "Stopped", None
+        self._log.close()
+        self._container.clean()
+        self._end(status, secondary, reason)
+
+    def _work(self) -> tuple[str, str, str | None]:
+        """Everything from the folder to the artifacts; gives status, secondary status and reason."""
+        self._container.prepare()
+        with self._lock:
+            self._job.training_start_time = utcnow()
+            self._enter("Downloading", "Downloading input data")
+        self._download()
+        exit_code = self._train()
+        if exit_code is None:
+            return "Stopped", "Stopped", None
+        with self._lock:
+            self._enter("Uploading", "Uploading generated training model")
+        if self._checkpoints is not None:
+            self._checkpoints.push()
+        was_stopped = self._is_stopping.is_set() or self._is_over_time
+        output = self._job.output_data_config["S3OutputPath"].rstrip("/")
+        prefix = f"{output}/{self._container.name}/output"
+        self._storage.upload_archive(self._container.output_data_dir, f"{prefix}/output.tar.gz")
+        if exit_code != 0 and not was_stopped:
+            text = self._container.failure_text()
+            return "Failed", "Failed", f"AlgorithmError: {text}, exit code: {exit_code}"
+        self._storage.upload_archive(self._container.model_dir, f"{prefix}/model.tar.gz")
+        if self._is_over_time:
+            return "Stopped", "MaxRuntimeExceeded", None
+        if was_stopped:
+            return "Stopped", "Stopped", None
+        return "Completed", "Completed", None
+
+    def _download(self) -> None:
+        request = self._container.request
+        for channel in request.get("InputDataConfig") or []:
+            self._storage.download_channel(
+                channel["DataSource"]["S3DataSource"]["S3Uri"],
+                self._container.channel_dir(channel["ChannelName"]),
+                request["RoleArn"],
+                self._is_stopping.is_set,
+            )
+        if self._checkpoints is not None:
+            self._checkpoints.restore(self._is_stopping.is_set)
+
+    def _train(self) -> int | None:
+        """Run the process to its end; gives its exit code as a container has it, None if none was started."""
+        limit_s = self._container.request["StoppingCondition"].get("MaxRuntimeInSeconds") or 86_400
+        with self._lock:
+            if self._is_stopping.is_set():
+                return None
+            self._process = process = self._supervisor.spawn(
+                self._container.argv(),
+                env=self._container.environment(),
+                cwd=self._container.home,
+                on_line=self._log.add,
+            )
+            self._enter("Training", "Training image download completed. Training in progress.")
+        deadline = time.monotonic() + limit_s
+        while True:
+            left_s = math.inf if self._is_over_time else max(deadline - time.monotonic(), 0.0)
+            try:
+                code = process.wait(timeout_s=min(CHECKPOINT_INTERVAL_S, left_s))
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    self._stop_for_time(process)
+                self._push_checkpoints()
+            else:
+                return code if code >= 0 else 128 - code
+
+    def _stop_for_time(self, process: ManagedProcess) -> None:
+        with self._lock:
+            if self._is_over_time or self._is_stopping.is_set():
+                return
+            self._is_over_time = True
+            self._job.training_job_status = "Stopping"
+            self._enter("Stopping", "The job exceeded MaxRuntimeInSeconds; stopping it")
+        process.terminate(STOP_GRACE_S)
+
+    def _push_checkpoints(self) -> None:
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.push()
+        except TransferError as error:
+            logger.warning("the checkpoints of %s wait for the next round: %s", self._container.name, error)
+
+    def _enter(self, secondary: str, message: str) -> None:
+        """Begin a secondary status. While the job stops it stays at Stopping, whatever is still done."""
+        now = utcnow()
+        transitions = [dict(item) for item in getattr(self._job, "secondary_status_transitions", [])]
+        if transitions and transitions[-1]["Status"] == "Stopping" and secondary in ("Training", "Uploading"):
+            return
+        if transitions:
+            transitions[-1]["EndTime"] = now
+        transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+        self._job.secondary_status_transitions = transitions
+        self._job.secondary_status = secondary
+        self._job.last_modified_time = now
+
+    def _end(self, status: str, secondary: str, reason: str | None) -> None:
+        metrics = [
+            item | {"Timestamp": datetime.datetime.fromtimestamp(item["Timestamp"], tz=datetime.UTC)}
+            for item in self._log.final_metrics()
+        ]
+        with self._lock:
+            self._has_ended = True
+            job = self._job
+            self._enter(secondary, reason or f"Training job {status.lower()}")
+            job.training_end_time = now = utcnow()
+            started = job.training_start_time or now
+            job.training_time_in_seconds = math.ceil((now - started).total_seconds())
+            job.billable_time_in_seconds = job.training_time_in_seconds
+            job.final_metric_data_list = metrics or None
+            job.failure_reason = reason
+            # Last, because who waits for the end waits for this.
+            job.training_job_status = status

@@ -1,0 +1,105 @@
+"""The state machine: valid by itself, and of one mind with the template and the error tree."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from architecture import state_machine_gate as gate
+
+from lehr import errors
+
+
+@pytest.fixture(scope="module")
+def bad(root: Path) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((root / "tests/architecture/fixtures/bad.asl.yaml").read_text())
+    return parsed
+
+
+def test_the_definition_fits_the_schema_of_the_language(machine: dict[str, Any], tmp_path: Path) -> None:
+    assert gate.schema_findings(machine, tmp_path) == []
+
+
+def test_every_state_is_reached_and_leads_somewhere(machine: dict[str, Any]) -> None:
+    assert gate.dangling_findings(machine) == []
+
+
+def test_every_jsonata_expression_parses(machine: dict[str, Any]) -> None:
+    assert gate.jsonata_findings(machine) == []
+
+
+def test_every_task_has_a_timeout_and_arguments_that_its_service_accepts(machine: dict[str, Any]) -> None:
+    assert gate.task_findings(machine) == []
+
+
+def test_every_substitution_is_defined_by_the_template_and_used(
+    machine_text: str, template: dict[str, Any]
+) -> None:
+    defined = template["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert gate.substitutions(machine_text) == set(defined)
+
+
+def test_every_error_name_of_our_own_is_a_class_of_the_error_tree(machine: dict[str, Any]) -> None:
+    raised = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.LehrError)
+    }
+    foreign = gate.STATES_ERRORS | {name for name in gate.error_names(machine) if "." in name}
+    assert gate.error_names(machine) - foreign <= raised
+    assert gate.error_names(machine) - foreign, (
+        "no error of our own is handled: this test would pass on anything"
+    )
+
+
+def test_every_error_class_stands_in_the_tree_of_the_docstring() -> None:
+    raised = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.LehrError)
+    }
+    drawn = {name for name in raised if name in (errors.__doc__ or "")}
+    assert drawn == raised
+
+
+def test_every_task_of_the_top_level_ends_in_record_failure_or_says_why_not(machine: dict[str, Any]) -> None:
+    after_the_fact = {"RecordFailure", "WriteReport", "Notify"}
+    for name, state in machine["States"].items():
+        if state["Type"] not in {"Task", "Map"} or name in after_the_fact:
+            continue
+        catchers = {catch["Next"] for catch in state["Catch"] if "States.ALL" in catch["ErrorEquals"]}
+        assert catchers == {"RecordFailure"}, name
+
+
+def test_states_that_call_a_function_carry_its_name(machine: dict[str, Any]) -> None:
+    for path, state, _ in gate.walk_states(machine):
+        if state.get("Resource") == "arn:aws:states:::lambda:invoke":
+            assert state["Arguments"]["FunctionName"] == f"${{{path.rpartition('/')[2]}Function}}"
+
+
+def test_the_gate_finds_a_dangling_target_and_an_orphan(bad: dict[str, Any]) -> None:
+    assert gate.dangling_findings(bad) == [
+        "Work: leads to Nowhere, which does not exist",
+        "Orphan: nothing leads there",
+    ]
+
+
+def test_the_gate_finds_a_broken_expression(bad: dict[str, Any]) -> None:
+    assert len(gate.jsonata_findings(bad)) == 1
+
+
+def test_the_gate_finds_missing_unknown_and_mistyped_arguments_and_a_missing_timeout(
+    bad: dict[str, Any],
+) -> None:
+    findings = gate.task_findings(bad)
+    assert "Work: has no TimeoutSeconds" in findings
+    assert "Work/Arguments: RoleArn is required" in findings
+    assert "Work/Arguments: unknown StoppingConditions" in findings
+    assert "Work/Arguments/ResourceConfig/InstanceCount: must be integer" in findings
+
+
+def test_the_gate_finds_a_schema_fault(bad: dict[str, Any], tmp_path: Path) -> None:
+    assert any("Succed" in finding for finding in gate.schema_findings(bad, tmp_path))

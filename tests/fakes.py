@@ -1,0 +1,123 @@
+"""In-memory answers to the ports of lehr.ports, with the errors that the AWS adapters raise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import msgspec
+
+from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
+from lehr.errors import ChampionChangedError, ChangedDataError
+from lehr.ports import StoredObject
+
+NOW = "2026-01-01T00:00:00.000Z"
+
+
+class InMemoryObjectStore:
+    """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
+
+    `reads` and `writes` list the keys in the order of the calls.
+    """
+
+    def __init__(self, bucket: str = "bucket", objects: dict[str, bytes] | None = None) -> None:
+        self.bucket = bucket
+        self.objects = dict(objects or {})
+        self.reads: list[str] = []
+        self.writes: list[str] = []
+
+    def get(self, key: str, *, etag: str | None = None) -> bytes:
+        self.reads.append(key)
+        if key not in self.objects:
+            raise KeyError(self.uri(key))
+        if etag is not None and etag != self.etag(key):
+            raise ChangedDataError("was overwritten while a run was reading it", place=self.uri(key))
+        return self.objects[key]
+
+    def get_start(self, key: str, count: int) -> bytes:
+        return self.get(key)[:count]
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        self.writes.append(key)
+        self.objects[key] = bytes(body)
+
+    def copy(self, source: str, target: str) -> None:
+        self.put(target, self.get(source))
+
+    def exists(self, key: str) -> bool:
+        return key in self.objects
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        for key in sorted(self.objects):
+            if key.startswith(prefix):
+                yield StoredObject(key=key, etag=self.etag(key), bytes=len(self.objects[key]))
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
+
+    def etag(self, key: str) -> str:
+        """What the store would give as the object's ETag."""
+        return hashlib.md5(self.objects[key], usedforsecurity=False).hexdigest()
+
+
+class InMemoryRegistry:
+    """The registry table as dicts; `faults` are raised by the next calls of `alias`, one each."""
+
+    def __init__(self) -> None:
+        self.aliases: dict[str, Alias] = {}
+        self.models: dict[tuple[str, str], ModelRecord] = {}
+        self.datasets: dict[tuple[str, str], DatasetRecord] = {}
+        self.triggers: dict[tuple[str, str], TriggerRecord] = {}
+        self.run_records: dict[tuple[str, str], RunRecord] = {}
+        self.faults: list[Exception] = []
+        self.alias_reads = 0
+
+    def alias(self, project: str) -> Alias | None:
+        self.alias_reads += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.aliases.get(project)
+
+    def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
+        current = self.aliases.get(project)
+        if current and current.owner == run and current.champion == version:
+            return current
+        if (current.generation if current else 0) != generation:
+            raise ChampionChangedError(f"{project}: judged at generation {generation}")
+        self.aliases[project] = Alias(
+            project=project,
+            champion=version,
+            previous=current.champion if current else None,
+            generation=generation + 1,
+            owner=run,
+            updated_at=NOW,
+        )
+        return self.aliases[project]
+
+    def add_model(self, record: ModelRecord) -> None:
+        self.models.setdefault((record.project, record.version), record)
+
+    def add_dataset(self, record: DatasetRecord) -> None:
+        self.datasets.setdefault((record.project, record.version), record)
+
+    def add_trigger(self, record: TriggerRecord) -> None:
+        self.triggers.setdefault((record.project, record.trigger), record)
+
+    def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
+        return self.triggers.get((project, trigger))
+
+    def add_run(self, record: RunRecord) -> None:
+        self.run_records.setdefault((record.project, record.run), record)
+
+    def run(self, project: str, run: str) -> RunRecord | None:
+        return self.run_records.get((project, run))
+
+    def runs(self, project: str, *, limit: int = 50) -> list[RunRecord]:
+        records = [record for (owner, _), record in self.run_records.items() if owner == project]
+        return sorted(records, key=lambda record: record.started_at, reverse=True)[:limit]
+
+    def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
+        record = self.run_records.get((project, run))
+        if record and record.status == "running":
+            fields = {name: value for name, value in changes.items() if value is not None}
+            self.run_records[project, run] = msgspec.structs.replace(record, **{"ended_at": NOW, **fields})

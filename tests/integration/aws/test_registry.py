@@ -1,0 +1,141 @@
+"""The DynamoDB registry against moto: one winner, a linear chain, a lost reply is a success."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from lehr.aws.registry import DynamoModelRegistry
+from lehr.contracts.registry import RunRecord, TriggerRecord
+from lehr.errors import ChampionChangedError
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield boto3.resource("dynamodb").create_table(
+            TableName="registry",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+        )
+
+
+@pytest.fixture
+def registry(table: Any) -> DynamoModelRegistry:
+    return DynamoModelRegistry(table)
+
+
+def run_record(run: str, started_at: str = "2026-01-31T12:00:00.000Z") -> RunRecord:
+    return RunRecord(
+        project="mnist",
+        run=run,
+        status="running",
+        started_at=started_at,
+        execution_arn=f"arn:{run}",
+        code_sha="c0de",
+        fingerprint="f",
+    )
+
+
+def test_a_project_without_a_model_has_no_alias(registry: DynamoModelRegistry) -> None:
+    assert registry.alias("mnist") is None
+
+
+def test_promotions_form_a_chain(registry: DynamoModelRegistry) -> None:
+    registry.promote("mnist", "v1", run="r1", generation=0)
+    registry.promote("mnist", "v2", run="r2", generation=1)
+    alias = registry.alias("mnist")
+    assert alias is not None
+    assert (alias.champion, alias.previous, alias.generation, alias.owner) == ("v2", "v1", 2, "r2")
+
+
+@pytest.mark.parametrize("generation", [0, 2])
+def test_a_candidate_judged_at_another_generation_is_refused(
+    registry: DynamoModelRegistry, generation: int
+) -> None:
+    registry.promote("mnist", "v1", run="r1", generation=0)
+    with pytest.raises(ChampionChangedError):
+        registry.promote("mnist", "v2", run="r2", generation=generation)
+    alias = registry.alias("mnist")
+    assert alias is not None
+    assert alias.champion == "v1"
+
+
+def test_a_retried_promotion_is_a_success_and_moves_nothing(registry: DynamoModelRegistry) -> None:
+    first = registry.promote("mnist", "v1", run="r1", generation=0)
+    assert registry.promote("mnist", "v1", run="r1", generation=0) == first
+
+
+class LosesTheReply:
+    """A table whose next write commits and then fails its caller, as a dropped connection does.
+
+    The SDK's own retry is played too: the second write finds the condition no longer met.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def put_item(self, **arguments: Any) -> Any:
+        self._table.put_item(**arguments)
+        return self._table.put_item(**arguments)
+
+
+def test_a_promotion_whose_reply_was_lost_is_recognised_by_its_owner(table: Any) -> None:
+    alias = DynamoModelRegistry(LosesTheReply(table)).promote("mnist", "v1", run="r1", generation=0)
+    assert (alias.champion, alias.generation) == ("v1", 1)
+
+
+def test_the_lost_reply_is_real(table: Any) -> None:
+    """Negative control: without the owner's token the same write is an error."""
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        LosesTheReply(table).put_item(
+            Item={"pk": "a", "sk": "b"}, ConditionExpression="attribute_not_exists(pk)"
+        )
+
+
+def test_a_run_ends_once(registry: DynamoModelRegistry) -> None:
+    registry.add_run(run_record("r1"))
+    registry.end_run("mnist", "r1", status="promoted", accuracy=0.9768)
+    registry.end_run("mnist", "r1", status="failed", reason="too late")
+    run = registry.run("mnist", "r1")
+    assert run is not None
+    assert (run.status, run.accuracy, run.reason) == ("promoted", 0.9768, "")
+
+
+def test_ending_a_run_that_never_was_creates_nothing(registry: DynamoModelRegistry) -> None:
+    registry.end_run("mnist", "ghost", status="failed")
+    assert registry.run("mnist", "ghost") is None
+
+
+def test_runs_are_listed_newest_first(registry: DynamoModelRegistry) -> None:
+    for day, run in ((1, "b"), (3, "a"), (2, "c")):
+        registry.add_run(run_record(run, f"2026-01-0{day}T00:00:00.000Z"))
+    assert [record.run for record in registry.runs("mnist")] == ["a", "c", "b"]
+
+
+def test_a_record_is_written_once(registry: DynamoModelRegistry) -> None:
+    for reason in ("first", "second"):
+        registry.add_trigger(
+            TriggerRecord(project="mnist", trigger="drop-0001", outcome="started", reason=reason, at="now")
+        )
+    record = registry.trigger("mnist", "drop-0001")
+    assert record is not None
+    assert record.reason == "first"

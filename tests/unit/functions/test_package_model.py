@@ -1,0 +1,195 @@
+"""package_model: the best trial wins, and what a training job wrote is not trusted."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from typing import Any
+
+import msgspec
+import pytest
+from fakes import InMemoryObjectStore, InMemoryRegistry
+
+from functions.package_model import archive
+from functions.package_model.archive import read_archive
+from functions.package_model.publish import package_best_trial
+from lehr import layout
+from lehr.contracts.dataset import DatasetManifest, Shard
+from lehr.contracts.evaluation import EvaluateUnit
+from lehr.contracts.package import Lineage, ModelPackage
+from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
+from lehr.contracts.workflow import PackageRequest, TrialResult
+from lehr.errors import ModelPackageError, NoCompletedTrialError
+
+
+def summary(validation_accuracy: float) -> bytes:
+    epoch = EpochRecord(
+        epoch=1,
+        loss=0.1,
+        accuracy=0.9,
+        validation_loss=0.1,
+        validation_accuracy=validation_accuracy,
+        samples_per_second=1.0,
+        seconds=1.0,
+    )
+    return TrainingSummary(
+        project="mnist",
+        run="r1",
+        trial="0",
+        epochs=[epoch],
+        parity=Parity(rows=1000, max_absolute_difference=0.0, tolerance=1e-4, argmax_disagreements=0),
+        parameters=1,
+        training_rows=1,
+        seconds=1.0,
+        device="cpu",
+        threads=1,
+        weights_sha256="0" * 64,
+        versions={},
+    ).to_json()
+
+
+def packed(files: dict[str, bytes], **member_changes: Any) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, body in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            for field, value in member_changes.items():
+                setattr(member, field, value)
+            tar.addfile(member, io.BytesIO(body))
+    return buffer.getvalue()
+
+
+def trained(validation_accuracy: float = 0.9) -> dict[str, bytes]:
+    return {"model.onnx": b"onnx", "signature.json": b"{}", "training.json": summary(validation_accuracy)}
+
+
+def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
+    store = InMemoryObjectStore("artifacts")
+    results = []
+    for number, accuracy in enumerate(accuracies):
+        key = f"runs/mnist/r1/trials/job-{number}/output/model.tar.gz"
+        store.put(key, packed(trained(accuracy) | {"model.onnx": f"onnx{number}".encode()}))
+        results.append(
+            TrialResult(
+                id=str(number), status="Completed", job=f"job-{number}", model=store.uri(key), image="image"
+            )
+        )
+    shard = Shard(split="test", key="test/shard-0", rows=5, bytes=1, sha256="0" * 64, class_counts=[5])
+    manifest = DatasetManifest(
+        project="mnist",
+        format="idx",
+        input_shape=[28, 28],
+        input_dtype="uint8",
+        labels=["0", "1"],
+        shards=[shard],
+        mean=0.0,
+        std=1.0,
+        raw=[],
+        seed=1,
+        validation_fraction=0.1,
+    )
+    store.put(layout.dataset_manifest_key("mnist", "d1"), manifest.to_json())
+    request = PackageRequest(
+        project="mnist",
+        run="r1",
+        dataset_version="d1",
+        code_sha="c0de",
+        instance_type="ml.g5.xlarge",
+        trials=[
+            Trial(id=str(number), hyperparameters={"n": str(number)}) for number in range(len(accuracies))
+        ],
+        results=results,
+    )
+    return store, request
+
+
+def test_the_trial_with_the_best_validation_accuracy_becomes_the_candidate() -> None:
+    store, request = world(0.90, 0.95, 0.93)
+    packaged = package_best_trial(request, store, InMemoryRegistry())
+    assert packaged.trial == "1"
+    assert store.objects[layout.model_file_key("mnist", packaged.version, "model.onnx")] == b"onnx1"
+    lineage = Lineage.from_json(
+        store.objects[layout.model_file_key("mnist", packaged.version, "lineage.json")]
+    )
+    assert (lineage.trial, lineage.hyperparameters) == ("1", {"n": "1"})
+
+
+def test_the_first_trial_wins_a_tie() -> None:
+    store, request = world(0.95, 0.95)
+    assert package_best_trial(request, store, InMemoryRegistry()).trial == "0"
+
+
+def test_a_failed_trial_does_not_matter_as_long_as_one_completed() -> None:
+    store, request = world(0.90)
+    failed = TrialResult(id="1", status="Failed", job="job-1", error="States.TaskFailed", cause="boom")
+    request = msgspec.structs.replace(request, results=[failed, *request.results])
+    assert package_best_trial(request, store, InMemoryRegistry()).trial == "0"
+
+
+def test_a_run_whose_trials_all_failed_says_why() -> None:
+    store, request = world()
+    failed = TrialResult(id="0", status="Failed", job="job-0", error="States.TaskFailed", cause="boom")
+    with pytest.raises(NoCompletedTrialError, match="trial 0: boom"):
+        package_best_trial(msgspec.structs.replace(request, results=[failed]), store, InMemoryRegistry())
+
+
+def test_the_package_lists_every_file_and_is_written_last() -> None:
+    store, request = world(0.9)
+    packaged = package_best_trial(request, store, InMemoryRegistry())
+    package = ModelPackage.from_json(
+        store.objects[layout.model_file_key("mnist", packaged.version, "package.json")]
+    )
+    assert package.version == packaged.version
+    assert set(package.files) == {"model.onnx", "signature.json", "training.json", "lineage.json"}
+    models = [key for key in store.writes if key.startswith("models/")]
+    assert models[-1].endswith("package.json")
+
+
+def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:
+    store, request = world(0.9)
+    registry = InMemoryRegistry()
+    registry.promote("mnist", "old", run="r0", generation=0)
+    packaged = package_best_trial(request, store, registry)
+    (unit,) = msgspec.json.decode(store.objects[packaged.plan.key], type=list[EvaluateUnit])
+    assert (unit.champion, packaged.generation) == ("old", 1)
+    assert unit.shard.key == "datasets/mnist/d1/test/shard-0"
+
+
+def test_a_model_outside_of_the_bucket_is_refused() -> None:
+    store, request = world(0.9)
+    stolen = msgspec.structs.replace(request.results[0], model="s3://elsewhere/model.tar.gz")
+    with pytest.raises(ModelPackageError, match="not in s3://artifacts/"):
+        package_best_trial(msgspec.structs.replace(request, results=[stolen]), store, InMemoryRegistry())
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "not a readable model archive"),
+        (b"no gzip", "not a readable model archive"),
+        (packed(trained())[:-40], "not a readable model archive"),
+        (gzip.compress(b"no tar" * 1000), "not a readable model archive"),
+        (packed({"model.onnx": b"x"}), "signature.json, training.json missing"),
+        (packed({f"../{name}": body for name, body in trained().items()}), "missing"),
+        (packed({f"/{name}": body for name, body in trained().items()}), "missing"),
+        (packed({str(number): b"" for number in range(101)}), "more than 100 members"),
+        (packed({"model.onnx": b""}, type=tarfile.SYMTYPE, linkname="/etc/passwd"), "not one regular file"),
+        (packed({"model.onnx": b""}, type=tarfile.LNKTYPE, linkname="training.json"), "not one regular file"),
+    ],
+)
+def test_a_hostile_archive_is_refused(raw: bytes, words: str) -> None:
+    with pytest.raises(ModelPackageError, match=words):
+        read_archive(raw, place="s3://artifacts/model.tar.gz")
+
+
+def test_a_member_over_the_cap_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 10)
+    with pytest.raises(ModelPackageError, match=r"model\.onnx is 11 bytes, over 10"):
+        read_archive(packed({"model.onnx": b"x" * 11}), place="p")
+
+
+def test_an_archive_of_a_folder_is_read_like_one_of_files() -> None:
+    files = trained()
+    assert read_archive(packed({f"./{name}": body for name, body in files.items()}), place="p") == files

@@ -1,0 +1,84 @@
+"""record_failure: one sentence that a person can act on, out of JSON in JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes import InMemoryObjectStore, InMemoryRegistry
+
+from functions.record_failure.explain import RecordFailure, explain, training_job
+from lehr.contracts.registry import RunRecord
+from lehr.contracts.workflow import Failure, FailureRequest
+
+JOB_FAILED = json.dumps(
+    {
+        "TrainingJobName": "lehr-mnist-r1-0-0",
+        "TrainingJobStatus": "Failed",
+        "SecondaryStatus": "Failed",
+        "FailureReason": "AlgorithmError: ValueError: no such layer, exit code: 1",
+    }
+)
+
+
+class Logs:
+    def tail(self, job: str, lines: int) -> list[str]:
+        return [f"last line of {job}"]
+
+    def url(self, job: str) -> str:
+        return f"https://console/{job}"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "sentence"),
+    [
+        ("States.TaskFailed", JOB_FAILED, "AlgorithmError: ValueError: no such layer, exit code: 1"),
+        (
+            "States.TaskFailed",
+            json.dumps({"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"}),
+            "the training job ended as Stopped (MaxRuntimeExceeded)",
+        ),
+        (
+            "MissingDataError",
+            json.dumps({"errorMessage": "a.gz not found", "errorType": "X"}),
+            "a.gz not found",
+        ),
+        ("States.Timeout", "", "States.Timeout"),
+        ("States.Runtime", "plain words", "plain words"),
+        ("X", "[1, 2]", "[1, 2]"),
+    ],
+)
+def test_the_reason_is_dug_out_of_the_cause(error: str, cause: str, sentence: str) -> None:
+    assert explain(error, cause) == sentence
+
+
+def test_the_job_is_found_also_in_a_cause_that_was_cut() -> None:
+    assert training_job(JOB_FAILED) == "lehr-mnist-r1-0-0"
+    assert training_job(JOB_FAILED[:60]) == "lehr-mnist-r1-0-0"
+    assert training_job("no job") == ""
+
+
+def test_the_failure_carries_the_tail_of_the_log_and_ends_the_run() -> None:
+    store, registry = InMemoryObjectStore("artifacts"), InMemoryRegistry()
+    registry.add_run(
+        RunRecord(
+            project="mnist",
+            run="r1",
+            status="running",
+            started_at="2026-01-31T12:00:00.000Z",
+            execution_arn="arn",
+            code_sha="c0de",
+            fingerprint="f",
+        )
+    )
+    recorder = RecordFailure(artifacts=store, registry=registry, logs=Logs())
+    recorder.record(
+        FailureRequest(
+            project="mnist", run="r1", state="TrainTrials", error="States.TaskFailed", cause=JOB_FAILED
+        )
+    )
+    failure = Failure.from_json(store.objects["runs/mnist/r1/failure.json"])
+    assert failure.log_tail == ["last line of lehr-mnist-r1-0-0"]
+    run = registry.run("mnist", "r1")
+    assert run is not None
+    assert (run.status, run.reason) == ("failed", f"TrainTrials: {failure.reason}")

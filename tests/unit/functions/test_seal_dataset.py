@@ -1,0 +1,123 @@
+"""seal_dataset: the version is the content, and the manifest comes last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from fakes import InMemoryObjectStore, InMemoryRegistry
+
+from functions.seal_dataset.seal import seal
+from lehr import layout
+from lehr.contracts.dataset import DatasetManifest, ObjectRef, PrepareUnit, Shard, Split, UnitResult
+from lehr.contracts.recipe import parse_recipe
+from lehr.contracts.workflow import SealRequest
+from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
+
+RECIPE = parse_recipe((Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text())
+REF = ObjectRef(bucket="data", key="incoming/mnist/x.gz", etag="e", bytes=1)
+
+
+def prepared(run: str = "r1", *, lacking: int | None = None, test_rows: int = 5) -> InMemoryObjectStore:
+    """Two train units and one test unit, as prepare_shard leaves them; label `lacking` never occurs."""
+    store = InMemoryObjectStore("artifacts")
+    store.put(layout.recipe_key("mnist", run), RECIPE.to_json())
+    plan = []
+    for index, source in enumerate(("train", "train", "test")):
+        plan.append(
+            PrepareUnit(
+                project="mnist",
+                run=run,
+                index=index,
+                of=3,
+                source="train" if source == "train" else "test",
+                images=REF,
+                labels=REF,
+                first=0,
+                count=5,
+                total=10,
+                seed=1,
+                validation_fraction=0.1,
+                classes=10,
+            )
+        )
+        splits: list[Split] = ["train", "validation"] if source == "train" else ["test"]
+        shards = []
+        for split in splits:
+            key = layout.staged_shard_key("mnist", run, split, index, 3)
+            store.put(key, f"{split}{index}".encode())
+            counts = [0 if label == lacking else 1 for label in range(10)]
+            rows = test_rows if split == "test" else 5
+            shards.append(
+                Shard(split=split, key=key, rows=rows, bytes=6, sha256="0" * 64, class_counts=counts)
+            )
+        result = UnitResult(
+            index=index,
+            shards=shards,
+            input_shape=[28, 28],
+            pixel_sum=300,
+            pixel_square_sum=30_000,
+            pixels=10,
+        )
+        store.put(layout.unit_result_key("mnist", run, index), result.to_json())
+    store.put(layout.plan_key("mnist", run), msgspec.json.encode(plan))
+    return store
+
+
+def test_the_version_is_the_hash_of_its_manifest_and_its_shards_are_numbered_by_split() -> None:
+    store = prepared()
+    sealed = seal(SealRequest(project="mnist", run="r1"), store, InMemoryRegistry())
+    manifest = DatasetManifest.from_json(store.objects[f"datasets/mnist/{sealed.version}/manifest.json"])
+    assert manifest.sha256().startswith(sealed.version)
+    assert [shard.key for shard in manifest.shards] == [
+        "train/shard-00000-of-00002.safetensors",
+        "train/shard-00001-of-00002.safetensors",
+        "validation/shard-00000-of-00002.safetensors",
+        "validation/shard-00001-of-00002.safetensors",
+        "test/shard-00000-of-00001.safetensors",
+    ]
+    assert (
+        store.objects[f"datasets/mnist/{sealed.version}/train/shard-00001-of-00002.safetensors"] == b"train1"
+    )
+    assert sealed.rows == {"train": 10, "validation": 10, "test": 5}
+    assert (manifest.mean, manifest.std) == (30.0, pytest.approx(2100**0.5))
+
+
+def test_the_manifest_is_written_after_every_shard() -> None:
+    store = prepared()
+    seal(SealRequest(project="mnist", run="r1"), store, InMemoryRegistry())
+    assert store.writes[-1].endswith("manifest.json")
+
+
+def test_equal_content_prepared_by_another_run_is_the_same_version() -> None:
+    registry = InMemoryRegistry()
+    first = seal(SealRequest(project="mnist", run="r1"), prepared("r1"), registry)
+    second = seal(SealRequest(project="mnist", run="r2"), prepared("r2"), registry)
+    assert first.version == second.version
+
+
+def test_a_unit_that_wrote_no_result_stops_the_run_whatever_the_map_says() -> None:
+    store = prepared()
+    del store.objects[layout.unit_result_key("mnist", "r1", 1)]
+    with pytest.raises(MissingDataError, match="unit 2 of 3"):
+        seal(SealRequest(project="mnist", run="r1"), store, InMemoryRegistry())
+
+
+def test_a_label_without_a_training_example_is_refused_by_name() -> None:
+    with pytest.raises(InsufficientDataError, match="no training example of 7"):
+        seal(SealRequest(project="mnist", run="r1"), prepared(lacking=7), InMemoryRegistry())
+
+
+def test_an_empty_test_split_is_refused() -> None:
+    with pytest.raises(InsufficientDataError, match="the test split has no rows"):
+        seal(SealRequest(project="mnist", run="r1"), prepared(test_rows=0), InMemoryRegistry())
+
+
+def test_units_that_disagree_on_the_shape_are_refused() -> None:
+    store = prepared()
+    key = layout.unit_result_key("mnist", "r1", 2)
+    result = UnitResult.from_json(store.objects[key])
+    store.put(key, msgspec.structs.replace(result, input_shape=[32, 32]).to_json())
+    with pytest.raises(MismatchedDataError, match=r"\(28, 28\), \(32, 32\)"):
+        seal(SealRequest(project="mnist", run="r1"), store, InMemoryRegistry())

@@ -1,0 +1,228 @@
+"""start_run: once for each content, and never for data that cannot be trained on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from pathlib import Path
+
+import msgspec
+import pytest
+from fakes import InMemoryObjectStore, InMemoryRegistry
+
+from functions.start_run.start import MAX_ATTEMPTS, StartRun
+from functions.start_run.triggers import read_message
+from lehr.contracts.dataset import PrepareUnit
+from lehr.contracts.workflow import RunInput, StartRequest
+from lehr.errors import ContractError, UserError
+
+RECIPE = (Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text()
+
+
+class InMemoryExecutions:
+    """Names can be used once, as Step Functions' can."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, bytes] = {}
+        self.stopped: set[str] = set()
+
+    def start(self, name: str, body: bytes) -> tuple[str, bool]:
+        is_new = name not in self.inputs
+        self.inputs.setdefault(name, body)
+        return f"arn:{name}", is_new
+
+    def is_running(self, arn: str) -> bool:
+        return arn not in self.stopped
+
+
+def idx(*shape: int, packed: bool = True) -> bytes:
+    raw = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + bytes(min(shape[0], 100) * 4)
+    return gzip.compress(raw, mtime=0) if packed else raw
+
+
+class World:
+    def __init__(self) -> None:
+        self.data = InMemoryObjectStore("data")
+        self.artifacts = InMemoryObjectStore("artifacts")
+        self.registry = InMemoryRegistry()
+        self.executions = InMemoryExecutions()
+        self.start_run = StartRun(
+            data=self.data, artifacts=self.artifacts, registry=self.registry, executions=self.executions
+        )
+        self.push(RECIPE, "c0de")
+        self.drop("train-images-idx3-ubyte.gz", idx(60_000, 28, 28))
+        self.drop("train-labels-idx1-ubyte.gz", idx(60_000))
+        self.drop("t10k-images-idx3-ubyte.gz", idx(10_000, 28, 28))
+        self.drop("t10k-labels-idx1-ubyte.gz", idx(10_000))
+
+    def push(self, recipe: str, sha: str) -> None:
+        self.artifacts.objects["projects/mnist/head.json"] = json.dumps({"code_sha": sha}).encode()
+        self.artifacts.objects[f"projects/mnist/{sha}/lehr.toml"] = recipe.encode()
+
+    def drop(self, name: str, body: bytes) -> None:
+        self.data.objects[f"incoming/mnist/{name}"] = body
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_drop_starts_an_execution_with_a_plan_of_all_rows(world: World) -> None:
+    answer = world.start_run.start(StartRequest(project="mnist", trigger="drop-0001"))
+    assert answer.outcome == "started"
+    (name,) = world.executions.inputs
+    assert name == f"mnist-{answer.run}"
+    body = RunInput.from_json(world.executions.inputs[name])
+    plan = msgspec.json.decode(world.artifacts.objects[body.plan.key], type=list[PrepareUnit])
+    assert sum(unit.count for unit in plan if unit.source == "train") == 60_000
+    assert sum(unit.count for unit in plan if unit.source == "test") == 10_000
+    assert {unit.of for unit in plan} == {len(plan)}
+    assert [unit.index for unit in plan] == list(range(len(plan)))
+    assert body.trials[0].hyperparameters["epochs"] == "5"
+
+
+def test_the_one_who_dropped_finds_the_answer_by_the_id_of_the_drop(world: World) -> None:
+    world.start_run.start(StartRequest(project="mnist", trigger="drop-0001"))
+    record = world.registry.trigger("mnist", "drop-0001")
+    assert record is not None
+    assert record.outcome == "started"
+
+
+def test_the_same_content_starts_once_however_often_it_is_announced(world: World) -> None:
+    answers = [world.start_run.start(StartRequest(project="mnist")) for _ in range(100)]
+    assert [answer.outcome for answer in answers] == ["started"] + ["nothing_new"] * 99
+    assert len(world.executions.inputs) == 1
+    assert "nothing is new" in answers[-1].reason
+
+
+@pytest.mark.parametrize("change", ["data", "recipe"])
+def test_changed_content_starts_another_run(world: World, change: str) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    if change == "data":
+        world.drop("train-labels-idx1-ubyte.gz", idx(60_000, packed=True) + b"\0")
+    else:
+        world.push(RECIPE.replace("epochs = 5", "epochs = 6"), "c0de2")
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert second.outcome == "started"
+    assert second.run != first.run
+
+
+def test_a_file_that_the_recipe_does_not_name_changes_nothing(world: World) -> None:
+    world.start_run.start(StartRequest(project="mnist"))
+    world.drop("README.txt", b"hello")
+    assert world.start_run.start(StartRequest(project="mnist")).outcome == "nothing_new"
+
+
+def test_a_failed_run_may_be_tried_again_under_a_new_name(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.registry.end_run("mnist", first.run, status="failed", reason="out of memory")
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert (second.outcome, second.run) == ("started", f"{first.run}-2")
+
+
+def test_a_run_that_was_stopped_from_outside_may_be_tried_again(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.executions.stopped.add(first.execution_arn)
+    assert world.start_run.start(StartRequest(project="mnist")).run == f"{first.run}-2"
+    stopped = world.registry.run("mnist", first.run)
+    assert stopped is not None
+    assert stopped.status == "failed"
+
+
+def test_a_rejected_run_is_not_repeated(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.registry.end_run("mnist", first.run, status="rejected", reason="accuracy")
+    assert world.start_run.start(StartRequest(project="mnist")).outcome == "nothing_new"
+
+
+def test_attempts_are_bounded(world: World) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        answer = world.start_run.start(StartRequest(project="mnist"))
+        world.registry.end_run("mnist", answer.run, status="failed", reason="again")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert answer.outcome == "refused"
+    assert len(world.executions.inputs) == MAX_ATTEMPTS
+
+
+def test_a_start_that_died_before_its_record_is_completed_by_the_next(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.registry.run_records.clear()
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert (second.outcome, second.run) == ("nothing_new", first.run)
+    assert world.registry.run("mnist", first.run) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        (
+            "train-labels-idx1-ubyte.gz",
+            None,
+            ["train-labels-idx1-ubyte.gz not found", "s3://data/incoming/mnist/"],
+        ),
+        ("train-labels-idx1-ubyte.gz", idx(59_999), ["60000 images but 59999 labels"]),
+        ("t10k-images-idx3-ubyte.gz", b"", ["t10k-images-idx3-ubyte.gz", "ends after 0 bytes"]),
+        ("t10k-images-idx3-ubyte.gz", b"<html>404</html>", ["t10k-images-idx3-ubyte.gz", "no IDX header"]),
+        ("t10k-images-idx3-ubyte.gz", idx(10_000), ["has 1 dimensions; images have 3"]),
+        ("t10k-labels-idx1-ubyte.gz", idx(10_000, 28, 28), ["has 3 dimensions; labels have 1"]),
+        ("t10k-images-idx3-ubyte.gz", idx(10_000, 32, 32), ["differ in size"]),
+        (
+            "t10k-images-idx3-ubyte.gz",
+            idx(10_000, 28, 28, packed=False),
+            ["its header promises 7840016", "truncated"],
+        ),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused_with_its_place(
+    world: World, name: str, body: bytes | None, words: list[str]
+) -> None:
+    world.data.objects.pop(f"incoming/mnist/{name}")
+    if body is not None:
+        world.drop(name, body)
+    answer = world.start_run.start(StartRequest(project="mnist", trigger="drop-0002"))
+    assert answer.outcome == "refused"
+    for word in words:
+        assert word in answer.reason
+    assert not world.executions.inputs
+    record = world.registry.trigger("mnist", "drop-0002")
+    assert record is not None
+    assert record.reason == answer.reason
+
+
+def test_a_project_that_nobody_pushed_is_refused_with_the_way_out(world: World) -> None:
+    answer = world.start_run.start(StartRequest(project="cifar"))
+    assert answer.outcome == "refused"
+    assert "lehr push" in answer.reason
+
+
+def test_a_recipe_of_another_project_is_refused(world: World) -> None:
+    world.push(RECIPE.replace('name = "mnist"', 'name = "other"'), "c0de3")
+    assert "'other'" in world.start_run.start(StartRequest(project="mnist")).reason
+
+
+def test_an_event_of_a_ready_object_names_project_and_drop(world: World) -> None:
+    world.data.objects["incoming/mnist/_READY"] = b"0123456789abcdef\n"
+    event = {"id": "event-id-1234", "detail": {"object": {"key": "incoming/mnist/_READY"}}}
+    assert read_message(json.dumps(event), world.data) == StartRequest(
+        project="mnist", trigger="0123456789abcdef"
+    )
+
+
+def test_an_empty_ready_object_is_as_good(world: World) -> None:
+    world.data.objects["incoming/mnist/_READY"] = b""
+    event = {"id": "event-id-1234", "detail": {"object": {"key": "incoming/mnist/_READY"}}}
+    assert read_message(json.dumps(event), world.data).trigger == "event-id-1234"
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", "{}", '{"id": "x", "detail": {"object": {}}}'])
+def test_a_message_that_is_no_event_is_a_contract_error(world: World, body: str) -> None:
+    with pytest.raises(ContractError):
+        read_message(body, world.data)
+
+
+def test_an_event_from_outside_of_incoming_is_refused(world: World) -> None:
+    event = {"id": "event-id-1234", "detail": {"object": {"key": "models/mnist/_READY"}}}
+    with pytest.raises(UserError):
+        read_message(json.dumps(event), world.data)

@@ -1,0 +1,162 @@
+"""The exported graph is the trained model, and a graph that is not is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from lehr.contracts.package import Signature
+from lehr_runtime.predictor import Predictor
+from lehr_runtime.session import open_session
+from lehr_trainer import export
+from lehr_trainer.errors import ExportParityError
+from lehr_trainer.model import scale_pixels
+
+MakeJob = Callable[..., Any]
+Digits = tuple[np.ndarray, np.ndarray]
+SIGNATURE = export.make_signature("image_classification", [28, 28], [str(label) for label in range(10)])
+
+
+@pytest.fixture
+def model() -> Any:
+    torch.manual_seed(0)
+    hidden = [nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), nn.Dropout(0.2)]
+    return nn.Sequential(*hidden, nn.Linear(16, 10)).eval()
+
+
+@pytest.fixture
+def graph(tmp_path: Path, model: Any) -> Path:
+    path = tmp_path / "model.onnx"
+    export.write_graph(model, path, input_shape=[28, 28])
+    return path
+
+
+def _prove(model: Any, path: Path, digits: Digits) -> Any:
+    return export.prove_parity(model, path, digits[0].copy(), SIGNATURE, threads=1)
+
+
+def test_the_graph_takes_raw_pixels_of_any_batch_and_gives_probabilities(graph: Path) -> None:
+    proto = onnx.load(graph)
+    onnx.checker.check_model(proto, full_check=True)
+    (opset,) = [entry.version for entry in proto.opset_import if entry.domain == ""]
+    assert opset == export.OPSET
+    x, probabilities = proto.graph.input[0], proto.graph.output[0]
+    assert (x.name, x.type.tensor_type.elem_type) == ("x", onnx.TensorProto.UINT8)
+    assert [side.dim_value or side.dim_param for side in x.type.tensor_type.shape.dim] == ["batch", 28, 28]
+    assert (probabilities.name, len(proto.graph.output)) == ("probabilities", 1)
+    assert proto.graph.node[-1].op_type == "Softmax"
+    assert not list(graph.parent.glob("*.data")), "the package has one file for the graph"
+
+
+def test_the_exported_graph_is_proven_on_real_rows(model: Any, graph: Path, digits: Digits) -> None:
+    parity = _prove(model, graph, digits)
+    assert parity.rows == 2000
+    assert parity.max_absolute_difference <= parity.tolerance == 1e-4
+    assert parity.argmax_disagreements == 0
+
+
+def test_what_is_published_answers_as_the_job_says(make_job: MakeJob, digits: Digits) -> None:
+    job = make_job(rows=900, held_out=400, epochs=4, learning_rate=0.005)
+    assert job.run() == 0
+    signature = Signature.from_json((job.root / "model/signature.json").read_bytes())
+    assert signature == SIGNATURE
+    predictor = Predictor(open_session(job.root / "model/model.onnx", threads=1), signature)
+    x, y = digits
+    accuracy = float((predictor.predict(x[900:1300]).argmax(1) == y[900:1300]).mean())
+    assert accuracy == pytest.approx(job.summary.epochs[-1].validation_accuracy, abs=1e-9)
+    assert job.summary.parity.rows == 1000
+
+
+@pytest.mark.filterwarnings("ignore:Exporting a model while it is in training mode:UserWarning")
+def test_a_graph_exported_with_its_dropout_on_is_refused(tmp_path: Path, model: Any, digits: Digits) -> None:
+    path = tmp_path / "model.onnx"
+    export.write_graph(model.train(), path, input_shape=[28, 28])
+    assert "Dropout" in {node.op_type for node in onnx.load(path).graph.node}
+    with pytest.raises(ExportParityError, match="is not the trained model: on 2000 rows the logits differ"):
+        _prove(model, path, digits)
+
+
+def test_a_graph_without_the_scaling_of_pixels_is_refused(
+    tmp_path: Path, model: Any, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "scale_pixels", lambda x: x.to(torch.float32))
+        export.write_graph(model, path, input_shape=[28, 28])
+    with pytest.raises(ExportParityError, match="is not the trained model"):
+        _prove(model, path, digits)
+
+
+@pytest.mark.parametrize(("change", "is_refused"), [(0.0, False), (3e-5, False), (3e-4, True)])
+def test_a_logit_may_be_off_by_the_tolerance_and_no_more(
+    model: Any, graph: Path, digits: Digits, change: float, is_refused: bool
+) -> None:
+    with torch.no_grad():
+        model[4].bias[3] += change
+    if is_refused:
+        with pytest.raises(ExportParityError):
+            _prove(model, graph, digits)
+    else:
+        assert _prove(model, graph, digits).max_absolute_difference == pytest.approx(change, abs=2e-5)
+
+
+def test_a_model_with_a_weight_that_is_no_number_is_refused(model: Any, graph: Path, digits: Digits) -> None:
+    with torch.no_grad():
+        model[1].weight[0, 300] = torch.nan
+    with pytest.raises(ExportParityError, match="the trained model gives NaN or infinity on 2000 real rows"):
+        _prove(model, graph, digits)
+
+
+def test_a_graph_that_gives_what_is_no_number_is_refused(
+    tmp_path: Path, model: Any, graph: Path, digits: Digits
+) -> None:
+    proto = onnx.load(graph)
+    for weights in proto.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and list(weights.dims) == [10]:
+            weights.CopyFrom(onnx.numpy_helper.from_array(np.full(10, np.nan, np.float32), weights.name))
+    path = tmp_path / "spoilt.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(ExportParityError, match="the exported graph cannot serve: .* NaN or infinity"):
+        _prove(model, path, digits)
+
+
+def test_logits_pass_for_probabilities_nowhere(
+    tmp_path: Path, model: Any, graph: Path, digits: Digits
+) -> None:
+    proto = onnx.load(graph)
+    proto.graph.node[-1].CopyFrom(
+        onnx.helper.make_node("Identity", [proto.graph.node[-1].input[0]], ["probabilities"])
+    )
+    path = tmp_path / "spoilt.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(ExportParityError, match="not given by a softmax"):
+        _prove(model, path, digits)
+
+
+def test_a_label_that_flips_within_the_tolerance_is_no_disagreement() -> None:
+    logits = np.array([[1.0, 1.00005], [1.0, 2.0]], np.float32)
+    assert export._disagreements(logits, np.array([[0.6, 0.4], [0.1, 0.9]]), ties_within=2e-4) == 0
+    assert export._disagreements(logits, np.array([[0.6, 0.4], [0.9, 0.1]]), ties_within=2e-4) == 1
+    assert export._disagreements(logits, np.array([[0.6, 0.4], [0.1, 0.9]]), ties_within=1e-5) == 1
+
+
+def test_a_violation_fails_the_job_with_its_numbers(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "scale_pixels", lambda x: scale_pixels(x) * 0.5)
+    original = export.write_graph
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    job = make_job(epochs=1)
+    assert job.run() == 1
+    assert export.write_graph is original
+    assert job.failure.startswith(
+        "ExportParityError: the exported graph is not the trained model: on 600 rows"
+    )
+    assert not (job.root / "model/training.json").exists()

@@ -1,0 +1,200 @@
+"""A run that is killed and started again ends with the same bits as one that was not."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lehr_trainer import train
+from lehr_trainer.checkpoint import CheckpointFolder
+
+MakeJob = Callable[..., Any]
+Kill = Callable[[subprocess.Popen[str], signal.Signals], str]
+
+# A step per row: about a second for each epoch, so that a signal lands within one.
+SLOW = {"rows": 1200, "batch_size": 1, "epochs": 3}
+
+
+@pytest.fixture
+def uninterrupted(make_job: MakeJob) -> Callable[..., Any]:
+    def summary(**settings: Any) -> Any:
+        job = make_job(**settings)
+        assert job.run() == 0
+        return job.summary
+
+    return summary
+
+
+def _wait_for(process: subprocess.Popen[str], start: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(start):
+            return
+    raise AssertionError(f"the process ended without a line {start!r}")
+
+
+def test_a_run_stopped_by_sigterm_within_an_epoch_resumes_bit_for_bit(
+    make_job: MakeJob, kill: Kill, uninterrupted: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = make_job(**SLOW)
+    process = job.start()
+    _wait_for(process, "epoch 1/3")
+    time.sleep(0.1)
+    output = kill(process, signal.SIGTERM)
+    assert process.returncode == 0
+    stopped = re.search(r"stopped at epoch (\d) step (\d+); resumable", output)
+    assert stopped, output
+    epoch, step = stopped.groups()
+    assert 0 < int(step) < 1200, "the signal was meant to land within an epoch"
+    assert not job.failure
+    assert job.run() == 0
+    assert f"resumed at epoch {epoch} step {step}" in capsys.readouterr().out
+    whole = uninterrupted(**SLOW)
+    assert job.summary.weights_sha256 == whole.weights_sha256
+    assert [record.loss for record in job.summary.epochs] == [record.loss for record in whole.epochs]
+
+
+def test_a_run_killed_after_a_checkpoint_resumes_bit_for_bit(
+    make_job: MakeJob, kill: Kill, uninterrupted: Callable[..., Any]
+) -> None:
+    job = make_job(**SLOW)
+    process = job.start()
+    _wait_for(process, "epoch 1/3")
+    while not job.checkpoints:
+        time.sleep(0.005)
+    time.sleep(0.1)
+    kill(process, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert job.run() == 0
+    assert job.summary.weights_sha256 == uninterrupted(**SLOW).weights_sha256
+
+
+@pytest.mark.parametrize("steps", [1, 18, 19, 20, 30])
+def test_stopping_at_any_step_changes_nothing(
+    make_job: MakeJob, stop_after: Any, uninterrupted: Callable[..., Any], steps: int
+) -> None:
+    job = make_job()
+    assert job.run(stop_after(steps)) == 0
+    assert not (job.root / "model").exists()
+    assert job.run() == 0
+    whole = uninterrupted()
+    assert job.summary.weights_sha256 == whole.weights_sha256
+    assert [record.accuracy for record in job.summary.epochs] == [record.accuracy for record in whole.epochs]
+
+
+def test_without_the_random_streams_a_resumed_run_is_another_run(
+    make_job: MakeJob,
+    stop_after: Any,
+    uninterrupted: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = make_job()
+    assert job.run(stop_after(7)) == 0
+    monkeypatch.setattr(train, "restore_rng", lambda state: None)
+    assert job.run() == 0
+    assert job.summary.weights_sha256 != uninterrupted().weights_sha256
+
+
+def test_a_checkpoint_at_every_step_changes_nothing(
+    make_job: MakeJob, uninterrupted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = uninterrupted(batch_size=100)
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", 0.0)
+    job = make_job(batch_size=100)
+    assert job.run() == 0
+    assert job.summary.weights_sha256 == whole.weights_sha256
+    assert len(job.checkpoints) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    make_job: MakeJob,
+    stop_after: Any,
+    uninterrupted: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    damage: str,
+) -> None:
+    job = make_job()
+    assert job.run(stop_after(25)) == 0
+    before, newest = job.checkpoints
+    raw = newest.read_bytes()
+    spoilt = {"truncated": raw[:-1], "flipped": raw[:-1] + bytes([raw[-1] ^ 1]), "emptied": b""}
+    newest.write_bytes(spoilt[damage])
+    capsys.readouterr()
+    assert job.run() == 0
+    output = capsys.readouterr().out
+    assert f"discarded {newest.name}" in output
+    assert "resumed at epoch 2 step 0" in output
+    assert job.summary.weights_sha256 == uninterrupted().weights_sha256
+    assert before not in job.checkpoints
+
+
+def test_a_checkpoint_of_other_settings_is_left_alone(
+    make_job: MakeJob, stop_after: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = make_job()
+    assert job.run(stop_after(25)) == 0
+    foreign = job.checkpoints
+    job.set_hyperparameters(seed="5")
+    capsys.readouterr()
+    assert job.run() == 0
+    output = capsys.readouterr().out
+    assert "ignored 2 checkpoints of other settings, data or code" in output
+    assert "resumed" not in output
+    assert set(foreign) < set(job.checkpoints)
+
+
+def test_a_finished_run_started_again_only_exports(
+    make_job: MakeJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = make_job()
+    assert job.run() == 0
+    first = job.summary
+    capsys.readouterr()
+    assert job.run() == 0
+    assert "resumed at epoch 3 step 0" in capsys.readouterr().out
+    assert job.summary == first
+
+
+def test_only_the_newest_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, {"run": "1"})
+    for step in (1, 2, 10):
+        folder.save(step, {"weights": torch.full((3,), float(step)), "note": "kept"})
+    assert [int(path.stem.split("-")[1]) for path in sorted(tmp_path.iterdir())] == [2, 10]
+    state = folder.load()
+    assert state is not None
+    assert torch.equal(state["weights"], torch.full((3,), 10.0))
+
+
+def test_a_renamed_checkpoint_of_another_run_is_not_resumed(tmp_path: Path) -> None:
+    lines: list[str] = []
+    mine = CheckpointFolder(tmp_path, {"run": "mine"}, lines.append)
+    name = mine.save(5, {"step": 5}).name
+    CheckpointFolder(tmp_path, {"run": "yours"}).save(9, {"step": 9}).replace(tmp_path / name)
+    assert mine.load() is None
+    assert lines == [f"ignored {name}: it is of run yours"]
+
+
+def test_a_half_written_checkpoint_is_swept_away(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, {"run": "1"})
+    unfinished = folder.save(1, {"step": 1}).with_suffix(".unfinished")
+    unfinished.write_bytes(b"half")
+    state = folder.load()
+    assert state == {"step": 1}
+    assert not unfinished.exists()
+
+
+def test_a_state_that_cannot_be_read_safely_is_ignored(tmp_path: Path) -> None:
+    lines: list[str] = []
+    folder = CheckpointFolder(tmp_path, {"run": "1"}, lines.append)
+    folder.save(1, {"path": tmp_path})
+    assert folder.load() is None
+    assert "more than tensors and plain values" in lines[0]

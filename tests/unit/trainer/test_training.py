@@ -1,0 +1,161 @@
+"""The loop: what it computes, that a seed decides it, and that it says what it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import log_loss
+
+from lehr.contracts.recipe import Training
+from lehr_trainer import train
+from lehr_trainer.data import Examples, epoch_order
+from lehr_trainer.determinism import choose_threads, weights_sha256
+from lehr_trainer.errors import JobInputError
+from lehr_trainer.metrics import METRIC_DEFINITIONS, NOT_MEASURED, progress_line
+from lehr_trainer.optim import make_optimizer
+
+MakeJob = Callable[..., Any]
+
+
+def test_a_seed_decides_every_byte_of_the_weights(make_job: MakeJob) -> None:
+    jobs = [make_job(seed=7), make_job(seed=7), make_job(seed=8)]
+    assert [job.run() for job in jobs] == [0, 0, 0]
+    first, again, other = (job.summary.weights_sha256 for job in jobs)
+    assert first == again
+    assert first != other
+
+
+def test_training_learns_and_its_summary_says_so(make_job: MakeJob) -> None:
+    job = make_job(rows=1500, held_out=300, epochs=5, learning_rate=0.005)
+    assert job.run() == 0
+    summary = job.summary
+    assert [record.epoch for record in summary.epochs] == [1, 2, 3, 4, 5]
+    assert summary.epochs[-1].loss < summary.epochs[0].loss
+    assert summary.epochs[-1].validation_accuracy > 0.75
+    assert (summary.training_rows, summary.parameters, summary.threads) == (1500, 784 * 16 + 16 + 170, 1)
+    assert summary.seconds == pytest.approx(sum(record.seconds for record in summary.epochs))
+    assert {"python", "torch", "onnx", "onnxruntime"} < set(summary.versions)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_every_optimizer_of_the_recipe_trains(make_job: MakeJob, optimizer: str) -> None:
+    job = make_job(optimizer=optimizer, learning_rate=0.1 if optimizer == "sgd" else 0.001, epochs=2)
+    assert job.run() == 0
+    first, last = job.summary.epochs
+    assert last.loss < first.loss
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"optimizer": "adam"}, 1 - 0.1 - 0.1),
+        ({"optimizer": "adamw", "weight_decay": 0.5}, ((1 * 0.95) - 0.1) * 0.95 - 0.1),
+        ({"optimizer": "sgd"}, 1 - 0.1 - 0.1),
+        ({"optimizer": "sgd", "momentum": 0.9}, 1 - 0.1 - 0.1 * 1.9),
+        ({"optimizer": "sgd", "weight_decay": 0.5}, (0.95 - 0.1) * 0.95 - 0.1),
+        ({"optimizer": "rmsprop"}, 1 - 0.1 / 0.01**0.5 - 0.1 / (0.01 + 0.0099) ** 0.5),
+    ],
+)
+def test_two_steps_on_a_gradient_of_one_go_where_the_formula_says(
+    settings: dict[str, Any], expected: float
+) -> None:
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = make_optimizer([weight], Training(learning_rate=0.1, **settings))
+    for _ in range(2):
+        weight.grad = torch.ones(1)
+        optimizer.step()
+    assert weight.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_momentum_that_an_optimizer_lacks_is_refused() -> None:
+    with pytest.raises(JobInputError, match="momentum = 0.5 has no meaning for adamw"):
+        make_optimizer([torch.nn.Parameter(torch.ones(1))], Training(optimizer="adamw", momentum=0.5))
+
+
+@pytest.mark.parametrize("rows", [600, 6000])
+def test_a_loss_that_is_no_number_stops_the_run(make_job: MakeJob, rows: int) -> None:
+    job = make_job(rows=rows // 5, learning_rate=1e30, batch_size=1)
+    assert job.run() == 1
+    assert re.fullmatch(
+        r"the loss is no longer finite at epoch 1 step (100|120) \(lower the learning rate\)", job.failure
+    )
+    assert not job.checkpoints
+    assert not (job.root / "model/model.onnx").exists()
+
+
+def test_evaluation_agrees_with_scikit_learn(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(784, 10))
+    examples = Examples(torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)))
+    loss, accuracy = train.evaluate(model, examples)
+    with torch.no_grad():
+        probabilities = model.eval()(examples.images.double().float() / 255).softmax(1).double().numpy()
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    assert loss == pytest.approx(log_loss(y, probabilities, labels=range(10)), rel=1e-5)
+    assert accuracy == (probabilities.argmax(axis=1) == y).mean()
+
+
+def test_evaluation_of_no_rows_measures_nothing() -> None:
+    nothing = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    assert train.evaluate(torch.nn.Flatten(), nothing) == (NOT_MEASURED, NOT_MEASURED)
+
+
+def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch_alone() -> None:
+    order = epoch_order(1000, seed=3, epoch=4)
+    torch.manual_seed(99)
+    assert torch.equal(order, epoch_order(1000, seed=3, epoch=4))
+    assert sorted(order.tolist()) == list(range(1000))
+    assert not torch.equal(order, epoch_order(1000, seed=3, epoch=5))
+    assert not torch.equal(order, epoch_order(1000, seed=4, epoch=4))
+    assert len(epoch_order(10, seed=-1, epoch=0)) == 10
+
+
+def test_small_models_get_one_thread_unless_told_otherwise() -> None:
+    assert choose_threads(100_000, {}) == 1
+    assert choose_threads(2_000_000, {}) >= 1
+    assert choose_threads(100_000, {"LEHR_THREADS": "3"}) == 3
+
+
+def test_the_digest_of_weights_sees_one_bit() -> None:
+    model = torch.nn.Linear(3, 2)
+    before = weights_sha256(model)
+    with torch.no_grad():
+        model.bias[0] = torch.nextafter(model.bias[0], torch.tensor(9.0))
+    assert weights_sha256(model) != before
+
+
+def test_sagemaker_reads_every_metric_from_the_lines_that_are_printed(
+    make_job: MakeJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = make_job(epochs=3)
+    assert job.run() == 0
+    output = capsys.readouterr().out
+    seen = {entry["Name"]: re.findall(entry["Regex"], output) for entry in METRIC_DEFINITIONS}
+    assert {name: len(values) for name, values in seen.items()} == dict.fromkeys(seen, 3)
+    last = job.summary.epochs[-1]
+    assert float(seen["train:loss"][-1]) == pytest.approx(last.loss, abs=1e-4)
+    assert float(seen["train:accuracy"][-1]) == pytest.approx(last.accuracy, abs=1e-4)
+    assert float(seen["validation:loss"][-1]) == pytest.approx(last.validation_loss, abs=1e-4)
+    assert float(seen["validation:accuracy"][-1]) == pytest.approx(last.validation_accuracy, abs=1e-4)
+    assert float(seen["train:samples_per_second"][-1]) == pytest.approx(last.samples_per_second, abs=1)
+
+
+def test_a_line_within_an_epoch_is_no_metric() -> None:
+    line = progress_line(1, 5, 300, 1838, 0.25)
+    assert line == "epoch 1/5 step 300/1838 loss_so_far=0.2500"
+    assert not any(re.search(entry["Regex"], line) for entry in METRIC_DEFINITIONS)
+
+
+def test_a_long_epoch_gives_signs_of_life(
+    make_job: MakeJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "PROGRESS_EVERY_S", 0.0)
+    assert make_job(epochs=1, batch_size=200).run() == 0
+    lines = [line.split(" loss")[0] for line in capsys.readouterr().out.splitlines() if " step " in line]
+    assert lines == ["epoch 1/1 step 1/3", "epoch 1/1 step 2/3", "epoch 1/1 step 3/3"]

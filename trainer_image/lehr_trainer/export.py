@@ -1,0 +1,162 @@
+"""Export to ONNX, and the proof that the graph computes what the trained module computes.
+
+The graph takes raw uint8 pixels `x` [batch, height, width] and gives `probabilities` [batch, classes]; the division
+by 255 and the softmax are inside. Proof, on real rows:
+
+* **logits**: the published graph ends in a softmax, which hides differences (all is well near 0 and 1). So
+  a second copy of the same file gets the softmax's input as one more output, and that is compared with the module's
+  logits: at most 1e-4 apart. Beyond |logit| = 100, where float32 cannot hold that, the tolerance
+  grows with the largest logit.
+* **answers**: the published file runs through `lehr_runtime`'s session and Predictor, the code that
+  evaluates and serves, one row alone and the others in a batch. Every row's label must be the module's; where the
+  module itself has two labels within twice the tolerance, either is right.
+
+The tolerance and what was seen are published in training.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
+from lehr.contracts.training import Parity
+from lehr.errors import ModelPackageError
+from lehr_runtime.predictor import Predictor
+from lehr_runtime.session import check_signature, open_session
+from lehr_trainer.errors import ExportError, ExportParityError
+from lehr_trainer.model import scale_pixels
+
+OPSET = 20
+INPUT = "x"
+OUTPUT = "probabilities"
+TOLERANCE = 1e-4
+LARGE_LOGIT = 100.0
+
+
+# It logs a line for each torchvision operator that it cannot translate, when torchvision is not even installed.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+
+
+class _Served(nn.Module):  # type: ignore[misc]
+    """The module between raw pixels and probabilities."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Any) -> Any:
+        return torch.softmax(self.model(scale_pixels(x)), dim=1)
+
+
+def make_signature(task: str, input_shape: list[int], labels: list[str]) -> Signature:
+    """How the exported graph is called."""
+    return Signature(
+        task=task,
+        input=TensorSpec(name=INPUT, dtype="uint8", shape=[-1, *input_shape]),
+        output=TensorSpec(name=OUTPUT, dtype="float32", shape=[-1, len(labels)]),
+        labels=labels,
+    )
+
+
+def export_model(model: Any, folder: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> Parity:
+    """Write `folder`/model.onnx and prove it on `rows`, uint8 [n, height, width].
+
+    The model is left on the CPU in evaluation mode. Raises ExportError, ExportParityError.
+    """
+    model.cpu().eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MODEL_FILE
+    write_graph(model, path, input_shape=signature.input.shape[1:])
+    return prove_parity(model, path, rows, signature, threads=threads)
+
+
+def write_graph(model: Any, path: Path, *, input_shape: list[int]) -> None:
+    """Write the ONNX graph of `model`, in the mode that it is in, with a free batch dimension. Raises ExportError."""
+    example = torch.zeros(2, *input_shape, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # Raised within torch.export, about a call that torch itself makes.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        try:
+            torch.onnx.export(
+                _Served(model).train(model.training),
+                (example,),
+                path,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as fault:
+            first = str(fault).strip().splitlines()[0]
+            raise ExportError(f"the model cannot be exported to ONNX: {first}") from fault
+
+
+def prove_parity(model: Any, path: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> Parity:
+    """Compare the graph at `path` with `model` in evaluation mode on `rows`. Raises ExportParityError."""
+    model.eval()
+    with torch.inference_mode():
+        expected = model(scale_pixels(torch.from_numpy(rows))).numpy()
+    if not np.isfinite(expected).all():
+        raise ExportParityError(f"the trained model gives NaN or infinity on {len(rows)} real rows")
+    exported = _logits_of_graph(path, rows, threads=threads)
+    served = _serve(path, rows, signature, threads=threads)
+
+    tolerance = TOLERANCE * max(1.0, float(np.abs(expected).max()) / LARGE_LOGIT)
+    parity = Parity(
+        rows=len(rows),
+        max_absolute_difference=float(np.abs(expected - exported).max()),
+        tolerance=tolerance,
+        argmax_disagreements=_disagreements(expected, served, ties_within=2 * tolerance),
+    )
+    # Written so that a NaN, which is neither greater nor smaller, is refused.
+    if not parity.max_absolute_difference <= tolerance or parity.argmax_disagreements:
+        raise ExportParityError(
+            f"the exported graph is not the trained model: on {len(rows)} rows the logits differ by up to "
+            f"{parity.max_absolute_difference:.3g} (tolerance {tolerance:.3g}) and "
+            f"{parity.argmax_disagreements} labels differ"
+        )
+    return parity
+
+
+def _serve(path: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> np.ndarray:
+    """Probabilities of the published file as serving opens it; Predictor refuses what is no distribution."""
+    try:
+        session = open_session(path, threads=threads)
+        check_signature(session, signature)
+        predictor = Predictor(session, signature)
+        return np.concatenate([predictor.predict(part) for part in (rows[:1], rows[1:]) if len(part)])
+    except ModelPackageError as fault:
+        raise ExportParityError(f"the exported graph cannot serve: {fault}") from fault
+
+
+def _logits_of_graph(path: Path, rows: np.ndarray, *, threads: int) -> np.ndarray:
+    """Run a copy of the graph that also gives what enters its last softmax."""
+    graph = onnx.load(path)
+    last = next((node for node in graph.graph.node if OUTPUT in node.output), None)
+    if last is None or last.op_type != "Softmax":
+        raise ExportParityError(f"the exported graph's {OUTPUT!r} is not given by a softmax")
+    logits = last.input[0]
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / MODEL_FILE
+        onnx.save(graph, copy)
+        session = open_session(copy, threads=threads)
+        return np.asarray(session.run([logits], {INPUT: rows})[0])
+
+
+def _disagreements(logits: np.ndarray, served: np.ndarray, *, ties_within: float) -> int:
+    """Rows whose served label has a logit clearly below the largest."""
+    chosen = np.take_along_axis(logits, served.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return int((logits.max(axis=1) - chosen > ties_within).sum())

@@ -1,0 +1,47 @@
+"""What went wrong, in one sentence for `output/failure` and with its line in the log.
+
+A person reads the reason first, and the last lines of the log second. An error of the project's own code is
+often raised deep inside torch: the line to mend is the deepest one *of the project*, so that is named.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from lehr.errors import UserError
+
+
+def reason_of(fault: BaseException, code_folder: Path) -> str:
+    """One sentence or two: for a UserError its message, else what failed and, in the project's code, where."""
+    if isinstance(fault, UserError):
+        return str(fault)
+    message = " ".join(f"{type(fault).__name__}: {fault}".split())
+    line = project_line(fault, code_folder)
+    return f"{line[0]}: {message}" if line else message
+
+
+def project_line(fault: BaseException, code_folder: Path) -> tuple[str, str] | None:
+    """(`file.py:12 in forward`, source line) of the deepest frame in the project's code, if there is one."""
+    if isinstance(fault, SyntaxError) and fault.filename and _is_project(fault.filename, code_folder):
+        return f"{Path(fault.filename).name}:{fault.lineno}", (fault.text or "").strip()
+    for frame in reversed(traceback.extract_tb(fault.__traceback__)):
+        if _is_project(frame.filename, code_folder):
+            place = Path(frame.filename).relative_to(code_folder)
+            return f"{place}:{frame.lineno} in {frame.name}", (frame.line or "").strip()
+    return None
+
+
+def log_lines(fault: BaseException, code_folder: Path) -> list[str]:
+    """What the log ends with: a traceback unless a person's input is at fault, the line, the reason."""
+    lines = []
+    if not isinstance(fault, UserError):
+        lines = "".join(traceback.format_exception(fault)).splitlines()
+        line = project_line(fault, code_folder)
+        if line:
+            lines += [f"the project's line: {line[0]}", f"    {line[1]}"]
+    return [*lines, f"FAILED: {reason_of(fault, code_folder)}"]
+
+
+def _is_project(filename: str, code_folder: Path) -> bool:
+    return Path(filename).is_relative_to(code_folder)

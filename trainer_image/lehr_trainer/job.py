@@ -1,0 +1,189 @@
+"""The training job as files: the only module that knows the /opt/ml contract.
+
+    input/config/hyperparameters.json    [training] of the recipe with the trial's overrides, as strings
+    input/config/inputdataconfig.json    the channels that the job declares
+    input/config/resourceconfig.json     the hosts
+    input/data/code/                     the pushed project: lehr.toml and the user's Python files
+    input/data/manifest/manifest.json    DatasetManifest
+    input/data/train/shard-*.safetensors and input/data/validation/, absent when nothing is held out
+    model/                               what is published: model.onnx, signature.json, training.json
+    checkpoints/                         survives a restart of the job
+    output/failure                       why the job failed
+
+LEHR_PROJECT, LEHR_RUN and LEHR_TRIAL say whose job it is. Every shard's sha256 is compared with the manifest
+before a byte of it is used.
+
+Contract of SageMaker: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lehr.contracts.dataset import DatasetManifest, Split
+from lehr.contracts.recipe import RECIPE_FILE, Recipe, Training, parse_recipe
+from lehr.contracts.training import from_hyperparameters, to_hyperparameters
+from lehr.errors import ContractError
+from lehr_trainer.errors import JobInputError
+
+CONFIG = "input/config"
+CHANNELS = "input/data"
+FAILURE_FILE = "output/failure"
+FAILURE_CHARACTERS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training job, read and checked. `shards` are verified files in the manifest's order."""
+
+    project: str
+    run: str
+    trial: str
+    training: Training
+    recipe: Recipe
+    manifest: DatasetManifest
+    shards: Mapping[Split, list[Path]]
+    code_folder: Path
+    model_folder: Path
+    checkpoint_folder: Path
+
+    def fingerprint(self) -> str:
+        """sha256 over everything that decides the weights, so that no checkpoint of another job is resumed."""
+        decisive = {
+            "hyperparameters": to_hyperparameters(self.training),
+            "dataset": self.manifest.sha256(),
+            "code": {
+                str(path.relative_to(self.code_folder)): _sha256(path)
+                for path in sorted(self.code_folder.rglob("*"))
+                if path.name == RECIPE_FILE or path.suffix == ".py"
+            },
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def code_folder(root: Path) -> Path:
+    return root / CHANNELS / "code"
+
+
+def read_job(root: Path, environ: Mapping[str, str]) -> Job:
+    """Read the job under `root`. Raises JobInputError, or RecipeError for the project's lehr.toml."""
+    project, run, trial = (_variable(environ, name) for name in ("LEHR_PROJECT", "LEHR_RUN", "LEHR_TRIAL"))
+    _refuse_several_hosts(root)
+    recipe_text = _channel_file(root, "code", RECIPE_FILE).read_text("utf-8")
+    manifest = _read_manifest(_channel_file(root, "manifest", "manifest.json"))
+    recipe = parse_recipe(recipe_text)
+    for owner, name in ((RECIPE_FILE, recipe.project.name), ("manifest.json", manifest.project)):
+        if name != project:
+            raise JobInputError(f"is of project {name!r}, the job is of {project!r}", place=owner)
+    if manifest.rows("train") == 0:
+        raise JobInputError("lists no training rows", place="manifest.json")
+    return Job(
+        project=project,
+        run=run,
+        trial=trial,
+        training=_read_hyperparameters(root),
+        recipe=recipe,
+        manifest=manifest,
+        shards={
+            "train": _verified_shards(root, manifest, "train"),
+            "validation": _verified_shards(root, manifest, "validation"),
+        },
+        code_folder=code_folder(root),
+        model_folder=root / "model",
+        checkpoint_folder=root / "checkpoints",
+    )
+
+
+def clear_failure(root: Path) -> None:
+    """Forget the reason of an earlier start of the job."""
+    (root / FAILURE_FILE).unlink(missing_ok=True)
+
+
+def write_failure(root: Path, reason: str) -> None:
+    """Leave the reason where SageMaker takes its FailureReason from; it keeps the first 1,024 characters."""
+    path = root / FAILURE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(reason[:FAILURE_CHARACTERS], "utf-8")
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        raise JobInputError(f"the variable {name} is not set", hint="the state machine sets it for every job")
+    return value
+
+
+def _refuse_several_hosts(root: Path) -> None:
+    hosts = _read_config(root, "resourceconfig.json").get("hosts", [])
+    if len(hosts) > 1:
+        raise JobInputError(f"has {len(hosts)} hosts", place=CONFIG, hint="training runs on one host")
+
+
+def _read_hyperparameters(root: Path) -> Training:
+    name = "hyperparameters.json"
+    if not (root / CONFIG / name).is_file():
+        raise JobInputError("is missing", place=f"{CONFIG}/{name}")
+    try:
+        return from_hyperparameters(_read_config(root, name))
+    except ContractError as fault:
+        raise JobInputError(str(fault), place=f"{CONFIG}/{name}") from fault
+
+
+def _read_config(root: Path, name: str) -> dict[str, Any]:
+    """A JSON object of input/config. Only SageMaker writes the lesser ones: absent reads as empty."""
+    path = root / CONFIG / name
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as fault:
+        raise JobInputError(f"is not JSON: {fault}", place=f"{CONFIG}/{name}") from fault
+    if not isinstance(value, dict):
+        raise JobInputError("is not a JSON object", place=f"{CONFIG}/{name}")
+    return value
+
+
+def _channel_file(root: Path, channel: str, name: str) -> Path:
+    folder = root / CHANNELS / channel
+    if not folder.is_dir():
+        declared = ", ".join(sorted(_read_config(root, "inputdataconfig.json"))) or "none"
+        raise JobInputError(
+            f"the channel {channel!r} is missing", place=CHANNELS, hint=f"the job declares: {declared}"
+        )
+    if not (folder / name).is_file():
+        raise JobInputError(f"the channel has no file {name!r}", place=f"{CHANNELS}/{channel}")
+    return folder / name
+
+
+def _read_manifest(path: Path) -> DatasetManifest:
+    try:
+        return DatasetManifest.from_json(path.read_bytes())
+    except ContractError as fault:
+        raise JobInputError(str(fault), place=f"{CHANNELS}/manifest/{path.name}") from fault
+
+
+def _verified_shards(root: Path, manifest: DatasetManifest, split: Split) -> list[Path]:
+    """The split's files. The manifest's keys are relative to it; a channel holds the bare file names."""
+    files = []
+    for shard in manifest.shards:
+        if shard.split != split:
+            continue
+        path = _channel_file(root, split, Path(shard.key).name)
+        if _sha256(path) != shard.sha256:
+            raise JobInputError(
+                "is not the file of the manifest: its sha256 differs",
+                place=f"{CHANNELS}/{split}/{path.name}",
+                hint="prepare the dataset again",
+            )
+        files.append(path)
+    return files
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

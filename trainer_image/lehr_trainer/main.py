@@ -1,0 +1,135 @@
+"""One training job from its files to a model package, or to a reason why not.
+
+`run(root)` can be called in a process of one's own, as tests and benchmarks do; `python -m lehr_trainer train` is the
+same with SIGTERM listened to.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lehr.contracts.package import SIGNATURE_FILE, TRAINING_FILE
+from lehr.contracts.training import TrainingSummary
+from lehr_trainer.checkpoint import CheckpointFolder
+from lehr_trainer.data import Examples, load_examples
+from lehr_trainer.determinism import choose_threads, make_deterministic, seed_everything, weights_sha256
+from lehr_trainer.export import export_model, make_signature
+from lehr_trainer.failure import log_lines, reason_of
+from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
+from lehr_trainer.model import build_model, count_parameters, importable
+from lehr_trainer.optim import make_optimizer
+from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.train import train
+
+PARITY_ROWS = 4096
+ENOUGH_PARITY_ROWS = 1000
+_VERSIONED = ("lehr-trainer", "torch", "numpy", "onnx", "onnxscript", "onnxruntime")
+
+
+def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run the job under `root`. Returns the exit code: 0 trained or stopped, 1 failed (see output/failure)."""
+    clear_failure(root)
+    try:
+        train_job(read_job(root, environ), stop or StopFlag(), environ)
+    except TrainingStopped as stopped:
+        _log(str(stopped))
+        return 0
+    except Exception as fault:
+        for line in log_lines(fault, code_folder(root)):
+            _log(line)
+        write_failure(root, reason_of(fault, code_folder(root)))
+        return 1
+    return 0
+
+
+def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingSummary:
+    """Train, export, prove, and write the three files of a model package. Raises what `errors.py` lists."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
+    make_deterministic()
+    examples, validation = (
+        load_examples(job.shards[split], input_shape=input_shape, classes=classes, device=device)
+        for split in ("train", "validation")
+    )
+
+    with importable(job.code_folder):
+        seed_everything(job.training.seed)
+        model = build_model(
+            job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
+        ).to(device)
+        parameters = count_parameters(model)
+        threads = choose_threads(parameters, environ)
+        torch.set_num_threads(threads)
+        _log(
+            f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
+            f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
+            f"{'thread' if threads == 1 else 'threads'}, seed {job.training.seed}"
+        )
+        records = train(
+            model,
+            make_optimizer(model.parameters(), job.training),
+            examples,
+            validation,
+            job.training,
+            checkpoints=CheckpointFolder(
+                job.checkpoint_folder,
+                {
+                    "run": job.run,
+                    "trial": job.trial,
+                    "fingerprint": job.fingerprint(),
+                    # A GPU's random streams cannot be continued on a CPU, nor another torch's kernels on this one.
+                    "device": device.type,
+                    "torch": str(torch.__version__),
+                },
+                _log,
+            ),
+            stop=stop,
+            log=_log,
+        )
+
+        started = time.monotonic()
+        signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
+        parity = export_model(
+            model, job.model_folder, parity_rows(validation, examples), signature, threads=threads
+        )
+        _log(
+            f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "
+            f"most {parity.max_absolute_difference:.2g}"
+        )
+
+    summary = TrainingSummary(
+        project=job.project,
+        run=job.run,
+        trial=job.trial,
+        epochs=records,
+        parity=parity,
+        parameters=parameters,
+        training_rows=len(examples),
+        seconds=sum(record.seconds for record in records),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        threads=threads,
+        weights_sha256=weights_sha256(model),
+        versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}},
+    )
+    (job.model_folder / SIGNATURE_FILE).write_bytes(signature.to_json())
+    (job.model_folder / TRAINING_FILE).write_bytes(summary.to_json())
+    return summary
+
+
+def parity_rows(validation: Examples, examples: Examples) -> np.ndarray:
+    """Real rows to prove the export on: held-out ones, filled up from the training rows if they are few."""
+    rows: np.ndarray = validation.images[:PARITY_ROWS].cpu().numpy()
+    missing = max(0, ENOUGH_PARITY_ROWS - len(rows))
+    return np.concatenate([rows, examples.images[:missing].cpu().numpy()])
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)

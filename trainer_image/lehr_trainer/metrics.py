@@ -1,0 +1,45 @@
+"""The lines of the log that machines read: one per epoch, parsed by SageMaker and by the `lehr` command.
+
+    epoch 1/5 loss=0.2951 accuracy=0.9142 validation_loss=0.1413 validation_accuracy=0.9583 \
+samples_per_second=36500 seconds=1.6
+
+The two validation fields are absent when nothing is held out. Lines within a long epoch say `step`, and no
+definition matches them.
+"""
+
+from __future__ import annotations
+
+from lehr.contracts.training import EpochRecord
+
+NOT_MEASURED = -1.0
+"""Loss and accuracy of an empty validation split: EpochRecord has no way to leave them out."""
+
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+
+# AlgorithmSpecification.MetricDefinitions of a training job. The space keeps `loss` from matching in
+# `validation_loss`.
+METRIC_DEFINITIONS: list[dict[str, str]] = [
+    {"Name": "train:loss", "Regex": f" loss={_NUMBER}"},
+    {"Name": "train:accuracy", "Regex": f" accuracy={_NUMBER}"},
+    {"Name": "validation:loss", "Regex": f" validation_loss={_NUMBER}"},
+    {"Name": "validation:accuracy", "Regex": f" validation_accuracy={_NUMBER}"},
+    {"Name": "train:samples_per_second", "Regex": f" samples_per_second={_NUMBER}"},
+    {"Name": "train:seconds", "Regex": f" seconds={_NUMBER}"},
+]
+
+
+def epoch_line(record: EpochRecord, epochs: int) -> str:
+    """The line of a finished epoch."""
+    fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}", f"accuracy={record.accuracy:.4f}"]
+    if record.validation_loss != NOT_MEASURED:
+        fields += [
+            f"validation_loss={record.validation_loss:.4f}",
+            f"validation_accuracy={record.validation_accuracy:.4f}",
+        ]
+    fields += [f"samples_per_second={record.samples_per_second:.0f}", f"seconds={record.seconds:.2f}"]
+    return " ".join(fields)
+
+
+def progress_line(epoch: int, epochs: int, step: int, steps: int, loss: float) -> str:
+    """A sign of life within an epoch; `loss` is the mean so far."""
+    return f"epoch {epoch}/{epochs} step {step}/{steps} loss_so_far={loss:.4f}"

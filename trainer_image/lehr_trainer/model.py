@@ -1,0 +1,131 @@
+"""Models: the built-in `mlp`, or the project's own code.
+
+A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width], and gives logits,
+[batch, classes]. A project brings its own with
+
+    [model]
+    name = "custom"
+    factory = "module:function"
+
+where `module.py` lies beside lehr.toml and `function(input_shape=(28, 28), classes=10)` returns the module.
+Files beside it can be imported by their bare names.
+
+The mlp starts from Glorot-uniform weights and zero biases (Glorot and Bengio 2010), as `keras.layers.Dense` does, so
+that a recipe moved over from Keras starts from the same distribution.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lehr.contracts.recipe import Model
+from lehr_trainer.errors import ModelCodeError
+
+Tensor = Any
+Module = Any
+
+
+def scale_pixels(x: Tensor) -> Tensor:
+    """uint8 pixels to float32 in [0, 1]: the one preprocessing, in training and in the exported graph."""
+    return x.to(torch.float32) / 255.0
+
+
+def build_model(model: Model, *, input_shape: tuple[int, ...], classes: int, code_folder: Path) -> Module:
+    """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier."""
+    if model.name == "mlp":
+        return _mlp(model, input_shape=input_shape, classes=classes)
+    factory = _find_factory(model.factory, code_folder)
+    module = factory(input_shape=input_shape, classes=classes)
+    if not isinstance(module, nn.Module):
+        raise ModelCodeError(
+            f"returned {type(module).__name__}", place=model.factory, hint="return a torch.nn.Module"
+        )
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ModelCodeError("returned a module without trainable parameters", place=model.factory)
+    _check_logits(module, model.factory, input_shape, classes)
+    return module
+
+
+def count_parameters(model: Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@contextmanager
+def importable(code_folder: Path) -> Iterator[None]:
+    """Make the project's files importable for as long as it trains, and forget them afterwards."""
+    # At the end of the path: a project's `random.py` must not stand in for Python's.
+    sys.path.append(str(code_folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(code_folder))
+        for name, module in list(sys.modules.items()):
+            if _is_within(module, code_folder):
+                del sys.modules[name]
+
+
+def _mlp(model: Model, *, input_shape: tuple[int, ...], classes: int) -> Module:
+    width = 1
+    for side in input_shape:
+        width *= side
+    layers: list[Module] = [nn.Flatten()]
+    for hidden in model.hidden:
+        layers += [_dense(width, hidden), nn.ReLU(), nn.Dropout(model.dropout)]
+        width = hidden
+    return nn.Sequential(*layers, _dense(width, classes))
+
+
+def _dense(inputs: int, outputs: int) -> Module:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _find_factory(name: str, code_folder: Path) -> Callable[..., Any]:
+    module_name, _, function_name = name.partition(":")
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as fault:
+        if fault.name != module_name:
+            raise
+        present = ", ".join(sorted(path.name for path in code_folder.glob("*.py"))) or "no Python file"
+        raise ModelCodeError(
+            f"there is no module {module_name!r}", place="model.factory", hint=f"the project has {present}"
+        ) from fault
+    if not _is_within(module, code_folder):
+        raise ModelCodeError(
+            f"{module_name!r} is the name of an installed module",
+            place="model.factory",
+            hint="rename the file",
+        )
+    factory = getattr(module, function_name, None)
+    if not callable(factory):
+        raise ModelCodeError(f"{module_name}.py has no function {function_name!r}", place="model.factory")
+    return factory  # type: ignore[no-any-return]
+
+
+def _is_within(module: Any, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(file).is_relative_to(folder)
+
+
+def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], classes: int) -> None:
+    """Two rows through the module now, rather than a shape error in the first step or in the export."""
+    module.eval()
+    with torch.no_grad():
+        logits = module(torch.zeros(2, *input_shape))
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+        seen = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelCodeError(
+            f"for 2 rows the module gives {seen}", place=place, hint=f"it must give logits, [2, {classes}]"
+        )
