@@ -36,6 +36,9 @@ down: ## Stop the local cloud
 test: setup ## The test suite, quick forms of the slow suites included
 	$(BIN)/python -m pytest
 
+test-full: setup ## The test suite with every slow suite in its full form
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
 check: setup ## Format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,7 +49,7 @@ format: setup ## Rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 
 check-template: setup ## sam validate, sam validate --lint, sam build, size of the layers
-	$(BIN)/python -m pytest tests/template -m 'slow or not slow' -p no:cacheprovider
+	$(BIN)/python -m pytest tests/template tests/architecture -m 'slow or not slow'
 
 build: setup ## Build for AWS (needs python3.13 on PATH)
 	$(SAM_VENV)/bin/sam build

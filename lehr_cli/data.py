@@ -39,6 +39,8 @@ def drop(invocation: Invocation, project: ProjectArgument, paths: DataArgument) 
     """
     answer = drop_data(invocation, project, paths)
     show_answer(invocation, answer)
+    if answer.outcome == "started":
+        invocation.out.note(f"watch it with: lehr watch {answer.run}")
 
 
 def drop_data(invocation: Invocation, project: str, paths: Sequence[Path]) -> TriggerRecord:
@@ -52,7 +54,7 @@ def drop_data(invocation: Invocation, project: str, paths: Sequence[Path]) -> Tr
     drop_id = uuid4().hex
     stack.data.put(layout.ready_key(project), drop_id.encode(), content_type="text/plain")
     invocation.aftermath = f"the data is committed; a run starts if anything is new: lehr watch {project}"
-    with invocation.out.errors.status("waiting for start_run"):
+    with invocation.out.waiting("waiting for start_run"):
         return wait_for_answer(stack, project, drop_id)
 
 
@@ -121,7 +123,9 @@ def _upload(invocation: Invocation, project: str, files: dict[str, Path]) -> Non
     prefix = layout.incoming_prefix(project)
     total = sum(path.stat().st_size for path in files.values())
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=out.errors, transient=True) as progress:
+    with Progress(
+        *columns, console=out.errors, transient=True, disable=not out.errors.is_terminal
+    ) as progress:
         bar = progress.add_task("uploading", total=total)
         for name, path in files.items():
             progress.update(bar, description=name)
@@ -163,6 +167,5 @@ def show_answer(invocation: Invocation, answer: TriggerRecord | StartAnswer) -> 
         raise RunFailedError(f"start_run refused: {answer.reason}")
     if answer.outcome == "started":
         invocation.out.say(f"started run {answer.run}: {answer.reason}", "green")
-        invocation.out.note(f"watch it with: lehr watch {answer.run}")
     else:
         invocation.out.say(answer.reason)

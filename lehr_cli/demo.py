@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,12 @@ import typer
 from lehr.contracts.registry import RunRecord
 from lehr.errors import UserError
 from lehr_cli import data, predict, project
-from lehr_cli.endpoint import ask, curl_line, predict_url
+from lehr_cli.endpoint import ask, connection, curl_line, predict_url
 from lehr_cli.failures import RunFailedError
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.local import start_and_deploy
 from lehr_cli.local_cloud import LocalCloud
+from lehr_cli.output import duration
 from lehr_cli.report import fetch_report
 from lehr_cli.rows import test_row
 from lehr_cli.target import STATE_DIR, local_target
@@ -41,6 +43,7 @@ def demo(invocation: Invocation, row: RowOption = 0) -> None:
     recipe = project.read_recipe(EXAMPLE)
     name = recipe.project.name
     _begin(invocation)
+    began = time.monotonic()
     _step(invocation, f"push {EXAMPLE}")
     files = project.read_files(EXAMPLE)
     code_sha = project.upload(invocation.stack.artifacts, name, files)
@@ -56,7 +59,8 @@ def demo(invocation: Invocation, row: RowOption = 0) -> None:
     follow_answer(invocation, answer)
     invocation.aftermath = STAYS_UP
     _ask(invocation, name, row)
-    _summary(invocation, name, answer.run)
+    took_s = time.monotonic() - began if answer.outcome == "started" else None
+    _summary(invocation, name, answer.run, took_s)
 
 
 def _begin(invocation: Invocation) -> None:
@@ -68,6 +72,7 @@ def _begin(invocation: Invocation) -> None:
     )
     info, outputs = start_and_deploy(invocation, cloud)
     invocation.given_target = local_target(info)
+    invocation.out.say(f"running at {info['endpoint_url']}, stack {invocation.stack_name!r} deployed")
     invocation.aftermath = f"nothing is training; {STAYS_UP}"
     invocation.out.emit({"event": "local_status", "running": True, "info": info, "outputs": outputs})
 
@@ -77,15 +82,20 @@ def _ask(invocation: Invocation, name: str, number: int) -> None:
     row = test_row(invocation.stack, name, number)
     predict.save_request(name, row, REQUEST)
     predict.show_row(invocation, row)
-    for answer in ask(invocation.stack, name, REQUEST.read_bytes()):
+    http, body = connection(invocation.target), REQUEST.read_bytes()
+    first = ask(invocation.stack, name, body, http)
+    again = ask(invocation.stack, name, body, http)
+    for answer, second in zip(first, again, strict=True):
         predict.show_answer(invocation, answer)
+        invocation.out.say(f"asked again on the same connection: {second.latency_ms:.1f} ms", "dim")
         invocation.out.emit(
-            {"event": "prediction", "latency_ms": round(answer.latency_ms, 1), "expected": row.label}
+            {"event": "prediction", "expected": row.label}
             | dict(answer.document)
+            | {"round_trip_ms": [round(one.latency_ms, 1) for one in (answer, second)]}
         )
 
 
-def _summary(invocation: Invocation, name: str, run: str) -> None:
+def _summary(invocation: Invocation, name: str, run: str, took_s: float | None) -> None:
     """The last lines: what was reached, where to read about it, how to ask again, what still runs."""
     stack, out = invocation.stack, invocation.out
     champion = _champion(invocation, name)
@@ -100,12 +110,15 @@ def _summary(invocation: Invocation, name: str, run: str) -> None:
         "run": record.run,
         "champion": record.model_version,
         "accuracy": record.accuracy,
+        "seconds": None if took_s is None else round(took_s, 1),
         "report": str(path),
         "curl": line,
     }
     accuracy = "unknown" if record.accuracy is None else f"{record.accuracy:.4f}"
     out.say()
     out.say(f"test accuracy  {accuracy}", "bold")
+    if took_s is not None:
+        out.say(f"time           {duration(took_s)} from raw files to a prediction over HTTPS")
     out.say(f"report         {path}")
     out.say(f"ask again      {line}")
     out.say()

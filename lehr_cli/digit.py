@@ -15,6 +15,7 @@ _SHADES = " ░▒▓█"
 def draw(pixels: Sequence[Sequence[int]], *, has_colour: bool) -> Text:
     """Draw grey levels (0 to 255, 0 dark). Without colour, shades of blocks stand for them."""
     drawn = Text()
+    pixels = _without_margin(pixels)
     for top in range(0, len(pixels), 2):
         upper = pixels[top]
         lower = pixels[top + 1] if top + 1 < len(pixels) else [0] * len(upper)
@@ -29,3 +30,9 @@ def draw(pixels: Sequence[Sequence[int]], *, has_colour: bool) -> Text:
                 drawn.append(_SHADES[min(int(level / 256 * len(_SHADES)), len(_SHADES) - 1)])
         drawn.append("\n")
     return drawn
+
+
+def _without_margin(pixels: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """Leave out the empty rows above and below, which cost a person's screen only."""
+    inked = [number for number, row in enumerate(pixels) if any(row)]
+    return pixels[inked[0] : inked[-1] + 1] if inked else pixels

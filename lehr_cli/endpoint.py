@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,15 +49,25 @@ def request_body(rows: Sequence[Any]) -> bytes:
     return json.dumps({"inputs": list(rows)}, separators=(",", ":")).encode()
 
 
-def ask(stack: Stack, project: str, body: bytes) -> list[Answer]:
+def connection(target: Target) -> Any:
+    """An HTTPS connection that is kept for the next request, as clients keep theirs."""
+    return URLLib3Session(
+        verify=str(target.ca_file) if target.ca_file else True,
+        timeout=(3, 60),
+        # Without it a request in two packets waits 40 ms for the acknowledgement of the first.
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+
+
+def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answer]:
     """Send a request and read its predictions. Raises UserError for one that the endpoint refuses."""
     target = stack.target
+    http = http or connection(target)
     request = AWSRequest("POST", predict_url(stack, project), {"Content-Type": "application/json"}, body)
     credentials = target.session.get_credentials()
     if credentials is None:
         raise NoCredentialsError
     SigV4Auth(credentials, SERVICE, target.region).add_auth(request)
-    http = URLLib3Session(verify=str(target.ca_file) if target.ca_file else True, timeout=(3, 60))
     began = time.perf_counter()
     response = http.send(request.prepare())
     latency_ms = (time.perf_counter() - began) * 1000

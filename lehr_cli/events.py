@@ -27,9 +27,12 @@ class StateEntered(RunEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class StateExited(RunEvent):
+    """`has_failed`: an error took it to another state, or every item of a Map failed."""
+
     state: str
     at: str
     seconds: float
+    has_failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

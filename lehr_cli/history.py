@@ -22,6 +22,7 @@ from lehr_cli.events import (
 )
 
 PAGE_EVENTS = 1000
+CAUGHT_STATE = "TrialFailed"  # where an item of TrainTrials goes on after its training has failed
 _ENDS = {
     "ExecutionSucceeded": "SUCCEEDED",
     "ExecutionFailed": "FAILED",
@@ -63,7 +64,7 @@ class Timeline:
         self.ended: ExecutionEnded | None = None
         self._open: tuple[str, datetime, bool] | None = None
         self._items: int | None = None
-        self._done = self._failed = 0
+        self._ended = self._failed = 0
 
     def read(self, events: Iterable[Mapping[str, Any]]) -> Iterator[RunEvent]:
         for event in events:
@@ -74,14 +75,14 @@ class Timeline:
         if kind == "ExecutionStarted":
             self.started = at
         elif kind in _ENDS:
-            yield from self._close(at)
+            yield from self._close(at, has_failed=kind != "ExecutionSucceeded")
             self.ended = self._ending(kind, event, at)
             yield self.ended
         elif kind.endswith("StateEntered"):
             yield from self._entered(kind, event["stateEnteredEventDetails"]["name"], at)
         elif kind.endswith("StateExited"):
             if self._open and event["stateExitedEventDetails"]["name"] == self._open[0]:
-                yield from self._close(at)
+                yield from self._close(at, has_failed=bool(self._failed) and self._failed == self._items)
         elif kind == "TaskScheduled":
             yield from _training_job(event["taskScheduledEventDetails"])
         elif self._open:
@@ -89,18 +90,19 @@ class Timeline:
 
     def _entered(self, kind: str, name: str, at: datetime) -> Iterator[RunEvent]:
         if self._open and self._open[2]:
+            self._failed += name == CAUGHT_STATE
             return
         # A failing state has no exit of its own: its Catch enters the next one.
-        yield from self._close(at)
+        yield from self._close(at, has_failed=True)
         self._open = (name, at, kind.startswith("Map"))
-        self._items, self._done, self._failed = None, 0, 0
+        self._items, self._ended, self._failed = None, 0, 0
         yield StateEntered(state=name, at=_text(at))
 
-    def _close(self, at: datetime) -> Iterator[RunEvent]:
+    def _close(self, at: datetime, *, has_failed: bool) -> Iterator[RunEvent]:
         if self._open:
             name, since, _ = self._open
             self._open = None
-            yield StateExited(state=name, at=_text(at), seconds=_seconds(since, at))
+            yield StateExited(state=name, at=_text(at), seconds=_seconds(since, at), has_failed=has_failed)
 
     def _progress(self, kind: str, event: Mapping[str, Any]) -> Iterator[RunEvent]:
         assert self._open is not None
@@ -113,8 +115,9 @@ class Timeline:
             yield MapRunStarted(state=state, map_run_arn=arn)
             return
         elif kind == "MapIterationSucceeded":
-            self._done += 1
+            self._ended += 1
         elif kind in {"MapIterationFailed", "MapIterationAborted"}:
+            self._ended += 1
             self._failed += 1
         elif kind in {"MapStateFailed", "MapStateAborted", "MapRunFailed"}:
             # The Map is over, but its exit never comes: what is entered next is outside it.
@@ -123,7 +126,8 @@ class Timeline:
         else:
             return
         if self._items is not None:
-            yield MapProgress(state=state, done=self._done, failed=self._failed, of=self._items)
+            done = max(0, self._ended - self._failed)
+            yield MapProgress(state=state, done=done, failed=self._failed, of=self._items)
 
     def _ending(self, kind: str, event: Mapping[str, Any], at: datetime) -> ExecutionEnded:
         details: Mapping[str, Any] = next(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from lehr_cli.failures import LocalCloudError
 from lehr_cli.invocation import Invocation, command
@@ -98,16 +98,15 @@ def start_and_deploy(
     invocation: Invocation, cloud: LocalCloud, *, port: int | None = None, https_port: int | None = None
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Bring the local cloud and its stack up; both steps are harmless when already done."""
-    with invocation.out.errors.status("starting the local cloud"):
+    with invocation.out.waiting("starting the local cloud"):
         info = cloud.status() or cloud.up(port=port, https_port=https_port)
-    with invocation.out.errors.status("deploying template.yaml"):
+    with invocation.out.waiting("deploying template.yaml"):
         outputs = cloud.deploy(info, invocation.stack_name)
     return info, outputs
 
 
 def show_addresses(invocation: Invocation, info: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-    """A table of what can be reached where."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    """What can be reached where, a line each."""
     rows = {
         "AWS API": info.get("endpoint_url"),
         "predictions": outputs.get("EndpointUrl") or f"https://localhost:{info.get('https_port')}",
@@ -119,6 +118,5 @@ def show_addresses(invocation: Invocation, info: Mapping[str, Any], outputs: Map
     }
     for name, value in rows.items():
         if value:
-            table.add_row(name, str(value), style="" if name != "log" else "dim")
-    invocation.out.say(table)
+            invocation.out.say(Text.assemble((f"{name:<15}", "dim"), str(value)))
     invocation.out.emit({"event": "local_status", "running": True, "info": info, "outputs": outputs})

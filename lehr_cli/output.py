@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -26,6 +27,10 @@ class Output:
     def note(self, text: str) -> None:
         """A dim aside on stderr: which cloud, what is being waited for."""
         self.errors.print(text, style="dim")
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """A spinner on a terminal; elsewhere nothing, since a log has no use for one."""
+        return self.errors.status(what) if self.errors.is_terminal else nullcontext()
 
     def emit(self, document: Mapping[str, Any]) -> None:
         """With --json, one JSON object on a line of its own; else nothing."""

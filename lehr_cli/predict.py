@@ -47,7 +47,8 @@ def predict(
         show_answer(invocation, answer)
     if answers:
         invocation.out.emit(
-            {"event": "prediction", "latency_ms": round(answers[0].latency_ms, 1)} | dict(answers[0].document)
+            {"event": "prediction", "round_trip_ms": round(answers[0].latency_ms, 1)}
+            | dict(answers[0].document)
         )
     invocation.out.note(curl_line(invocation.target, predict_url(invocation.stack, project), file))
 

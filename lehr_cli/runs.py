@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from lehr.contracts.registry import Alias, RunRecord
@@ -33,37 +32,41 @@ def runs(invocation: Invocation, project: ProjectArgument = None, limit: LimitOp
         records = stack.registry.runs(name, limit=limit)
         shown += len(records)
         for record in records:
-            is_champion = bool(alias and record.model_version and alias.champion == record.model_version)
-            invocation.out.emit(
-                {"event": "run"} | record.to_value() | {"champion": is_champion, "seconds": seconds(record)}
-            )
+            extra = {"champion": is_champion(record, alias), "seconds": seconds(record)}
+            invocation.out.emit({"event": "run"} | record.to_value() | extra)
         if records:
-            invocation.out.say(table(name, records, alias))
+            invocation.out.say(lines(name, records, alias))
     if not shown:
         invocation.out.say(f"no runs yet{f' of {project}' if project else ''}")
         invocation.out.note("start one with: lehr train PROJECT --data FOLDER")
 
 
-def table(project: str, records: list[RunRecord], alias: Alias | None) -> Table:
-    """The runs of one project; `●` marks the one whose model serves."""
-    drawn = Table(title=project, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for heading in ("run", "status", "accuracy", "champion's", "model", "took", "reason"):
-        right = heading in {"accuracy", "champion's", "took"}
-        drawn.add_column(
-            heading, justify="right" if right else "left", header_style="dim", no_wrap=heading != "reason"
-        )
+def lines(project: str, records: list[RunRecord], alias: Alias | None) -> Text:
+    """The runs of one project, a line each and their reason below; `●` marks the one whose model serves."""
+    drawn = Text(f"{project}\n", style="bold")
     for record in records:
-        serves = bool(alias and record.model_version and alias.champion == record.model_version)
-        drawn.add_row(
-            Text(record.run),
-            Text(record.status, style=_STYLES[record.status]),
-            _accuracy(record.accuracy),
-            _accuracy(record.champion_accuracy),
-            Text.assemble(record.model_version, (" ● champion", "bold green") if serves else ""),
-            _took(record),
-            Text(record.reason, style="dim"),
+        serves = is_champion(record, alias)
+        drawn.append_text(
+            Text.assemble(
+                ("● " if serves else "  ", "bold green"),
+                (f"{record.run:<15} ", "default"),
+                (f"{record.status:<9}", _STYLES[record.status]),
+                (f"{_accuracy(record):<17} ", "default"),
+                (f"{record.model_version:<17}", "bold green" if serves else "default"),
+                (f"{_took(record):>9}", "dim"),
+                ("  champion" if serves else "", "bold green"),
+                (f"\n      {record.reason}" if record.reason else "", "dim"),
+                "\n",
+                style="not bold",
+            )
         )
+    drawn.rstrip()
     return drawn
+
+
+def is_champion(record: RunRecord, alias: Alias | None) -> bool:
+    """Whether the model of this very run serves: two runs may have made the same model."""
+    return bool(alias and alias.champion == record.model_version and alias.owner == record.run)
 
 
 def seconds(record: RunRecord) -> float | None:
@@ -79,5 +82,9 @@ def _took(record: RunRecord) -> str:
     return "" if took is None else duration(took)
 
 
-def _accuracy(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _accuracy(record: RunRecord) -> str:
+    """The candidate's, and the champion's at that time."""
+    if record.accuracy is None:
+        return ""
+    beside = "" if record.champion_accuracy is None else f" vs {record.champion_accuracy:.4f}"
+    return f"{record.accuracy:.4f}{beside}"

@@ -34,6 +34,7 @@ class RunView:
         self._state = ""
         self._since = 0.0
         self._detail = ""
+        self._items = ""
         self._jobs: list[str] = []
 
     def __enter__(self) -> Self:
@@ -66,10 +67,11 @@ class RunView:
     def _draw(self, event: RunEvent) -> None:
         match event:
             case StateEntered():
-                self._state, self._since, self._detail = event.state, time.monotonic(), ""
+                self._state, self._since = event.state, time.monotonic()
+                self._detail = self._items = ""
             case MapProgress():
                 failed = f", {event.failed} failed" if event.failed else ""
-                self._detail = f"{event.done}/{event.of}{failed}"
+                self._detail = self._items = f"{event.done}/{event.of}{failed}"
             case TrainingJobStarted():
                 self._jobs.append(event.job)
                 self._output.say(f"    training job {event.job}", "dim")
@@ -77,8 +79,8 @@ class RunView:
                 self._output.say(self._epoch_line(event))
             case StateExited():
                 self._state = ""
-                if event.seconds >= _QUIET or self._detail:
-                    self._output.say(_state_line(event, self._detail))
+                if event.seconds >= _QUIET or self._items:
+                    self._output.say(_state_line(event, self._items))
             case Decided():
                 self._output.say(_decision_lines(event))
             case ExecutionEnded():
@@ -106,11 +108,13 @@ def _trial(job: str) -> str:
     return parts[1] if len(parts) == 3 else job
 
 
-def _state_line(event: StateExited, detail: str) -> Text:
-    counted = detail if "/" in detail and not detail.startswith("epoch") else ""
-    return Text.assemble(
-        ("✓ ", "green"), f"{event.state:<17}", (f"{duration(event.seconds):>9}", "dim"), f"  {counted}"
+def _state_line(event: StateExited, items: str) -> Text:
+    line = Text.assemble(
+        ("✗ ", "red") if event.has_failed else ("✓ ", "green"),
+        f"{event.state:<17}",
+        (f"{duration(event.seconds):>9}", "dim"),
     )
+    return line.append(f"  {items}") if items else line
 
 
 def _decision_lines(event: Decided) -> Text:

@@ -7,6 +7,7 @@ call with which a person answers an approval, loses its cause.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -17,12 +18,16 @@ from moto.stepfunctions.responses import StepFunctionResponse
 
 def install() -> None:
     """Give the errors their names, and SendTaskFailure its cause. Idempotent."""
-    for error in vars(api).values():
-        if isinstance(error, type) and issubclass(error, AWSError) and error is not AWSError:
-            error.TYPE = error.code
-            error.STATUS = error.status_code
-            error.__init__ = _initialise
+    for error in _error_classes():
+        error.TYPE = error.code
+        error.STATUS = error.status_code
+        error.__init__ = _initialise
     StepFunctionResponse.send_task_failure = _send_task_failure
+
+
+def _error_classes() -> list[Any]:
+    classes = (value for value in vars(api).values() if inspect.isclass(value))
+    return [value for value in classes if issubclass(value, AWSError) and value is not AWSError]
 
 
 def _initialise(error: Any, message: str = "", *args: Any, **kwargs: Any) -> None:

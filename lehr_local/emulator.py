@@ -7,6 +7,10 @@ ships as a binary in the aws-sam-cli wheel and needs no container.
 What it leaves to us: two requests at once make it panic, so each process serves one at a time; it answers
 200 for errors too, so an error is told from its body. A handler that *returns* a document with both
 `errorType` and `errorMessage` can therefore not be told from one that raised; here it counts as an error.
+
+What differs from AWS: the time that the imports take counts towards the timeout of the first invocation (AWS
+gives them 10 s of their own); the memory size is told to the function but not enforced; the account in
+`context.invoked_function_arn` is the emulator's; the Python is this environment's, whatever Runtime says.
 """
 
 from __future__ import annotations
@@ -46,7 +50,6 @@ class FunctionSpec:
     """Everything that makes a process of a function; two processes may share work only if it is equal."""
 
     name: str
-    arn: str
     version: str
     handler: str
     runtime: str
@@ -177,12 +180,14 @@ class FunctionProcess:
             for folder in (layer / "python", *layer.glob(f"python/lib/{version}/site-packages"))
         ]
         return {
-            **dict(spec.environment),
+            # What a function may set for itself, as on AWS.
             "PATH": f"{settings.python.parent}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "en_US.UTF-8",
+            "POWERTOOLS_TRACE_DISABLED": "1",
+            **dict(spec.environment),
             "PYTHONPATH": ":".join(str(folder) for folder in [*packages, spec.code]),
             "HOME": str(self._scratch),
             "TMPDIR": str(self._scratch),
-            "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
             "AWS_REGION": settings.region,
             "AWS_DEFAULT_REGION": settings.region,
@@ -200,7 +205,6 @@ class FunctionProcess:
             "AWS_LAMBDA_LOG_STREAM_NAME": self._log.stream,
             "LAMBDA_RUNTIME_DIR": str(self._scratch),
             "LAMBDA_TASK_ROOT": str(spec.code),
-            "POWERTOOLS_TRACE_DISABLED": "1",
         }
 
     def _on_line(self, line: str) -> None:

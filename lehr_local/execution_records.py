@@ -17,7 +17,6 @@ from moto.stepfunctions.exceptions import ValidationException
 from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
-from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.responses import StepFunctionResponse
@@ -65,8 +64,10 @@ def _add_event(
 
 
 def _set_stop(env: Any, stop_date: Any, cause: str | None, error: str | None) -> None:
-    _moto_set_stop(env, stop_date=stop_date, cause=cause, error=error)
-    if not env.is_frame() and isinstance(env.program_state(), ProgramStopped):
+    with env._state_mutex:
+        was_running = env.is_running()
+        _moto_set_stop(env, stop_date=stop_date, cause=cause, error=error)
+    if was_running and not env.is_frame():
         details = {name: text for name, text in (("error", error), ("cause", cause)) if text}
         _add_event(
             env.event_manager,
@@ -97,8 +98,20 @@ def _start_details(execution: Any) -> Any:
 
 
 def _reflect_status(communication: Any) -> None:
-    if communication.execution.exec_status == ExecutionStatus.RUNNING:
-        _moto_reflect_status(communication)
+    # The threads of an execution that was ended from outside run into errors; the history knows what came first.
+    execution = communication.execution
+    end = _last_event(execution)
+    if end == HistoryEventType.ExecutionAborted:
+        return
+    if end == HistoryEventType.ExecutionTimedOut:
+        execution.stop_date = datetime.datetime.now(tz=datetime.UTC)
+        execution.exec_status = ExecutionStatus.TIMED_OUT
+        return
+    _moto_reflect_status(communication)
+
+
+def _last_event(execution: Any) -> Any:
+    return execution.exec_worker.env.event_manager._history_event_list[-1]["type"]
 
 
 def _stop_execution(response: Any) -> ActionResult:
@@ -109,7 +122,7 @@ def _stop_execution(response: Any) -> ActionResult:
         error, cause = response._get_param("error"), response._get_param("cause")
         execution.stop(stop_date=stop_date, error=error, cause=cause)
         # An execution that came to its own end first keeps it.
-        if isinstance(execution.exec_worker.env.program_state(), ProgramStopped):
+        if _last_event(execution) == HistoryEventType.ExecutionAborted:
             execution.error, execution.cause, execution.stop_date = error, cause, stop_date
             execution.exec_status = ExecutionStatus.ABORTED
     return ActionResult({"stopDate": execution.stop_date})

@@ -209,10 +209,10 @@ def parse_result(payload: bytes) -> HttpResponse:
         # Without a status the whole result is the body.
         body = result if isinstance(result, str) else json.dumps(result, separators=(",", ":"))
         return HttpResponse(200, [("content-type", "application/json")], body.encode())
-    headers = _headers(result.get("headers") or {})
+    headers = _headers(result.get("headers"))
     if not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain;charset=UTF-8"))
-    cookies = result.get("cookies") or []
+    cookies = result.get("cookies", [])
     if not isinstance(cookies, list):
         raise MalformedResponse("cookies is not a list")
     headers += [("set-cookie", _header_value("cookies", cookie)) for cookie in cookies]
@@ -230,6 +230,8 @@ def _status(value: Any) -> int:
 
 
 def _headers(headers: Any) -> list[tuple[str, str]]:
+    if headers is None:
+        return []
     if not isinstance(headers, dict):
         raise MalformedResponse("headers is not an object")
     # The connection belongs to the server.

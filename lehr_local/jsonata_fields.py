@@ -2,8 +2,9 @@
 
 moto writes every variable into the text of the expression before it evaluates it. A string with a quote or a
 line break (the cause of any failed job) then breaks the expression, and an error cannot name the field. Here the
-values are bound instead of written, errors are `States.QueryEvaluationError` that Catch can match, and an
-expression that is not JSONata is refused when the state machine is created, as on AWS.
+values are bound instead of written, errors are `States.QueryEvaluationError` that Catch can match, an
+expression that is not JSONata is refused when the state machine is created, as on AWS, and definitions may be
+parsed by several threads.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from moto.stepfunctions.parser.asl.component.common.jsonata import (
 from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
 from moto.stepfunctions.parser.asl.component.common.string import string_expression
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
 from lehr_local import jsonata_engine
 
@@ -45,9 +47,16 @@ def install() -> None:
     string_expression.StringJSONata._eval_body = _evaluate_jsonata
     string_expression.StringJSONata.__init__ = _create_jsonata
     string_expression.StringVariableSample._eval_body = _evaluate_variable
+    Preprocessor.__init__ = _create_preprocessor
     # An error names the member of Arguments, Output or Assign; moto would name its own class instead.
     for template in _TEMPLATES:
         template._field_name = _no_field_name
+
+
+def _create_preprocessor(preprocessor: Any) -> None:
+    # moto keeps the query languages of the scopes it is in on the class: definitions that are parsed side by
+    # side, as every execution parses its own, would mix theirs, and a refused one would spoil all that follow.
+    preprocessor._query_language_per_scope = []
 
 
 def _no_field_name(_: Any) -> None:

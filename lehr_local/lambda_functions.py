@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ class LambdaRuntime:
 def install(settings: LocalSettings, supervisor: Supervisor) -> LambdaRuntime:
     """Make moto run functions for real. Raises LocalCloudError if this machine has no Lambda emulator."""
     runtime = LambdaRuntime(settings, supervisor, find_emulator())
+    # What the functions of a cloud that was killed have left.
+    shutil.rmtree(settings.state_dir / "functions" / "tmp", ignore_errors=True)
 
     from lehr_local import lambda_backend
 
@@ -144,7 +147,6 @@ def _describe(function: Any, state_dir: Path) -> tuple[FunctionSpec, dict[Path, 
         layers.append(folder)
     spec = FunctionSpec(
         name=function.function_name,
-        arn=function.function_arn,
         version=str(function.version),
         handler=function.handler,
         runtime=function.run_time,

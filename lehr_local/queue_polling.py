@@ -95,7 +95,7 @@ class QueuePolling:
             int((mapping.scaling_config or {}).get("MaximumConcurrency", CONCURRENT_BATCHES))
         )
         backend = sqs_backends[account_id][region]
-        while not self._closed.is_set() and any(known is mapping for known in self._mappings()):
+        while not self._closed.is_set() and self._is_known(mapping):
             if not mapping.enabled:
                 self._closed.wait(_BETWEEN_LOOKS_S)
                 continue
@@ -103,7 +103,11 @@ class QueuePolling:
             is_handed_over = False
             try:
                 messages = self._receive(backend, queue_name, mapping)
-                if messages and not self._closed.is_set():
+                if not self._is_wanted(mapping):
+                    # Deleted or disabled while we waited for messages: give them back.
+                    for message in messages:
+                        backend.change_message_visibility(queue_name, message.receipt_handle, 0)
+                elif messages:
                     worker = threading.Thread(
                         target=self._work,
                         args=(slots, mapping, backend, queue_name, messages),
@@ -120,6 +124,12 @@ class QueuePolling:
             finally:
                 if not is_handed_over:
                     slots.release()
+
+    def _is_known(self, mapping: Any) -> bool:
+        return any(known is mapping for known in self._mappings())
+
+    def _is_wanted(self, mapping: Any) -> bool:
+        return not self._closed.is_set() and bool(mapping.enabled) and self._is_known(mapping)
 
     def _receive(self, backend: Any, queue_name: str, mapping: Any) -> list[Any]:
         visibility_s = int(backend.get_queue(queue_name).visibility_timeout)

@@ -49,7 +49,10 @@ class StateFiles:
         """Be the one cloud of this folder. Raises LocalCloudError if another one is."""
         with self._open("cloud.lock") as lock:
             # Whoever looks whether a cloud runs holds the lock for a moment; a cloud holds it for longer.
-            if not any(_try_lock(lock) or time.sleep(0.01) for _ in range(100)):
+            deadline = time.monotonic() + 1
+            while not (is_ours := _try_lock(lock)) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if not is_ours:
                 raise LocalCloudError(
                     f"A local cloud already runs in {self.state_dir}.",
                     f"Stop it with `python -m lehr_local down --state {self.state_dir}`.",

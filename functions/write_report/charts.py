@@ -70,9 +70,7 @@ def line_chart(title: str, unit: str, series: dict[str, Sequence[float]]) -> Lin
         unit=unit,
         lines=lines,
         x_ticks=[Tick(at=x(i), text=str(i + 1)) for i in range(0, count, every)],
-        y_ticks=[
-            Tick(at=y(low + i * step), text=f"{low + i * step:.{decimals}f}") for i in range(marks + 1)
-        ],
+        y_ticks=[Tick(at=y(low + i * step), text=f"{low + i * step:.{decimals}f}") for i in range(marks + 1)],
     )
 
 
@@ -82,7 +80,9 @@ def nice_range(low: float, high: float, marks: int = 5) -> tuple[float, float, f
     raw = span / marks
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw - 1e-12)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step or step, step
+    bottom = math.floor(low / step + 1e-9)
+    top = max(math.ceil(high / step - 1e-9), bottom + 1)
+    return bottom * step, top * step, step
 
 
 @dataclass(frozen=True, kw_only=True)

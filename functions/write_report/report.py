@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from functions.write_report.charts import (
@@ -55,8 +54,8 @@ class WriteReport:
     def _spans(self, request: ReportRequest, sources: Sources) -> list[Span]:
         try:
             return read_spans(read_history(self.executions, request.execution_arn))
-        except (ClientError, BotoCoreError) as fault:
-            # The verdict matters more than where the time went.
+        except Exception as fault:
+            # Whatever it is: the verdict matters more than where the time went.
             sources.missing.append(f"Timeline: the execution history cannot be read ({fault}).")
             return []
 
@@ -98,14 +97,14 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
     evaluation = sources.evaluation
     measured = ""
     if evaluation:
-        measured = (
-            f" It is right on {percent(evaluation.candidate.accuracy)} of {evaluation.candidate.rows:,} test rows"
-        )
-        champion = evaluation.champion
+        candidate, champion = evaluation.candidate, evaluation.champion
+        measured = f" It is right on {percent(candidate.accuracy)} of {candidate.rows:,} test rows"
         measured += f"; the champion before it on {percent(champion.accuracy)}." if champion else "."
     if request.outcome == "promoted":
         return f"Model {version or '(unknown)'} is the new champion.{measured}"
-    stays = f"champion {evaluation.champion_version} stays" if evaluation and evaluation.champion_version else ""
+    stays = (
+        f"champion {evaluation.champion_version} stays" if evaluation and evaluation.champion_version else ""
+    )
     reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
     tail = "; ".join(part for part in (stays, reason) if part)
     return f"Model {version or '(unknown)'} was rejected{': ' + tail if tail else ''}."

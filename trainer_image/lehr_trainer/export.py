@@ -3,6 +3,8 @@
 The graph takes raw uint8 pixels `x` [batch, height, width] and gives `probabilities` [batch, classes]; the division
 by 255 and the softmax are inside. Proof, on real rows:
 
+* **no chance**: no node draws random numbers or behaves as in training. ONNX Runtime would not tell: it
+  removes a dropout even where the graph says that it is on.
 * **logits**: the published graph ends in a softmax, which hides differences (all is well near 0 and 1). So
   a second copy of the same file gets the softmax's input as one more output, and that is compared with the module's
   logits: at most 1e-4 apart. Beyond |logit| = 100, where float32 cannot hold that, the tolerance
@@ -40,6 +42,15 @@ INPUT = "x"
 OUTPUT = "probabilities"
 TOLERANCE = 1e-4
 LARGE_LOGIT = 100.0
+_OF_CHANCE = {
+    "Bernoulli",
+    "Dropout",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
 
 
 # It logs a line for each torchvision operator that it cannot translate, when torchvision is not even installed.
@@ -110,7 +121,9 @@ def prove_parity(model: Any, path: Path, rows: np.ndarray, signature: Signature,
         expected = model(scale_pixels(torch.from_numpy(rows))).numpy()
     if not np.isfinite(expected).all():
         raise ExportParityError(f"the trained model gives NaN or infinity on {len(rows)} real rows")
-    exported = _logits_of_graph(path, rows, threads=threads)
+    graph = onnx.load(path)
+    _refuse_chance(graph)
+    exported = _logits_of_graph(graph, rows, threads=threads)
     served = _serve(path, rows, signature, threads=threads)
 
     tolerance = TOLERANCE * max(1.0, float(np.abs(expected).max()) / LARGE_LOGIT)
@@ -141,17 +154,28 @@ def _serve(path: Path, rows: np.ndarray, signature: Signature, *, threads: int) 
         raise ExportParityError(f"the exported graph cannot serve: {fault}") from fault
 
 
-def _logits_of_graph(path: Path, rows: np.ndarray, *, threads: int) -> np.ndarray:
+def _refuse_chance(graph: Any) -> None:
+    for node in graph.graph.node:
+        trains = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+        if node.op_type in _OF_CHANCE or trains:
+            raise ExportParityError(
+                f"the exported graph has a {node.op_type} as in training: the model was not in evaluation mode, or "
+                "calls one without regard to it, as torch.nn.functional.dropout(x) does"
+            )
+
+
+def _logits_of_graph(graph: Any, rows: np.ndarray, *, threads: int) -> np.ndarray:
     """Run a copy of the graph that also gives what enters its last softmax."""
-    graph = onnx.load(path)
     last = next((node for node in graph.graph.node if OUTPUT in node.output), None)
     if last is None or last.op_type != "Softmax":
         raise ExportParityError(f"the exported graph's {OUTPUT!r} is not given by a softmax")
     logits = last.input[0]
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
+    checked = onnx.ModelProto()
+    checked.CopyFrom(graph)
+    checked.graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
     with TemporaryDirectory() as folder:
         copy = Path(folder) / MODEL_FILE
-        onnx.save(graph, copy)
+        onnx.save(checked, copy)
         session = open_session(copy, threads=threads)
         return np.asarray(session.run([logits], {INPUT: rows})[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -88,13 +89,11 @@ class FunctionsCloud:
         return [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionsCloud]:
     state_dir: Path = tmp_path_factory.mktemp("cloud")
-    kept = dict(os.environ)
     with contextlib.ExitStack() as closing:
-        closing.callback(os.environ.update, kept)
-        closing.callback(os.environ.clear)
+        closing.enter_context(_unhooked_afterwards())
         listener = closing.enter_context(server.listen(0, "--port"))
         settings = LocalSettings(state_dir=state_dir, port=listener.getsockname()[1], https_port=0)
         server.clean_environment(settings)
@@ -117,3 +116,34 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionsCloud]:
         policy = {"Version": "2012-10-17", "Statement": []}
         cloud.client("iam").create_role(RoleName="test", AssumeRolePolicyDocument=json.dumps(policy))
         yield cloud
+
+
+@contextlib.contextmanager
+def _unhooked_afterwards() -> Iterator[None]:
+    """An empty moto without our hooks, for the other tests that use it in this process."""
+    from moto.awslambda.models import LambdaFunction
+    from moto.awslambda_simple.models import lambda_simple_backends
+    from moto.cloudformation import models as stacks
+    from moto.core.base_backend import BackendDict
+    from moto.core.config import default_user_config
+    from moto.events.models import Rule
+    from moto.sqs.models import Queue, SQSBackend
+
+    hooked = [
+        *((LambdaFunction, "invoke"), (lambda_simple_backends, "backend"), (Rule, "send_to_targets")),
+        *((SQSBackend, "receive_message"), (Queue, "delete_message")),
+        *((stacks, name) for name in ("ResourceMap", "Stack", "ChangeSet")),
+        (stacks.CloudFormationBackend, "execute_change_set"),
+    ]
+    kept_environment, kept_config = dict(os.environ), copy.deepcopy(dict(default_user_config))
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in hooked:
+            patch.setattr(owner, name, getattr(owner, name))
+        try:
+            yield
+        finally:
+            BackendDict.reset()
+            default_user_config.clear()
+            default_user_config.update(kept_config)
+            os.environ.clear()
+            os.environ.update(kept_environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -64,7 +65,8 @@ class Orchestration:
         return description
 
     def finish(self, arn: str, limit_s: float = 40) -> dict[str, Any]:
-        return until(lambda: ended(self.execution(arn)), limit_s)
+        description: dict[str, Any] = until(lambda: ended(self.execution(arn)), limit_s)
+        return description
 
     def run(self, states: dict[str, Any], value: Any = None, **machine: Any) -> dict[str, Any]:
         """Execute to the end and give DescribeExecution."""
@@ -90,16 +92,19 @@ class Orchestration:
     def finish_job(self, name: str, limit_s: float = 40) -> dict[str, Any]:
         """Wait for the end of a training job and give DescribeTrainingJob."""
         running = ("InProgress", "Stopping")
-        return until(
+        description: dict[str, Any] = until(
             lambda: job if (job := self.job(name))["TrainingJobStatus"] not in running else None, limit_s
         )
+        return description
 
     def log(self, job: str) -> list[str]:
         """The lines that a training job wrote."""
         logs, group = self.client("logs"), "/aws/sagemaker/TrainingJobs"
         streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/algo-1-")
         stream = streams["logStreams"][0]["logStreamName"]
-        events = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)["events"]
+        events = logs.get_log_events(
+            logGroupName=group, logStreamName=stream, startFromHead=True, limit=10_000
+        )["events"]
         return [event["message"] for event in events]
 
 
@@ -142,7 +147,13 @@ def until(probe: Callable[[], Any], limit_s: float) -> Any:
 
 @pytest.fixture(scope="module")
 def orchestration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestration]:
-    state_dir = tmp_path_factory.mktemp("orchestration")
+    with serving(tmp_path_factory.mktemp("orchestration")) as cloud:
+        yield cloud
+
+
+@contextlib.contextmanager
+def serving(state_dir: Path) -> Iterator[Orchestration]:
+    """A server for as long as the block lasts; it is closed in good order at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -115,12 +115,11 @@ def test_the_state_machine_is_visible_with_its_substitutions_and_its_context_obj
     assert machine["tracingConfiguration"] == {"enabled": True}
 
 
-def test_the_bucket_has_versions_and_event_bridge_and_can_be_written(
+def test_the_bucket_has_versions_lifecycle_and_policy_and_can_be_written(
     cloud: TemplateCloud, outputs: dict[str, str]
 ) -> None:
     s3, name = cloud.client("s3"), outputs["BucketName"]
     assert s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
-    assert "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(Bucket=name)
     assert len(s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]) == 3
     assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"][0]["Effect"] == "Deny"
     assert len(json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]) == 1
@@ -128,6 +127,39 @@ def test_the_bucket_has_versions_and_event_bridge_and_can_be_written(
     assert s3.get_object(Bucket=name, Key="incoming/a")["Body"].read() == b"1"
     for version in s3.list_object_versions(Bucket=name)["Versions"]:
         s3.delete_object(Bucket=name, Key=version["Key"], VersionId=version["VersionId"])
+
+
+def test_an_object_in_a_bucket_with_event_bridge_reaches_a_rule_and_without_it_does_not(
+    cloud: TemplateCloud, tmp_path: Path
+) -> None:
+    text = """
+        Parameters: {IsOn: {Type: String}}
+        Resources:
+          Bucket:
+            Type: AWS::S3::Bucket
+            Properties: {NotificationConfiguration: {EventBridgeConfiguration: {EventBridgeEnabled: !Ref IsOn}}}
+          Queue: {Type: AWS::SQS::Queue}
+          Rule:
+            Type: AWS::Events::Rule
+            Properties:
+              EventPattern:
+                source: [aws.s3]
+                detail-type: [Object Created]
+                detail: {bucket: {name: [!Ref Bucket]}}
+              Targets: [{Id: queue, Arn: !GetAtt Queue.Arn}]
+        Outputs: {Bucket: {Value: !Ref Bucket}, Queue: {Value: !Ref Queue}}
+        """
+    for is_on, count in (("true", 1), ("false", 0)):
+        found = deploy_to(cloud, template_of(tmp_path, text), "bridge", IsOn=is_on)
+        cloud.client("s3").put_object(Bucket=found["Bucket"], Key=f"{is_on}/_READY", Body=b"")
+        messages = cloud.client("sqs").receive_message(QueueUrl=found["Queue"]).get("Messages", [])
+        assert [json.loads(message["Body"])["detail"]["object"]["key"] for message in messages] == [
+            f"{is_on}/_READY"
+        ] * count
+        for message in messages:
+            cloud.client("sqs").delete_message(
+                QueueUrl=found["Queue"], ReceiptHandle=message["ReceiptHandle"]
+            )
 
 
 def test_queues_topics_rules_and_mappings_are_wired(cloud: TemplateCloud, outputs: dict[str, str]) -> None:

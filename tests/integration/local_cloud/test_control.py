@@ -298,7 +298,7 @@ def test_looking_at_a_cloud_does_not_keep_it_from_starting(tmp_path: Path) -> No
 
 
 def test_a_port_that_cannot_exist_is_told_as_well() -> None:
-    with pytest.raises(LocalCloudError, match="no port 70000.*--port"):
+    with pytest.raises(LocalCloudError, match=r"no port 70000.*--port"):
         listen(70_000, "--port")
 
 

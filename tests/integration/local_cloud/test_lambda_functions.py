@@ -118,10 +118,10 @@ def test_a_module_that_cannot_be_imported_is_an_error_of_the_function(cloud: Fun
 
 def test_a_function_that_takes_too_long_times_out_and_works_again_afterwards(cloud: FunctionsCloud) -> None:
     code = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return 'done'\n"
-    cloud.function("slow", code, Timeout=1)
+    cloud.function("slow", code, Timeout=2)
     answer, error = cloud.call("slow", 20)
     assert (answer["errorType"], error) == ("Sandbox.Timedout", "Unhandled")
-    assert "Task timed out after 1.00 seconds" in answer["errorMessage"]
+    assert "Task timed out after 2.00 seconds" in answer["errorMessage"]
     assert cloud.call("slow", 0) == ("done", None)
 
 
@@ -145,11 +145,8 @@ def test_twelve_invocations_at_once_all_succeed_in_at_most_ten_processes(cloud: 
 
 
 def test_more_than_the_reserved_concurrency_is_throttled_after_the_timeout(cloud: FunctionsCloud) -> None:
-    cloud.function("narrow", "import time\ndef handler(event, context):\n    time.sleep(event)\n", Timeout=1)
-    lambda_ = cloud.client("lambda")
-    cloud.call("narrow", 0)
-    lambda_.put_function_concurrency(FunctionName="narrow", ReservedConcurrentExecutions=1)
-    lambda_.update_function_configuration(FunctionName="narrow", Timeout=3)
+    cloud.function("narrow", "import time\ndef handler(event, context):\n    time.sleep(event)\n", Timeout=4)
+    cloud.client("lambda").put_function_concurrency(FunctionName="narrow", ReservedConcurrentExecutions=1)
 
     def call(seconds: float) -> str | None:
         try:

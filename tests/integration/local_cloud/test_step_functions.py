@@ -286,6 +286,16 @@ def test_a_distributed_map_with_a_failing_item_fails(orchestration: Orchestratio
     assert (end["status"], end["error"]) == ("FAILED", "States.ExceedToleratedFailureThreshold")
 
 
+def test_a_distributed_map_tells_of_its_items_through_its_map_run(orchestration: Orchestration) -> None:
+    orchestration.put("plan/four.json", json.dumps([1, 2, 3, 4]))
+    arn = orchestration.start({"Units": shard_map("plan/four.json", {"Unit": invoke("echo", {})})})
+    orchestration.finish(arn)
+    started = next(event for event in orchestration.history(arn) if event["type"] == "MapRunStarted")
+    functions = orchestration.client("stepfunctions")
+    run = functions.describe_map_run(mapRunArn=started["mapRunStartedEventDetails"]["mapRunArn"])
+    assert (run["status"], run["itemCounts"]["total"], run["itemCounts"]["succeeded"]) == ("SUCCEEDED", 4, 4)
+
+
 def test_a_map_runs_more_items_than_python_nests_calls(orchestration: Orchestration) -> None:
     states = {"All": inline_map("{% [1..1200] %}", {"One": {"Type": "Pass", "End": True}}, MaxConcurrency=1)}
     assert len(orchestration.output(states)) == 1200
@@ -502,6 +512,20 @@ def test_executions_run_side_by_side(orchestration: Orchestration) -> None:
     with ThreadPoolExecutor(8) as pool:
         outputs = list(pool.map(lambda number: orchestration.output(states, {"number": number}), range(16)))
     assert outputs == [15 * number for number in range(16)]
+
+
+def test_machines_of_both_query_languages_are_read_side_by_side(orchestration: Orchestration) -> None:
+    jsonata = {"Give": {"Type": "Pass", "Output": "{% $states.input.n %}", "End": True}}
+    jsonpath = {"Give": {"Type": "Pass", "Parameters": {"n.$": "$.n"}, "OutputPath": "$.n", "End": True}}
+
+    def give(number: int) -> Any:
+        if number % 2:
+            return orchestration.output(jsonata, {"n": number})
+        end = orchestration.run(jsonpath, {"n": number}, QueryLanguage="JSONPath")
+        return json.loads(end["output"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(give, range(32))) == list(range(32))
 
 
 def test_the_history_shows_the_states_with_their_times_and_the_iterations_of_a_map(

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.integration.local_cloud.orchestration_cloud import (
     BUCKET,
     Orchestration,
     orchestration,
+    serving,
     training_request,
     unique,
     until,
@@ -168,7 +170,7 @@ def test_a_failure_gives_the_text_of_the_trainer_and_its_exit_code(orchestration
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"] == "AlgorithmError: ValueError: loss is nan, exit code: 3"
     assert statuses(job)[-2:] == ["Uploading", "Failed"]
-    with pytest.raises(ClientError, match="404|NoSuchKey"):
+    with pytest.raises(ClientError, match=r"404|NoSuchKey"):
         orchestration.get(f"output/{job['TrainingJobName']}/output/model.tar.gz")
     kept = orchestration.state_dir / "jobs" / job["TrainingJobName"]
     assert (kept / "output/failure").read_text() == "ValueError: loss is nan"
@@ -316,11 +318,7 @@ def test_a_chatty_trainer_is_logged_line_by_line_and_its_metrics_are_read(
     job = train(orchestration, "", AlgorithmSpecification=specification)
     metrics = {item["MetricName"]: item["Value"] for item in job["FinalMetricDataList"]}
     assert metrics == {"train:loss": pytest.approx(1 / count)}
-    logs = orchestration.client("logs")
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{job['TrainingJobName']}/"
-    )
-    lines = [event["message"] for page in pages for event in page["events"]]
+    lines = orchestration.log(job["TrainingJobName"])
     assert [line.split()[0] for line in lines] == [f"step={step}" for step in range(count)]
     assert job["AlgorithmSpecification"]["MetricDefinitions"] == specification["MetricDefinitions"]
 
@@ -344,3 +342,13 @@ def test_jobs_run_side_by_side(orchestration: Orchestration) -> None:
     names = [create(orchestration, "time.sleep(1.5)") for _ in range(6)]
     assert all(orchestration.finish_job(name)["TrainingJobStatus"] == "Completed" for name in names)
     assert time.monotonic() - begin < 9
+
+
+def test_closing_ends_a_trainer_that_does_not_listen(tmp_path: Path) -> None:
+    with serving(tmp_path) as cloud:
+        script = f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid())\n{SLEEPS}"
+        name = create(cloud, script)
+        wait_for_line(cloud, name, "begun")
+        pid = cloud.log(name)[0]
+        assert Path("/proc", pid).exists()
+    assert not Path("/proc", pid).exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import open_session
 from lehr_trainer import export
 from lehr_trainer.errors import ExportParityError
-from lehr_trainer.model import scale_pixels
 
 MakeJob = Callable[..., Any]
 Digits = tuple[np.ndarray, np.ndarray]
@@ -79,8 +80,18 @@ def test_a_graph_exported_with_its_dropout_on_is_refused(tmp_path: Path, model: 
     path = tmp_path / "model.onnx"
     export.write_graph(model.train(), path, input_shape=[28, 28])
     assert "Dropout" in {node.op_type for node in onnx.load(path).graph.node}
-    with pytest.raises(ExportParityError, match="is not the trained model: on 2000 rows the logits differ"):
+    with pytest.raises(ExportParityError, match="has a Dropout as in training"):
         _prove(model, path, digits)
+
+
+def test_a_batch_normalisation_left_in_training_is_refused(
+    tmp_path: Path, model: Any, graph: Path, digits: Digits
+) -> None:
+    proto = onnx.load(graph)
+    proto.graph.node[0].attribute.append(onnx.helper.make_attribute("training_mode", 1))
+    onnx.save(proto, tmp_path / "spoilt.onnx")
+    with pytest.raises(ExportParityError, match="as in training"):
+        _prove(model, tmp_path / "spoilt.onnx", digits)
 
 
 def test_a_graph_without_the_scaling_of_pixels_is_refused(
@@ -123,7 +134,7 @@ def test_a_graph_that_gives_what_is_no_number_is_refused(
             weights.CopyFrom(onnx.numpy_helper.from_array(np.full(10, np.nan, np.float32), weights.name))
     path = tmp_path / "spoilt.onnx"
     onnx.save(proto, path)
-    with pytest.raises(ExportParityError, match="the exported graph cannot serve: .* NaN or infinity"):
+    with pytest.raises(ExportParityError, match=r"the exported graph cannot serve: .* NaN or infinity"):
         _prove(model, path, digits)
 
 
@@ -150,13 +161,20 @@ def test_a_label_that_flips_within_the_tolerance_is_no_disagreement() -> None:
 def test_a_violation_fails_the_job_with_its_numbers(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "scale_pixels", lambda x: scale_pixels(x) * 0.5)
-    original = export.write_graph
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    write_graph = export.write_graph
+
+    def write_another(model: Any, path: Path, *, input_shape: list[int]) -> None:
+        another = copy.deepcopy(model)
+        with torch.no_grad():
+            another[-1].bias[0] += 0.5
+        write_graph(another, path, input_shape=input_shape)
+
+    monkeypatch.setattr(export, "write_graph", write_another)
     job = make_job(epochs=1)
     assert job.run() == 1
-    assert export.write_graph is original
-    assert job.failure.startswith(
-        "ExportParityError: the exported graph is not the trained model: on 600 rows"
+    assert re.match(
+        r"ExportParityError: the exported graph is not the trained model: on 700 rows the logits differ by up to "
+        r"0\.5 \(tolerance 0\.0001\) and \d+ labels differ",
+        job.failure,
     )
     assert not (job.root / "model/training.json").exists()

@@ -20,6 +20,7 @@ from lehr_trainer.metrics import METRIC_DEFINITIONS, NOT_MEASURED, progress_line
 from lehr_trainer.optim import make_optimizer
 
 MakeJob = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("without_export")
 
 
 def test_a_seed_decides_every_byte_of_the_weights(make_job: MakeJob) -> None:
@@ -73,7 +74,7 @@ def test_two_steps_on_a_gradient_of_one_go_where_the_formula_says(
 
 
 def test_momentum_that_an_optimizer_lacks_is_refused() -> None:
-    with pytest.raises(JobInputError, match="momentum = 0.5 has no meaning for adamw"):
+    with pytest.raises(JobInputError, match=r"momentum = 0\.5 has no meaning for adamw"):
         make_optimizer([torch.nn.Parameter(torch.ones(1))], Training(optimizer="adamw", momentum=0.5))
 
 

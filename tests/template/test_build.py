@@ -1,0 +1,101 @@
+"""`sam build`: what would be uploaded, and that it imports as Lambda would import it.
+
+The quick form builds for this machine's processor, where the result can be imported too; the full form
+(`make check-template`) builds for both.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import boto3
+import pytest
+from template.conftest import ROOT, find_python313, run_sam
+
+MEGABYTE = 1_000_000
+LAYERS_LIMIT = 120 * MEGABYTE
+SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachine")
+HOST = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+
+NEEDED = "sam build for python3.13 needs that interpreter on PATH"
+ARCHITECTURES = [
+    pytest.param(name, marks=[] if name == HOST else pytest.mark.slow) for name in ("arm64", "x86_64")
+]
+
+pytestmark = pytest.mark.skipif(find_python313() is None, reason=NEEDED)
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sam_environment: dict[str, str]
+) -> tuple[str, Path]:
+    """The build of a copy, so that no file of the working tree decides about the result."""
+    copy = tmp_path_factory.mktemp(request.param)
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(source, copy)
+    environment = sam_environment | {"ARCHITECTURE": request.param}
+    overrides = f"ParameterKey=Architecture,ParameterValue={request.param}"
+    result = run_sam("build", "--parameter-overrides", overrides, cwd=copy, environment=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return request.param, copy / ".aws-sam/build"
+
+
+def test_the_layers_stay_under_their_limit(built: tuple[str, Path]) -> None:
+    architecture, build = built
+    sizes = {layer: size(build / layer) for layer in ("CoreLayer", "RuntimeLayer")}
+    print(
+        f"\n{architecture}: "
+        + ", ".join(f"{name} {bytes_ / MEGABYTE:.1f} MB" for name, bytes_ in sizes.items())
+    )
+    assert sum(sizes.values()) < LAYERS_LIMIT
+
+
+def test_wheels_are_those_of_the_architecture(built: tuple[str, Path]) -> None:
+    architecture, build = built
+    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture]
+    binaries = list((build / "RuntimeLayer").rglob("*.cpython-313-*.so"))
+    assert binaries
+    assert all(f"cpython-313-{machine}" in path.name for path in binaries)
+
+
+def test_no_torch_in_anything_that_is_built(built: tuple[str, Path]) -> None:
+    _, build = built
+    assert not [path for path in build.rglob("torch*") if path.is_dir()]
+
+
+def test_every_handler_imports_under_the_built_tree(built: tuple[str, Path]) -> None:
+    architecture, build = built
+    if architecture != HOST:
+        pytest.skip(f"a build for {architecture} does not run on this machine")
+    folder = find_python313()
+    assert folder is not None
+    for function in sorted(path for path in build.iterdir() if path.name.endswith("Function")):
+        (app,) = function.glob("functions/*/app.py")
+        module = f"functions.{app.parent.name}.app"
+        # Lambda's own runtime brings boto3, so it alone may come from elsewhere, and last.
+        script = (
+            f"import sys, importlib; sys.path.append({str(Path(boto3.__file__).parents[1])!r}); "
+            f"module = importlib.import_module({module!r}); assert callable(module.handler); "
+            f"import lehr; assert {str(build)!r} in lehr.__file__"
+        )
+        layers = [build / "CoreLayer/python", build / "RuntimeLayer/python"]
+        environment = {
+            "PYTHONPATH": ":".join(map(str, [function, *layers])),
+            "POWERTOOLS_TRACE_DISABLED": "1",
+        }
+        command = [str(folder / "python3.13"), "-c", script]
+        result = subprocess.run(
+            command, env=environment, cwd="/", capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, f"{module}: {result.stderr}"
