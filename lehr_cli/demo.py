@@ -52,12 +52,11 @@ def demo(invocation: Invocation, row: RowOption = 0) -> None:
 
     _step(invocation, f"drop {EXAMPLE / 'data'}")
     answer = data.drop_data(invocation, name, [EXAMPLE / "data"])
-    invocation.aftermath += f"; {STAYS_UP}"
     data.show_answer(invocation, answer)
     if answer.outcome == "started":
         _step(invocation, "train, judge, promote")
     follow_answer(invocation, answer)
-    invocation.aftermath = STAYS_UP
+    invocation.aftermath = "the model is trained and serves"
     _ask(invocation, name, row)
     took_s = time.monotonic() - began if answer.outcome == "started" else None
     _summary(invocation, name, answer.run, took_s)
@@ -73,7 +72,7 @@ def _begin(invocation: Invocation) -> None:
     info, outputs = start_and_deploy(invocation, cloud)
     invocation.given_target = local_target(info)
     invocation.out.say(f"running at {info['endpoint_url']}, stack {invocation.stack_name!r} deployed")
-    invocation.aftermath = f"nothing is training; {STAYS_UP}"
+    invocation.aftermath, invocation.lasting = "nothing is training", STAYS_UP
     invocation.out.emit({"event": "local_status", "running": True, "info": info, "outputs": outputs})
 
 

@@ -33,13 +33,18 @@ JsonOption = Annotated[
 
 @dataclass(kw_only=True)
 class Invocation:
-    """One call of the command. `aftermath` is what Ctrl-C would leave running, and how to look at or stop it."""
+    """One call of the command.
+
+    `aftermath` says what Ctrl-C would leave behind at this moment, and how to look at or stop it;
+    `lasting` what stays in any case.
+    """
 
     stack_name: str = "lehr"
     region: str | None = None
     is_aws: bool = False
     is_json: bool = False
     aftermath: str = "nothing was started"
+    lasting: str = ""
     given_target: Target | None = field(default=None, repr=False)
 
     @cached_property
@@ -103,7 +108,9 @@ def _told(invocation: Invocation, call: Callable[[], None]) -> None:
     try:
         call()
     except KeyboardInterrupt:
-        invocation.out.errors.print(f"\ninterrupted: {invocation.aftermath}", style="yellow")
+        left = "\n".join(part for part in (invocation.aftermath, invocation.lasting) if part)
+        invocation.out.errors.print(f"\ninterrupted: {left}", style="yellow")
+        invocation.out.emit({"event": "interrupted", "message": left, "exit_code": INTERRUPTED})
         raise typer.Exit(INTERRUPTED) from None
     except Exception as fault:
         told = explain(fault)

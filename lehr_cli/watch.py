@@ -101,13 +101,14 @@ def _failure(
     invocation: Invocation, stack: Stack, record: RunRecord, ended: ExecutionEnded
 ) -> RunFailedError:
     """Show the evidence that RecordFailure kept; the sentence comes last, where the eye is."""
-    hint = f"lehr report {record.run}   has the whole story"
     try:
         body = stack.artifacts.get(layout.failure_key(record.project, record.run))
     except KeyError:
         what = {"ABORTED": "was stopped", "TIMED_OUT": "took longer than it may"}.get(ended.status, "failed")
         reason = record.reason or ended.cause or ended.error or "no reason was recorded"
-        return RunFailedError(f"run {record.run} {what}: {reason}", hint)
+        return RunFailedError(
+            f"run {record.run} {what}: {reason}", f"try again with: lehr train {record.project}"
+        )
     failure = Failure.from_json(body)
     if failure.log_tail:
         invocation.out.say("    the end of the training log:", "dim")
@@ -115,4 +116,7 @@ def _failure(
             invocation.out.say(Text(f"    | {line}", style="dim"))
     if failure.log_url:
         invocation.out.say(f"    {failure.log_url}", "dim")
-    return RunFailedError(f"run {record.run} failed in {failure.state}: {failure.reason}", hint)
+    return RunFailedError(
+        f"run {record.run} failed in {failure.state}: {failure.reason}",
+        f"the whole story: lehr report {record.run}",
+    )

@@ -1,8 +1,8 @@
 """Deploy a template to the local cloud, as `sam build && sam deploy` would, without the SAM CLI.
 
-    python -m lehr_local.deploy --template template.yaml --stack lehr --endpoint-url http://localhost:4566
+    python -m lehr_local.deploy --template template.yaml --stack lehr --endpoint-url http://localhost:4710
 
-The SAM CLI works against the local cloud too; this needs no second environment and starts in a tenth of the time.
+Exit codes: 0 deployed, 2 it could not be done. The SAM CLI works against the local cloud too; this needs no second environment and starts in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -216,8 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         left_out = notes(options.stack, endpoint_url=options.endpoint_url, region=options.region)
     except LocalCloudError as error:
-        print(error, file=sys.stderr)
-        return 1
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if options.json:
         print(json.dumps(outputs))
         return 0

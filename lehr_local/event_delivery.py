@@ -28,7 +28,7 @@ from lehr_local.queue_polling import QueuePolling
 logger = logging.getLogger(__name__)
 
 _send_natively = Rule.send_to_targets
-# One id for all the rules that see the same event: S3 hands the same object to each of them.
+# The id of every S3 event. moto hands the same object to all rules, so the first one replaces it for all.
 _CONSTANT_ID = "17793124-05d4-b198-2fde-7ededc63b103"
 _SEQUENCER = itertools.count(time.time_ns())
 
@@ -95,15 +95,14 @@ class EventDelivery:
     def _send_natively(
         self, rule: Any, targets: list[dict[str, Any]], event: dict[str, Any], transform_input: bool
     ) -> None:
-        kept = rule.targets
-        # A stand-in with the same rule and fewer targets: the rule itself may be in use by another thread.
+        # A stand-in of the same rule with fewer targets: the rule itself may be in use by another thread.
         stand_in = Rule.__new__(Rule)
         stand_in.__dict__.update(rule.__dict__, targets=targets)
         event.setdefault("ingestion-time", event["time"])
         try:
             _send_natively(stand_in, event, transform_input)
         except Exception:
-            logger.exception("an event of %s did not reach all of %s", rule.arn, [t["Arn"] for t in kept])
+            logger.exception("an event of %s did not reach all of %s", rule.arn, [t["Arn"] for t in targets])
 
     def _start_execution(self, target: dict[str, Any], body: str) -> None:
         with self._stepfunctions_lock:

@@ -115,9 +115,7 @@ def package(template: Template, folder: Path, upload: Upload, bucket: str) -> Te
 def zip_function(source: Path, parent_packages: str = "") -> bytes:
     """A function's zip: its folder (or single file) below the parent packages, which get no files of their own."""
     prefix = "".join(f"{name}/" for name in parent_packages.split(".") if name)
-    files = {prefix + name: path for name, path in _files(source, EXCLUDED)}
-    files.pop(f"{prefix}requirements.txt", None)
-    return _zip(files)
+    return _zip({prefix + name: path for name, path in _files(source, EXCLUDED)})
 
 
 def zip_layer(source: Path, *, is_built: bool) -> bytes:

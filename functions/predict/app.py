@@ -42,12 +42,12 @@ class Settings(Environment):
 @cache
 def champions() -> Champions:
     """The composition root: boto3 is imported here, not while the handler is."""
-    from lehr.aws.clients import make_client, make_table
+    from lehr.aws.clients import ENDPOINT_CONFIG, make_client, make_table
     from lehr.aws.registry import DynamoModelRegistry
     from lehr.aws.s3 import S3ObjectStore
 
     settings = Settings.read(os.environ)
-    store = S3ObjectStore(settings.artifact_bucket, make_client("s3"))
+    store = S3ObjectStore(settings.artifact_bucket, make_client("s3", ENDPOINT_CONFIG))
     load = partial(
         load_package,
         store,
@@ -56,7 +56,9 @@ def champions() -> Champions:
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
     )
-    return Champions(store, DynamoModelRegistry(make_table(settings.registry_table)), load, logger)
+    return Champions(
+        store, DynamoModelRegistry(make_table(settings.registry_table, ENDPOINT_CONFIG)), load, logger
+    )
 
 
 @app.post("/predict/<project>")

@@ -91,7 +91,7 @@ def test_the_code_of_functions_and_layers_can_be_fetched(
             body = code.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
             names.append(sorted(zipfile.ZipFile(io.BytesIO(body)).namelist()))
     assert ["functions/echo/__init__.py", "functions/echo/app.py"] in names
-    assert ["functions/start_run/app.py"] in names
+    assert ["functions/start_run/app.py", "functions/start_run/requirements.txt"] in names
     assert ["python/greeting/__init__.py"] in names
     layer = cloud.client("lambda").get_layer_version(LayerName="app-core", VersionNumber=1)
     assert layer["Content"]["CodeSize"] > 0
@@ -485,13 +485,13 @@ def test_the_command_prints_outputs_as_json(
     ]
     assert main([*common, "--parameter", "Name=by-command", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:by-command"}
-    assert main([*common, "--parameter", "Nome=typo"]) == 1
-    assert capsys.readouterr().err == "The template has no parameter Nome.\n"
+    assert main([*common, "--parameter", "Nome=typo"]) == 2
+    assert capsys.readouterr().err == "error: The template has no parameter Nome.\n"
 
 
 def test_a_cloud_that_is_down_gives_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     template = template_of(tmp_path, "Resources: {Queue: {Type: AWS::SQS::Queue}}")
-    assert main(["--template", str(template), "--endpoint-url", "http://localhost:9"]) == 1
+    assert main(["--template", str(template), "--endpoint-url", "http://localhost:9"]) == 2
     assert "Is it up?" in capsys.readouterr().err
 
 

@@ -43,7 +43,7 @@ def test_a_function_lies_below_its_parent_packages_as_sam_lays_it_out() -> None:
 def test_requirements_are_left_to_the_interpreters_environment() -> None:
     template, stored = packaged(APPLICATION)
     key = template["Resources"]["StartRunFunction"]["Properties"]["CodeUri"]["Key"]
-    assert names(stored[key]) == ["functions/start_run/app.py"]
+    assert names(stored[key]) == ["functions/start_run/app.py", "functions/start_run/requirements.txt"]
 
 
 def test_a_layer_holds_its_packages_and_not_what_only_pip_and_tests_need() -> None:

@@ -25,18 +25,26 @@ Digits = tuple[np.ndarray, np.ndarray]
 SIGNATURE = export.make_signature("image_classification", [28, 28], [str(label) for label in range(10)])
 
 
-@pytest.fixture
-def model() -> Any:
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A module and its graph; an export takes a second, so there is one for all tests."""
     torch.manual_seed(0)
     hidden = [nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), nn.Dropout(0.2)]
-    return nn.Sequential(*hidden, nn.Linear(16, 10)).eval()
+    model = nn.Sequential(*hidden, nn.Linear(16, 10)).eval()
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    export.write_graph(model, path, input_shape=[28, 28])
+    return model, path
 
 
 @pytest.fixture
-def graph(tmp_path: Path, model: Any) -> Path:
-    path = tmp_path / "model.onnx"
-    export.write_graph(model, path, input_shape=[28, 28])
-    return path
+def model(pristine: tuple[Any, Path]) -> Any:
+    """Each test's own, to be spoilt."""
+    return copy.deepcopy(pristine[0])
+
+
+@pytest.fixture
+def graph(pristine: tuple[Any, Path]) -> Path:
+    return pristine[1]
 
 
 def _prove(model: Any, path: Path, digits: Digits) -> Any:

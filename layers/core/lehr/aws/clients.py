@@ -9,12 +9,15 @@ from botocore.config import Config
 
 CONFIG = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
 
+# Behind the endpoint: two attempts end long before API Gateway's 30 seconds do.
+ENDPOINT_CONFIG = Config(connect_timeout=0.5, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
 
-def make_client(service: str) -> Any:
+
+def make_client(service: str, config: Config = CONFIG) -> Any:
     """A client of the environment's region, credentials and AWS_ENDPOINT_URL."""
-    return boto3.client(service, config=CONFIG)
+    return boto3.client(service, config=config)
 
 
-def make_table(name: str) -> Any:
+def make_table(name: str, config: Config = CONFIG) -> Any:
     """A DynamoDB table with plain Python values in its items."""
-    return boto3.resource("dynamodb", config=CONFIG).Table(name)
+    return boto3.resource("dynamodb", config=config).Table(name)
