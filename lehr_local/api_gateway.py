@@ -97,7 +97,12 @@ class Api(Provider):
         api_id = client.create_api(**arguments)["ApiId"]
         endpoint = api_endpoint(deployment.settings, api_id)
         _backend_apis(deployment.settings)[api_id].api_endpoint = endpoint
-        return Created(api_id, {"ApiId": api_id, "ApiEndpoint": endpoint})
+        note = "CorsConfiguration is not simulated: browsers may call from anywhere but read nothing."
+        return Created(
+            api_id,
+            {"ApiId": api_id, "ApiEndpoint": endpoint},
+            note if "CorsConfiguration" in properties else "",
+        )
 
     def update(self, deployment: Deployment, resource: Resource, properties: Properties) -> Created:
         client = deployment.clients(SERVICE)
@@ -112,10 +117,10 @@ class Api(Provider):
 class PartOfApi(Provider):
     """A thing inside an API that is created, updated and deleted by `<Verb><Noun>` calls alike."""
 
-    def __init__(self, noun: str, id_name: str, attribute: str | None = None) -> None:
+    def __init__(self, noun: str, id_name: str, note: str = "") -> None:
         self._noun = noun
         self._id_name = id_name
-        self._attribute = attribute
+        self._note = note
 
     def create(self, deployment: Deployment, properties: Properties) -> Created:
         client = deployment.clients(SERVICE)
@@ -124,7 +129,7 @@ class PartOfApi(Provider):
             wanted["Tags"] = as_map(wanted["Tags"])
         call = getattr(client, f"create_{self._noun.lower()}")
         physical_id = call(**fit(client, f"Create{self._noun}", wanted))[self._id_name]
-        return Created(physical_id, {self._attribute or self._id_name: physical_id})
+        return Created(physical_id, {self._id_name: physical_id}, self._note)
 
     def update(self, deployment: Deployment, resource: Resource, properties: Properties) -> Created:
         moved = properties["ApiId"] != resource.properties["ApiId"]
@@ -150,5 +155,9 @@ PROVIDERS: dict[str, Provider] = {
     "AWS::ApiGatewayV2::Integration": PartOfApi("Integration", "IntegrationId"),
     "AWS::ApiGatewayV2::Route": PartOfApi("Route", "RouteId"),
     "AWS::ApiGatewayV2::Stage": PartOfApi("Stage", "StageName"),
-    "AWS::ApiGatewayV2::Authorizer": PartOfApi("Authorizer", "AuthorizerId"),
+    "AWS::ApiGatewayV2::Authorizer": PartOfApi(
+        "Authorizer",
+        "AuthorizerId",
+        "AWS::ApiGatewayV2::Authorizer is not simulated: the routes that it guards answer 401.",
+    ),
 }

@@ -2,7 +2,8 @@
 
     python -m lehr_local.deploy --template template.yaml --stack lehr --endpoint-url http://localhost:4710
 
-Exit codes: 0 deployed, 2 it could not be done. The SAM CLI works against the local cloud too; this needs no second environment and starts in a tenth of the time.
+The SAM CLI works against the local cloud too; this needs no second environment and starts in a tenth of the
+time. Exit codes: 0 deployed, 2 it could not be done.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import msgspec
 
 from lehr import layout
@@ -29,9 +27,9 @@ def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
         dataset_version=request.dataset_version,
         candidate_version=request.candidate,
         champion_version=request.champion,
-        candidate=summarise(reduce(merge_counts, [part.candidate for part in parts]), recipe.data.labels),
-        champion=summarise(reduce(merge_counts, champions), recipe.data.labels) if champions else None,
-        paired=reduce(merge_paired, paired) if paired else None,
+        candidate=summarise(merge_counts(part.candidate for part in parts), recipe.data.labels),
+        champion=summarise(merge_counts(champions), recipe.data.labels) if champions else None,
+        paired=merge_paired(paired) if paired else None,
     )
     decision = decide(report, recipe.gate)
     for key, document in (

@@ -32,6 +32,7 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
 
     shards, moves = _renumber(staged)
+    mean, std = _moments(results)
     manifest = DatasetManifest(
         project=project,
         format=recipe.data.format,
@@ -39,7 +40,8 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
         input_dtype="uint8",
         labels=recipe.data.labels,
         shards=shards,
-        **_moments(results),
+        mean=mean,
+        std=std,
         raw=sorted(
             {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}.values(),
             key=lambda ref: ref.key,
@@ -54,7 +56,7 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
         for source, target in moves:
             artifacts.copy(source, prefix + target)
         artifacts.put(manifest_key, manifest.to_json(), content_type="application/json")
-    rows = {split: manifest.rows(split) for split in SPLITS}
+    rows: dict[str, int] = {split: manifest.rows(split) for split in SPLITS}
     registry.add_dataset(
         DatasetRecord(project=project, version=version, run=run, created_at=now(), rows=rows)
     )
@@ -118,11 +120,11 @@ def _common_shape(results: list[UnitResult]) -> list[int]:
     return list(shapes.pop())
 
 
-def _moments(results: list[UnitResult]) -> dict[str, float]:
+def _moments(results: list[UnitResult]) -> tuple[float, float]:
     """Mean and standard deviation of the training pixels from exact integer sums."""
     pixels = sum(result.pixels for result in results)
     if pixels == 0:
         raise InsufficientDataError("the training split has no pixels")
     mean = sum(result.pixel_sum for result in results) / pixels
     variance = sum(result.pixel_square_sum for result in results) / pixels - mean**2
-    return {"mean": mean, "std": sqrt(max(variance, 0.0))}
+    return mean, sqrt(max(variance, 0.0))

@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
-class CloudFormationLoader(yaml.SafeLoader):
+class CloudFormationLoader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML with the short forms of CloudFormation's functions."""
 
 

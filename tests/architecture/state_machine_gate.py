@@ -59,7 +59,9 @@ def schema_findings(machine: dict[str, Any], directory: Path) -> list[str]:
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if result.returncode and not result.stdout.strip():
         raise RuntimeError(result.stderr)
-    findings = [f"{finding['Rule']['Id']}: {finding['Message']}" for finding in json.loads(result.stdout or "[]")]
+    findings = [
+        f"{finding['Rule']['Id']}: {finding['Message']}" for finding in json.loads(result.stdout or "[]")
+    ]
     return [finding for finding in findings if not LINTER_MISTAKES.fullmatch(finding)]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from architecture import state_machine_gate as gate
 
 from lehr import errors
+from tests.architecture import state_machine_gate as gate
 
 
 @pytest.fixture(scope="module")

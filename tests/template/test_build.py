@@ -13,7 +13,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from template.conftest import ROOT, find_python313, run_sam
+
+from tests.template.conftest import ROOT, find_python313, run_sam
 
 MEGABYTE = 1_000_000
 LAYERS_LIMIT = 120 * MEGABYTE

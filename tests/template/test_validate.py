@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from template.conftest import ROOT, run_sam
+
+from tests.template.conftest import ROOT, run_sam
 
 
 @pytest.mark.parametrize("options", [[], ["--lint"]])

@@ -10,8 +10,6 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
-import tiny_models
-from fakes import InMemoryObjectStore
 
 from functions.evaluate_shard import app
 from functions.evaluate_shard.evaluate import BATCH_ROWS, evaluate
@@ -22,6 +20,8 @@ from lehr.contracts.package import MODEL_FILE, SIGNATURE_FILE
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr_runtime.packages import LoadedModel, load_package
 from lehr_runtime.shards import write_shard
+from tests import tiny_models
+from tests.fakes import InMemoryObjectStore
 
 KEY = "datasets/mnist/v1/test/shard-00000-of-00001.safetensors"
 ROWS = 2 * BATCH_ROWS + 3

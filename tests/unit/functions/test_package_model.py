@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import InMemoryObjectStore, InMemoryRegistry
 
 from functions.package_model import archive
 from functions.package_model.archive import read_archive
@@ -21,6 +20,7 @@ from lehr.contracts.package import Lineage, ModelPackage
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 
 def summary(validation_accuracy: float) -> bytes:

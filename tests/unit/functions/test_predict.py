@@ -12,12 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from aws_lambda_powertools import Logger
-from fakes import NOW, InMemoryObjectStore, InMemoryRegistry
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from unit.functions.corpus import ACCEPTED, DEEP, GOOD, IMAGE, REFUSED, Case, inputs
 
 from functions.predict import app
 from functions.predict.champions import MAX_PROJECTS, REFRESH_S, Champions
@@ -27,6 +24,9 @@ from lehr.contracts.package import MODEL_FILE
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError
 from lehr_runtime.packages import LoadedModel, load_package
+from tests import tiny_models
+from tests.fakes import NOW, InMemoryObjectStore, InMemoryRegistry
+from tests.unit.functions.corpus import ACCEPTED, DEEP, GOOD, IMAGE, REFUSED, Case, inputs
 
 CONTEXT = SimpleNamespace(
     function_name="predict",

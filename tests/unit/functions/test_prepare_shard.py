@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
-from fakes import InMemoryObjectStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from lehr.errors import (
     MissingDataError,
 )
 from lehr_runtime.shards import read_shard
+from tests.fakes import InMemoryObjectStore
 
 IMAGES, LABELS = "incoming/mnist/images", "incoming/mnist/labels"
 CONTEXT = SimpleNamespace(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes import InMemoryObjectStore, InMemoryRegistry
 
 from functions.record_failure.explain import RecordFailure, explain, training_job
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import Failure, FailureRequest
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 JOB_FAILED = json.dumps(
     {

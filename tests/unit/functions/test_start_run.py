@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from fakes import InMemoryObjectStore, InMemoryRegistry
 
 from functions.start_run.start import MAX_ATTEMPTS, StartRun
 from functions.start_run.triggers import read_message
 from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.workflow import RunInput, StartRequest
 from lehr.errors import ContractError, UserError
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 RECIPE = (Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text()
 

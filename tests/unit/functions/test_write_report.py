@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import InMemoryObjectStore, InMemoryRegistry
 
 from functions.write_report import app
 from functions.write_report.charts import confusion_cells, line_chart, nice_range, worst_confusions
@@ -29,6 +28,7 @@ from lehr.contracts.package import Lineage
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import Failure, ReportRequest
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 PROJECT, RUN, CANDIDATE, CHAMPION, DATASET = "mnist", "3f2a90c1d7e4", "c0ffee1234567890", "beef", "dd" * 8
 ARN = f"arn:aws:states:eu-central-1:123456789012:execution:lehr-retrain:{PROJECT}-{RUN}"

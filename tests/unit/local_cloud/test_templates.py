@@ -12,10 +12,10 @@ from lehr_local.stack_resources import dependency_order, references_of, without_
 from lehr_local.template_file import parse_template
 
 
-def resources_of(text: str) -> dict[str, object]:
-    return parse_template(f"Resources:\n  A: {{Type: T, Properties: {{P: {text}}}}}")["Resources"]["A"][
-        "Properties"
-    ]
+def properties_of(text: str) -> dict[str, object]:
+    template = parse_template(f"Resources:\n  A: {{Type: T, Properties: {{P: {text}}}}}")
+    properties: dict[str, object] = template["Resources"]["A"]["Properties"]
+    return properties
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def resources_of(text: str) -> dict[str, object]:
     ],
 )
 def test_short_tags_become_long_intrinsics_and_dates_stay_text(text: str, value: object) -> None:
-    assert resources_of(text) == {"P": value}
+    assert properties_of(text) == {"P": value}
 
 
 def test_every_form_of_reference_is_found() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import tiny_models as models
-from fakes import InMemoryObjectStore
 
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE, PACKAGE_FILE, SIGNATURE_FILE
 from lehr.errors import ModelPackageError
 from lehr_runtime.packages import MAX_MODEL_BYTES, LoadedModel, load_package
+from tests import tiny_models as models
+from tests.fakes import InMemoryObjectStore
 
 
 def load(store: InMemoryObjectStore, version: str, folder: Path) -> LoadedModel:

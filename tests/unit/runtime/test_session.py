@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-import tiny_models as models
 
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session, threads_for_memory
+from tests import tiny_models as models
 
 
 def opened(folder: Path, model: onnx.ModelProto) -> object:
