@@ -24,8 +24,7 @@ ONE_THREAD_BELOW_PARAMETERS = 1_000_000
 def make_deterministic() -> None:
     """Refuse kernels whose result depends on timing. Must precede the first use of CUDA."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # The same switch as use_deterministic_algorithms(True), which would import the compiler too: a second.
-    torch.set_deterministic_debug_mode("error")
+    torch.use_deterministic_algorithms(True)
     # Filling what torch.empty returns would hide no race of ours, and costs time in every step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False

@@ -81,13 +81,18 @@ def make_signature(task: str, input_shape: list[int], labels: list[str]) -> Sign
 def export_model(model: Any, folder: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> Parity:
     """Write `folder`/model.onnx and prove it on `rows`, uint8 [n, height, width].
 
-    The model is left on the CPU in evaluation mode. Raises ExportError, ExportParityError.
+    The model is left on the CPU in evaluation mode; a graph that is refused is not left at all.
+    Raises ExportError, ExportParityError.
     """
     model.cpu().eval()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL_FILE
     write_graph(model, path, input_shape=signature.input.shape[1:])
-    return prove_parity(model, path, rows, signature, threads=threads)
+    try:
+        return prove_parity(model, path, rows, signature, threads=threads)
+    except ExportParityError:
+        path.unlink()
+        raise
 
 
 def write_graph(model: Any, path: Path, *, input_shape: list[int]) -> None:

@@ -44,6 +44,12 @@ class Progress:
     epoch_seconds: float = 0.0
     records: list[EpochRecord] = field(default_factory=list)
 
+    def end_epoch(self, record: EpochRecord) -> None:
+        self.records.append(record)
+        self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
+        self.loss_sum.zero_()
+        self.correct.zero_()
+
 
 def train(
     model: Any,
@@ -78,7 +84,7 @@ def train(
         order = epoch_order(len(examples), seed=training.seed, epoch=progress.epoch).to(device)
         batches = order.split(training.batch_size)
         model.train()
-        last_checkpoint = last_sign = resumed = time.monotonic()
+        last_checkpoint = last_sign = entered = time.monotonic()
         before = progress.epoch_seconds
 
         for rows in batches[progress.step :]:
@@ -94,7 +100,7 @@ def train(
             progress.correct.add_((logits.argmax(1) == labels).sum())
             progress.step += 1
             now = time.monotonic()
-            progress.epoch_seconds = before + now - resumed
+            progress.epoch_seconds = before + now - entered
 
             if progress.step % FINITE_EVERY_STEPS == 0:
                 _refuse_divergence(float(progress.loss_sum), progress)
@@ -110,26 +116,23 @@ def train(
                 log(progress_line(progress.epoch + 1, training.epochs, progress.step, steps, mean))
                 last_sign = now
 
-        loss_sum = float(progress.loss_sum)
-        progress.epoch_seconds = before + time.monotonic() - resumed
-        _refuse_divergence(loss_sum, progress)
+        loss = float(progress.loss_sum) / len(examples)
+        progress.epoch_seconds = before + time.monotonic() - entered
+        _refuse_divergence(loss, progress)
         validation_loss, validation_accuracy = evaluate(model, validation)
         _refuse_divergence(validation_loss, progress)
         record = EpochRecord(
             epoch=progress.epoch + 1,
-            loss=loss_sum / len(examples),
+            loss=loss,
             accuracy=int(progress.correct) / len(examples),
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
-            samples_per_second=len(examples) / max(progress.epoch_seconds, 1e-9),
+            samples_per_second=len(examples) / progress.epoch_seconds,
             seconds=progress.epoch_seconds,
         )
-        progress.records.append(record)
-        log(epoch_line(record, training.epochs))
-        progress.epoch, progress.step, progress.epoch_seconds = progress.epoch + 1, 0, 0.0
-        progress.loss_sum.zero_()
-        progress.correct.zero_()
+        progress.end_epoch(record)
         save()
+        log(epoch_line(record, training.epochs))
     return progress.records
 
 

@@ -101,7 +101,8 @@ def test_a_distributed_map_names_its_map_run() -> None:
 def test_a_trial_that_failed_counts_as_failed_though_its_map_went_on() -> None:
     events = told("failed")
     assert [event for event in events if isinstance(event, MapProgress)] == [
-        MapProgress(state="TrainTrials", done=0, failed=1, of=1)
+        MapProgress(state="TrainTrials", done=0, failed=0, of=1),
+        MapProgress(state="TrainTrials", done=0, failed=1, of=1),
     ]
     assert [event.state for event in exits(events) if event.has_failed] == ["TrainTrials", "Failed"]
 

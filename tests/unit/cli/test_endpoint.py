@@ -1,0 +1,129 @@
+"""Requests to the HTTPS endpoint, their answers, and the curl line that does the same."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from lehr.errors import UserError
+from lehr_cli import endpoint
+from lehr_cli.digit import draw
+from lehr_cli.endpoint import ask, curl_line, read_answers, request_body
+from lehr_cli.failures import CloudError
+from lehr_cli.target import Target, local_target
+
+LOCAL = local_target(
+    {"endpoint_url": "http://localhost:4710", "region": "us-east-1", "ca_file": "/tmp/my files/ca.pem"}
+)
+ANSWER = {
+    "project": "mnist",
+    "model_version": "c0ffee",
+    "predictions": [{"label": "7", "probability": 0.9, "probabilities": {"7": 0.9, "1": 0.1}}],
+    "latency_ms": 0.6,
+}
+
+
+class Http:
+    """Keeps the request and answers it."""
+
+    def __init__(self, status: int, document: Any) -> None:
+        self.response = SimpleNamespace(status_code=status, content=json.dumps(document).encode())
+
+    def send(self, request: Any) -> Any:
+        self.request = request
+        return self.response
+
+
+def stack() -> Any:
+    return SimpleNamespace(target=LOCAL, endpoint_url="https://localhost:4743")
+
+
+def test_a_request_is_signed_for_the_api_and_read_back() -> None:
+    http = Http(200, ANSWER)
+    (answer,) = ask(stack(), "mnist", request_body([[[0, 255]]]), http)
+    assert http.request.url == "https://localhost:4743/predict/mnist"
+    assert http.request.body == b'{"inputs":[[[0,255]]]}'
+    signature = http.request.headers["Authorization"]
+    assert (
+        b"/us-east-1/execute-api/aws4_request" in signature.encode()
+        if isinstance(signature, str)
+        else signature
+    )
+    assert (answer.label, answer.probability, answer.version) == ("7", 0.9, "c0ffee")
+    assert answer.latency_ms >= 0
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(404, UserError), (422, UserError), (503, UserError), (403, CloudError), (500, CloudError)],
+)
+def test_a_refusal_is_told_in_the_endpoints_words(status: int, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=f"the endpoint answered {status}: mnist has no champion"):
+        ask(stack(), "mnist", b"{}", Http(status, {"detail": "mnist has no champion"}))
+
+
+def test_a_refusal_that_is_no_document_is_told_as_it_is() -> None:
+    http = Http(502, {})
+    http.response.content = b"<html>Bad Gateway"
+    with pytest.raises(CloudError, match="502: <html>Bad Gateway"):
+        ask(stack(), "mnist", b"{}", http)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"predictions": [{"label": "7"}], "model_version": "c"}']
+)
+def test_an_answer_of_another_shape_is_no_prediction(content: bytes) -> None:
+    with pytest.raises(CloudError, match="no prediction"):
+        read_answers(content, 1.0)
+
+
+def test_the_curl_line_of_a_local_cloud_works_as_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = curl_line(LOCAL, "https://localhost:4743/predict/mnist", tmp_path / ".lehr" / "digit.json")
+    assert shlex.split(line) == [
+        "curl",
+        "--cacert",
+        "/tmp/my files/ca.pem",
+        "--aws-sigv4",
+        "aws:amz:us-east-1:execute-api",
+        "--user",
+        "local:local-secret",
+        "-H",
+        "Content-Type: application/json",
+        "--data",
+        "@.lehr/digit.json",
+        "https://localhost:4743/predict/mnist",
+    ]
+
+
+def test_the_curl_line_for_aws_holds_no_key() -> None:
+    session = boto3.Session("AKIAEXAMPLE", "very-secret", region_name="eu-west-1")
+    line = curl_line(Target(session=session, region="eu-west-1"), "https://x/predict/mnist", Path("a.json"))
+    assert "very-secret" not in line
+    assert "AKIAEXAMPLE" not in line
+    assert '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"' in line
+    assert '-H "x-amz-security-token: $AWS_SESSION_TOKEN"' in line
+    assert "--cacert" not in line
+
+
+def test_a_name_that_is_no_project_is_never_part_of_an_address() -> None:
+    with pytest.raises(UserError, match="is not a name"):
+        endpoint.predict_url(stack(), "../admin")
+
+
+def test_an_image_is_drawn_two_rows_to_a_line_without_its_margin() -> None:
+    pixels = [[0, 0], [255, 0], [255, 255], [0, 0]]
+    assert draw(pixels, has_colour=False).plain == "█▒\n"
+    assert draw(pixels, has_colour=True).plain == "▀▀\n"
+
+
+def test_an_empty_image_can_be_drawn() -> None:
+    assert draw([[0, 0]], has_colour=False).plain == "  \n"
