@@ -36,7 +36,9 @@ def milliseconds(code: str) -> float:
     """Time from the first import to the encoded answer, measured inside a fresh process."""
     script = f"import time; start = time.perf_counter(); raw = {json.dumps(DOCUMENT)!r}\n{code}\n"
     script += "print((time.perf_counter() - start) * 1e3)"
-    return float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    )
 
 
 def main() -> None:

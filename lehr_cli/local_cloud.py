@@ -18,6 +18,7 @@ from lehr_cli.target import STATE_DIR
 
 TEMPLATE = "template.yaml"
 _NOT_INSTALLED = "No module named"
+_PORTS_HINT = "any free ones: lehr local up --port 0 --https-port 0 (the demo then uses that cloud)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,8 @@ class LocalCloud:
                 "install it with `pip install -e '.[local]'` in the repository",
             )
         lines = finished.stderr.strip().splitlines() or [f"the local cloud ended with code {finished.code}"]
-        raise LocalCloudError(lines[-1].removeprefix("error: "))
+        message = lines[-1].removeprefix("error: ")
+        raise LocalCloudError(message, _PORTS_HINT if " is taken" in message else "")
 
     @staticmethod
     def _document(finished: Finished) -> Mapping[str, Any]:

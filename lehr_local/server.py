@@ -87,10 +87,9 @@ def compose(settings: LocalSettings, listener: socket.socket, closing: contextli
 
     runtime = lambda_functions.install(settings, supervisor)
 
-    from lehr_local import bucket_policies, cloudformation, event_delivery, step_functions, training_jobs
+    from lehr_local import cloudformation, event_delivery, step_functions, training_jobs
     from lehr_local.https_front import HttpsFront
 
-    bucket_policies.install()
     delivery = event_delivery.install(settings, runtime)
     cloudformation.install(settings)
     step_functions.install(settings)

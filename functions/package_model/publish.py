@@ -61,11 +61,8 @@ def _open_trial(result: TrialResult, artifacts: ObjectStore) -> tuple[Score, Tri
         raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
     files = read_archive(raw, place=result.model)
     summary = TrainingSummary.from_json(files[TRAINING_FILE])
-    # Without a validation split its accuracy is NaN, which would never compare as best.
     last = summary.epochs[-1]
-    accuracy = (
-        last.validation_accuracy if last.validation_accuracy == last.validation_accuracy else last.accuracy
-    )
+    accuracy = last.accuracy if last.validation_accuracy is None else last.validation_accuracy
     return (accuracy, -int(result.id)), result, files
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lehr import errors
+from lehr_trainer.metrics import METRIC_DEFINITIONS
 from tests.architecture import state_machine_gate as gate
 
 
@@ -103,3 +104,8 @@ def test_the_gate_finds_missing_unknown_and_mistyped_arguments_and_a_missing_tim
 
 def test_the_gate_finds_a_schema_fault(bad: dict[str, Any], tmp_path: Path) -> None:
     assert any("Succed" in finding for finding in gate.schema_findings(bad, tmp_path))
+
+
+def test_sagemaker_reads_the_metrics_that_the_trainer_prints(machine: dict[str, Any]) -> None:
+    train = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["Train"]
+    assert train["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"] == METRIC_DEFINITIONS

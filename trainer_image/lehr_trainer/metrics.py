@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from lehr.contracts.training import EpochRecord
 
-NOT_MEASURED = -1.0
-"""Loss and accuracy of an empty validation split: EpochRecord has no way to leave them out."""
-
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 
 # AlgorithmSpecification.MetricDefinitions of a training job. The space keeps `loss` from matching in
@@ -31,7 +28,7 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
 def epoch_line(record: EpochRecord, epochs: int) -> str:
     """The line of a finished epoch."""
     fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}", f"accuracy={record.accuracy:.4f}"]
-    if record.validation_loss != NOT_MEASURED:
+    if record.validation_loss is not None:
         fields += [
             f"validation_loss={record.validation_loss:.4f}",
             f"validation_accuracy={record.validation_accuracy:.4f}",

@@ -23,7 +23,7 @@ from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples, epoch_order
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import DivergedError
-from lehr_trainer.metrics import NOT_MEASURED, epoch_line, progress_line
+from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.model import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
 
@@ -136,10 +136,10 @@ def train(
     return progress.records
 
 
-def evaluate(model: Any, examples: Examples) -> tuple[float, float]:
-    """Mean cross-entropy in nats, without label smoothing, and accuracy; NOT_MEASURED of no rows."""
+def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None, None]:
+    """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows."""
     if not len(examples):
-        return NOT_MEASURED, NOT_MEASURED
+        return None, None
     model.eval()
     loss_sum, correct = 0.0, 0
     with torch.inference_mode():

@@ -160,9 +160,10 @@ def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:
         ),
     ]
     alias = Alias(project="mnist", champion="c0ffee", generation=1, owner="aaa", updated_at="")
-    assert lines("mnist", records, alias).plain.splitlines() == [
+    drawn = lines("mnist", records, alias).plain.splitlines()
+    assert [line.rstrip() for line in drawn] == [
         "mnist",
-        "  bbb             failed                                                 ",
+        "  bbb             failed",
         "      too [hot]",
         "● aaa             promoted 0.9794 vs 0.9761  c0ffee           1 min 05.2 s  champion",
     ]

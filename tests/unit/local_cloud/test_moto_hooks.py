@@ -21,7 +21,6 @@ TERMINAL = f"{TEMPLATE}.jsonata_template_value_terminal"
 
 # Module, name in it, and the parameters with which moto calls it.
 HOOKS: list[tuple[str, str, list[str] | None]] = [
-    ("moto.s3.models", "FakeBucket.get_permission", ["self", "action", "resource"]),
     (
         f"{SERVICE}.state_task_service",
         "StateTaskService._normalise_parameters",

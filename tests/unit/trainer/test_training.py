@@ -16,7 +16,7 @@ from lehr_trainer import train
 from lehr_trainer.data import Examples, epoch_order
 from lehr_trainer.determinism import choose_threads, weights_sha256
 from lehr_trainer.errors import JobInputError
-from lehr_trainer.metrics import METRIC_DEFINITIONS, NOT_MEASURED, progress_line
+from lehr_trainer.metrics import METRIC_DEFINITIONS, progress_line
 from lehr_trainer.optim import make_optimizer
 
 MakeJob = Callable[..., Any]
@@ -104,7 +104,7 @@ def test_evaluation_agrees_with_scikit_learn(digits: tuple[np.ndarray, np.ndarra
 
 def test_evaluation_of_no_rows_measures_nothing() -> None:
     nothing = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    assert train.evaluate(torch.nn.Flatten(), nothing) == (NOT_MEASURED, NOT_MEASURED)
+    assert train.evaluate(torch.nn.Flatten(), nothing) == (None, None)
 
 
 def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch_alone() -> None:

@@ -40,13 +40,16 @@ class Trial(Part, frozen=True, kw_only=True):
 
 
 class EpochRecord(Part, frozen=True, kw_only=True):
-    """One line of metrics: losses are mean cross-entropy in nats, accuracies in [0, 1]."""
+    """One line of metrics: losses are mean cross-entropy in nats, accuracies in [0, 1].
+
+    The validation fields are None when no rows are held out.
+    """
 
     epoch: int
     loss: float
     accuracy: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
     samples_per_second: float
     seconds: float
 
