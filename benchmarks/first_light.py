@@ -35,7 +35,7 @@ import boto3
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples/mnist"
-REPORT = re.compile(r"REPORT RequestId: \S+\s.*?Duration: ([0-9.]+) ms")
+REPORT = re.compile(r"REPORT RequestId: .*?\tDuration: ([0-9.]+) ms")
 TARGET_S = 3.0
 
 

@@ -67,8 +67,8 @@ class Epoch(RunEvent):
     epochs: int
     loss: float
     accuracy: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
     samples_per_second: float
     seconds: float
 

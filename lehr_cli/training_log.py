@@ -13,18 +13,12 @@ from lehr_cli.events import Epoch
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+)\b")
 _NUMBER = re.compile(r"(\w+)=([-+.\w]+)")
-_WANTED = (
-    "loss",
-    "accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "samples_per_second",
-    "seconds",
-)
+_REQUIRED = ("loss", "accuracy", "samples_per_second", "seconds")
+_OPTIONAL = ("validation_loss", "validation_accuracy")  # absent when nothing is held out
 
 
 def parse_epoch(job: str, line: str) -> Epoch | None:
-    """Read `epoch 1/5 loss=0.2951 accuracy=…`; None for any other line. An absent number is NaN."""
+    """Read `epoch 1/5 loss=0.2951 accuracy=…`; None for any other line, and for one that lacks a number."""
     head = _EPOCH.search(line)
     if head is None:
         return None
@@ -34,9 +28,9 @@ def parse_epoch(job: str, line: str) -> Epoch | None:
             numbers[name] = float(text)
         except ValueError:
             continue
-    if "loss" not in numbers:
+    if any(name not in numbers for name in _REQUIRED):
         return None
-    values = {name: numbers.get(name, float("nan")) for name in _WANTED}
+    values: dict[str, Any] = {name: numbers.get(name) for name in (*_REQUIRED, *_OPTIONAL)}
     return Epoch(job=job, epoch=int(head[1]), epochs=int(head[2]), **values)
 
 

@@ -90,14 +90,16 @@ class RunView:
         """Epochs of several trials are told apart by the number of the trial in the job's name."""
         self._detail = f"epoch {epoch.epoch}/{epoch.epochs}"
         trial = f"trial {_trial(epoch.job)}  " if len(self._jobs) > 1 else ""
+        held_out: tuple[tuple[str, str], ...] = ()
+        if epoch.validation_accuracy is not None:
+            held_out = (("validation accuracy ", "dim"), (f"{epoch.validation_accuracy:.4f}  ", "bold"))
         return Text.assemble(
             f"    {trial}epoch {epoch.epoch}/{epoch.epochs}  ",
             ("loss ", "dim"),
             f"{epoch.loss:.4f}  ",
             ("accuracy ", "dim"),
             f"{epoch.accuracy:.4f}  ",
-            ("validation accuracy ", "dim"),
-            (f"{epoch.validation_accuracy:.4f}  ", "bold"),
+            *held_out,
             (f"{epoch.samples_per_second:,.0f} samples/s  {duration(epoch.seconds)}", "dim"),
         )
 

@@ -26,6 +26,7 @@ from lehr_local.state_files import CloudInfo, StateFiles, process_started
 
 logger = logging.getLogger(__name__)
 
+LOOK_AROUND_S = 2.0
 _LEAKS = ("AWS_", "MOTO_", "PYTHON", "BOTO")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -72,7 +73,12 @@ def serve(state_dir: Path, port: int, https_port: int) -> None:
         )
         closing.callback(files.remove_info)
         logger.info("ready at %s", settings.endpoint_url)
-        stop.wait()
+        while not stop.wait(LOOK_AROUND_S):
+            if not files.is_there():
+                logger.warning(
+                    "the folder %s is gone, and with it the way to stop this cloud", files.state_dir
+                )
+                break
         logger.info("stopping")
 
 

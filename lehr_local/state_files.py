@@ -72,6 +72,10 @@ class StateFiles:
         with self._open("cloud.lock") as lock:
             return not _try_lock(lock)
 
+    def is_there(self) -> bool:
+        """Whether the folder is still the one the cloud was started in, and not deleted under it."""
+        return (self.state_dir / "cloud.lock").exists()
+
     def write_info(self, info: CloudInfo) -> None:
         scratch = self.info_file.with_suffix(".json.new")
         scratch.write_text(json.dumps(asdict(info), indent=2) + "\n")

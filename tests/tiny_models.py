@@ -75,7 +75,11 @@ def files(seed: int = 0, *, external: Path | None = None) -> dict[str, bytes]:
     if external is None:
         return {MODEL_FILE: model.SerializeToString(), SIGNATURE_FILE: signature().to_json()}
     onnx.save_model(
-        model, external / MODEL_FILE, save_as_external_data=True, location="model.onnx.data", size_threshold=1024
+        model,
+        external / MODEL_FILE,
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=1024,
     )
     return {
         MODEL_FILE: (external / MODEL_FILE).read_bytes(),

@@ -13,6 +13,8 @@ from lehr.ports import ModelRegistry, ObjectStore, TrainingLogs
 
 LOG_LINES = 20
 MAX_REASON = 1000
+# A handler's error whose JSON was cut off by the state machine before its end.
+_CUT_MESSAGE = re.compile(r'\{"errorMessage"\s*:\s*"((?:[^"\\]|\\.)*)("?)')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ def explain(error: str, cause: str) -> str:
         return details.get("FailureReason") or f"the training job ended as {status} ({secondary})"
     if "errorMessage" in details:
         return str(details["errorMessage"])
+    if cut := _CUT_MESSAGE.match(cause):
+        return cut[1].replace('\\"', '"') + ("" if cut[2] else " …")
     return cause or error
 
 

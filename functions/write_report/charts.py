@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 420, 230
@@ -42,7 +42,7 @@ class LineChart:
     y_ticks: list[Tick]
 
 
-def line_chart(title: str, unit: str, series: dict[str, Sequence[float]]) -> LineChart:
+def line_chart(title: str, unit: str, series: Mapping[str, Sequence[float]]) -> LineChart:
     """Plot series over epochs 1, 2, … on one pair of axes. Values that are not finite leave a gap out."""
     finite = [value for values in series.values() for value in values if math.isfinite(value)]
     low, high, step = nice_range(min(finite, default=0.0), max(finite, default=1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,18 +126,19 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
     if training is None or not training.epochs:
         return []
     epochs = training.epochs
+    losses = {"training": [epoch.loss for epoch in epochs]}
+    accuracies = {"training": [epoch.accuracy for epoch in epochs]}
+    if any(epoch.validation_loss is not None for epoch in epochs):
+        losses["validation"] = [_or_nan(epoch.validation_loss) for epoch in epochs]
+        accuracies["validation"] = [_or_nan(epoch.validation_accuracy) for epoch in epochs]
     return [
-        line_chart(
-            "Loss",
-            "cross-entropy, nats",
-            {"training": [e.loss for e in epochs], "validation": [e.validation_loss for e in epochs]},
-        ),
-        line_chart(
-            "Accuracy",
-            "share of rows",
-            {"training": [e.accuracy for e in epochs], "validation": [e.validation_accuracy for e in epochs]},
-        ),
+        line_chart("Loss", "cross-entropy, nats", losses),
+        line_chart("Accuracy", "share of rows", accuracies),
     ]
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _matrix(metrics: ClassificationMetrics) -> Mapping[str, Any] | None:

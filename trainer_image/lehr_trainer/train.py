@@ -8,6 +8,7 @@ ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -151,8 +152,8 @@ def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None
     return loss_sum / len(examples), correct / len(examples)
 
 
-def _refuse_divergence(loss: float, progress: Progress) -> None:
-    if not torch.isfinite(torch.tensor(loss)):
+def _refuse_divergence(loss: float | None, progress: Progress) -> None:
+    if loss is not None and not math.isfinite(loss):
         raise DivergedError(
             f"the loss is no longer finite at epoch {progress.epoch + 1} step {progress.step}",
             hint="lower the learning rate",

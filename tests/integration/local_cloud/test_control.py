@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -255,6 +256,12 @@ def info_of(pid: int, started: str) -> CloudInfo:
         region="",
         log="",
     )
+
+
+def test_a_cloud_whose_folder_is_deleted_stops_by_itself(tmp_path: Path) -> None:
+    info = up(tmp_path / "state")
+    shutil.rmtree(tmp_path / "state")
+    assert eventually(lambda: process_started(info["pid"]) is None, timeout_s=20)
 
 
 def test_a_pid_that_now_belongs_to_another_process_is_not_believed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -145,7 +146,7 @@ def test_predicting_wants_one_source_of_inputs() -> None:
 
 
 def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:
-    base = {"project": "mnist", "execution_arn": "a", "code_sha": "c", "fingerprint": "f"}
+    base: dict[str, Any] = {"project": "mnist", "execution_arn": "a", "code_sha": "c", "fingerprint": "f"}
     records = [
         RunRecord(run="bbb", status="failed", started_at="2026-01-01T00:00:00Z", reason="too [hot]", **base),
         RunRecord(

@@ -103,5 +103,5 @@ def test_a_living_process_that_does_not_listen_is_no_local_cloud(
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(target.socket, "create_connection", refuse)
+    monkeypatch.setattr("socket.create_connection", refuse)
     assert running_local_cloud(tmp_path) is None

@@ -52,11 +52,11 @@ def test_other_lines_are_no_epochs() -> None:
         assert parse_epoch("job", line) is None
 
 
-def test_an_absent_number_is_nan_and_a_diverged_loss_is_told() -> None:
-    epoch = parse_epoch("job", "epoch 2/5 loss=nan accuracy=0.1")
+def test_what_is_not_held_out_is_absent_and_a_diverged_loss_is_told() -> None:
+    epoch = parse_epoch("job", "epoch 2/5 loss=nan accuracy=0.1 samples_per_second=9 seconds=1.0")
     assert epoch is not None
     assert math.isnan(epoch.loss)
-    assert math.isnan(epoch.validation_accuracy)
+    assert epoch.validation_accuracy is None
 
 
 def test_a_log_is_read_once_while_it_grows() -> None:

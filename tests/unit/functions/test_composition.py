@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,7 @@ VARIABLES = ("DATA_BUCKET", "ARTIFACT_BUCKET", "REGISTRY_TABLE")
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.__module__)
-def test_dependencies_are_built_from_the_environment(
-    root: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dependencies_are_built_from_the_environment(root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name, name.lower().replace("_", "-"))
     root.cache_clear()
@@ -34,9 +31,7 @@ def test_dependencies_are_built_from_the_environment(
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.__module__)
-def test_an_environment_that_lacks_a_variable_is_named(
-    root: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_environment_that_lacks_a_variable_is_named(root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     root.cache_clear()

@@ -73,8 +73,10 @@ def test_parts_add_up_and_both_documents_are_written() -> None:
     judgement = judge(request, store)
     report = EvaluationReport.from_json(store.objects[layout.evaluation_report_key("mnist", "r1")])
     decision = Decision.from_json(store.objects[layout.decision_key("mnist", "r1")])
-    assert (report.candidate.rows, report.candidate.accuracy) == (600, pytest.approx(0.95))
-    assert (judgement.verdict, judgement.champion_accuracy) == ("promote", pytest.approx(0.90))
+    assert report.candidate.rows == 600
+    assert report.candidate.accuracy == pytest.approx(0.95)
+    assert judgement.verdict == "promote"
+    assert judgement.champion_accuracy == pytest.approx(0.90)
     assert decision.verdict == "promote"
     assert report.paired is not None
     assert (report.paired.only_candidate, report.paired.only_champion) == (30, 0)

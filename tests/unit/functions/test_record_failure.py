@@ -43,6 +43,8 @@ class Logs:
             json.dumps({"errorMessage": "a.gz not found", "errorType": "X"}),
             "a.gz not found",
         ),
+        ("X", '{"errorMessage": "s3://a/b: \\"x\\" is no IDX fi', 's3://a/b: "x" is no IDX fi …'),
+        ("X", '{"errorMessage": "too few rows", "errorType": "Insuff', "too few rows"),
         ("States.Timeout", "", "States.Timeout"),
         ("States.Runtime", "plain words", "plain words"),
         ("X", "[1, 2]", "[1, 2]"),

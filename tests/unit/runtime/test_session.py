@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from onnxruntime import InferenceSession
 
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
@@ -16,7 +17,7 @@ from lehr_runtime.session import check_signature, open_session, threads_for_memo
 from tests import tiny_models as models
 
 
-def opened(folder: Path, model: onnx.ModelProto) -> object:
+def opened(folder: Path, model: onnx.ModelProto) -> InferenceSession:
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     return open_session(folder / "model.onnx", threads=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,10 @@ def test_data_starts_aligned_so_that_mapped_views_are() -> None:
 
 
 def test_a_mapped_shard_is_read_only_and_aligned(tmp_path: Path) -> None:
-    content = {"x": np.arange(15, dtype=np.uint8).reshape(3, 5), "w": np.linspace(0, 1, 7)}
+    content: dict[str, np.ndarray] = {
+        "x": np.arange(15, dtype=np.uint8).reshape(3, 5),
+        "w": np.linspace(0, 1, 7),
+    }
     (tmp_path / "shard").write_bytes(write_shard(content))
     views = open_shard(tmp_path / "shard")
     assert equal(views, content)
@@ -83,7 +87,7 @@ def crafted(header: Any, data: bytes = b"", *, length: int | None = None) -> byt
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def entry(dtype: str, shape: list[int], begin: int, end: int, **more: Any) -> dict[str, Any]:
+def entry(dtype: str, shape: Sequence[float], begin: int, end: int, **more: Any) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end], **more}
 
 

@@ -154,7 +154,7 @@ def make_job(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> MakeJob:
             (data / "code/digit_model.py").write_text(code)
         training = msgspec.convert({"epochs": 2, "seed": 1} | settings, type=Training)
         (root / "input/config/hyperparameters.json").write_text(json.dumps(to_hyperparameters(training)))
-        channels = {path.name: {} for path in data.iterdir()}
+        channels: dict[str, dict[str, str]] = {path.name: {} for path in data.iterdir()}
         (root / "input/config/inputdataconfig.json").write_text(json.dumps(channels))
         (root / "input/config/resourceconfig.json").write_text(
             '{"current_host": "algo-1", "hosts": ["algo-1"]}'
