@@ -33,7 +33,7 @@ demo: setup ## Data in, HTTPS prediction out: the whole system on this machine
 down: ## Stop the local cloud
 	@$(BIN)/lehr local down
 
-test: setup ## The test suite, quick forms of the slow suites included
+test: setup check ## Format, lint, types, and the test suite with quick forms of its slow suites
 	$(BIN)/python -m pytest
 
 test-full: setup ## The test suite with every slow suite in its full form
