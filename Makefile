@@ -18,13 +18,15 @@ setup: $(VENV)/.ready $(SAM_VENV)/.ready ## Create both environments (demo and t
 $(VENV)/.ready: constraints.txt pyproject.toml layers/core/pyproject.toml layers/runtime/pyproject.toml trainer_image/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 		|| { echo "Lehr needs Python 3.11 to 3.13; name one with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PACKAGES)
+	@echo "creating $(VENV), the environment of the project (a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PACKAGES)
 	@touch $@
 
 $(SAM_VENV)/.ready: constraints-sam.txt
-	$(PYTHON) -m venv $(SAM_VENV)
-	$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-sam.txt aws-sam-cli
+	@echo "creating $(SAM_VENV), the environment of the SAM CLI"
+	@$(PYTHON) -m venv $(SAM_VENV)
+	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-sam.txt aws-sam-cli
 	@touch $@
 
 demo: setup ## Data in, HTTPS prediction out: the whole system on this machine

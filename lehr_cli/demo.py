@@ -16,7 +16,7 @@ from lehr_cli.failures import RunFailedError
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.local import start_and_deploy
 from lehr_cli.local_cloud import LocalCloud
-from lehr_cli.output import duration
+from lehr_cli.output import duration, program
 from lehr_cli.report import fetch_report
 from lehr_cli.rows import test_row
 from lehr_cli.target import STATE_DIR, local_target
@@ -24,7 +24,7 @@ from lehr_cli.train import follow_answer
 
 EXAMPLE = Path("examples/mnist")
 REQUEST = Path(STATE_DIR) / "demo" / "digit.json"
-STAYS_UP = 'the local cloud stays up: stop it with "lehr local down"'
+STAYS_UP = f'the local cloud stays up: stop it with "{program()} local down"'
 
 RowOption = Annotated[int, typer.Option(min=0, help="The row of the test data to ask about.")]
 

@@ -1,7 +1,6 @@
 """From the execution history's events to what happened: states with their times, items, training jobs.
 
-The machine has no Parallel at its top, so whatever begins while a Map is open lies within that Map. Items
-of a distributed Map are executions of their own and do not appear here at all.
+Items of a distributed Map are executions of their own and do not appear here at all.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from lehr.history import EXECUTION_ENDS, Entered, Left, TopLevel
 from lehr_cli.events import (
     ExecutionEnded,
     MapProgress,
@@ -22,13 +22,8 @@ from lehr_cli.events import (
 )
 
 PAGE_EVENTS = 1000
-CAUGHT_STATE = "TrialFailed"  # where an item of TrainTrials goes on after its training has failed
-_ENDS = {
-    "ExecutionSucceeded": "SUCCEEDED",
-    "ExecutionFailed": "FAILED",
-    "ExecutionAborted": "ABORTED",
-    "ExecutionTimedOut": "TIMED_OUT",
-}
+# Where an item of a Map goes on after its task has failed.
+CAUGHT_STATES = {"TrialFailed", "PrepareFailed", "EvaluateFailed"}
 
 
 class HistoryReader:
@@ -62,7 +57,7 @@ class Timeline:
     def __init__(self) -> None:
         self.started: datetime | None = None
         self.ended: ExecutionEnded | None = None
-        self._open: tuple[str, datetime, bool] | None = None
+        self._states = TopLevel()
         self._items: int | None = None
         self._ended = self._failed = 0
 
@@ -72,41 +67,34 @@ class Timeline:
 
     def _read(self, event: Mapping[str, Any]) -> Iterator[RunEvent]:
         kind, at = str(event["type"]), event["timestamp"]
+        if self._states.is_in_map and kind.endswith("StateEntered"):
+            self._failed += event["stateEnteredEventDetails"]["name"] in CAUGHT_STATES
+        for change in self._states.read(event):
+            yield self._changed(change)
         if kind == "ExecutionStarted":
             self.started = at
-        elif kind in _ENDS:
-            yield from self._close(at, has_failed=kind != "ExecutionSucceeded")
+        elif kind in EXECUTION_ENDS:
             self.ended = self._ending(kind, event, at)
             yield self.ended
-        elif kind.endswith("StateEntered"):
-            yield from self._entered(kind, event["stateEnteredEventDetails"]["name"], at)
-        elif kind.endswith("StateExited"):
-            if self._open and event["stateExitedEventDetails"]["name"] == self._open[0]:
-                yield from self._close(at, has_failed=bool(self._failed) and self._failed == self._items)
         elif kind == "TaskScheduled":
             yield from _training_job(event["taskScheduledEventDetails"])
-        elif self._open:
+        elif self._states.state:
             yield from self._progress(kind, event)
 
-    def _entered(self, kind: str, name: str, at: datetime) -> Iterator[RunEvent]:
-        if self._open and self._open[2]:
-            self._failed += name == CAUGHT_STATE
-            return
-        # A failing state has no exit of its own: its Catch enters the next one.
-        yield from self._close(at, has_failed=True)
-        self._open = (name, at, kind.startswith("Map"))
-        self._items, self._ended, self._failed = None, 0, 0
-        yield StateEntered(state=name, at=_text(at))
-
-    def _close(self, at: datetime, *, has_failed: bool) -> Iterator[RunEvent]:
-        if self._open:
-            name, since, _ = self._open
-            self._open = None
-            yield StateExited(state=name, at=_text(at), seconds=_seconds(since, at), has_failed=has_failed)
+    def _changed(self, change: Entered | Left) -> RunEvent:
+        if isinstance(change, Entered):
+            self._items, self._ended, self._failed = None, 0, 0
+            return StateEntered(state=change.state, at=_text(change.at))
+        all_failed = bool(self._failed) and self._failed == self._items
+        return StateExited(
+            state=change.state,
+            at=_text(change.at),
+            seconds=round(change.seconds, 3),
+            has_failed=change.has_failed or all_failed,
+        )
 
     def _progress(self, kind: str, event: Mapping[str, Any]) -> Iterator[RunEvent]:
-        assert self._open is not None
-        state = self._open[0]
+        state = self._states.state
         if kind == "MapStateStarted":
             # A distributed Map says 0 here, before it has read its items.
             self._items = event["mapStateStartedEventDetails"].get("length") or None
@@ -119,10 +107,6 @@ class Timeline:
         elif kind in {"MapIterationFailed", "MapIterationAborted"}:
             self._ended += 1
             self._failed += 1
-        elif kind in {"MapStateFailed", "MapStateAborted", "MapRunFailed"}:
-            # The Map is over, but its exit never comes: what is entered next is outside it.
-            self._open = (self._open[0], self._open[1], False)
-            return
         else:
             return
         if self._items is not None:
@@ -134,7 +118,7 @@ class Timeline:
             (value for name, value in event.items() if name.endswith("EventDetails")), {}
         )
         return ExecutionEnded(
-            status=_ENDS[kind],
+            status=EXECUTION_ENDS[kind],
             seconds=_seconds(self.started or at, at),
             error=str(details.get("error", "")),
             cause=str(details.get("cause", "")),

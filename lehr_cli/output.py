@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -42,6 +45,15 @@ class Output:
         self.errors.print(f"error: {message}", style="bold red")
         if hint:
             self.errors.print(f"       {hint}")
+
+
+def program() -> str:
+    """How a person calls this command from here: by name if it is on PATH, else by its path."""
+    called = sys.argv[0]
+    found = shutil.which("lehr")
+    if os.path.basename(called) != "lehr" or (found and os.path.samefile(found, called)):
+        return "lehr"
+    return os.path.relpath(called)
 
 
 def duration(seconds: float) -> str:

@@ -33,10 +33,9 @@ class Settings(Environment):
 @cache
 def dependencies() -> tuple[ObjectStore, Callable[[str, str], LoadedModel]]:
     """The composition root: the store, and a loader that keeps the models of the last few units."""
-    from lehr.aws.clients import make_client
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.connect import open_bucket
 
-    store = S3ObjectStore(Settings.read(os.environ).artifact_bucket, make_client("s3"))
+    store = open_bucket(Settings.read(os.environ).artifact_bucket)
     directory = Path(tempfile.mkdtemp(prefix="lehr-models-"))
     threads = threads_for_memory(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU)))
 

@@ -28,10 +28,9 @@ class Settings(Environment):
 @cache
 def artifacts() -> ObjectStore:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.clients import make_client
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.connect import open_bucket
 
-    return S3ObjectStore(Settings.read(os.environ).artifact_bucket, make_client("s3"))
+    return open_bucket(Settings.read(os.environ).artifact_bucket)
 
 
 @logger.inject_lambda_context

@@ -42,12 +42,11 @@ class Settings(Environment):
 @cache
 def champions() -> Champions:
     """The composition root: boto3 is imported here, not while the handler is."""
-    from lehr.aws.clients import ENDPOINT_CONFIG, make_client, make_table
-    from lehr.aws.registry import DynamoModelRegistry
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.clients import ENDPOINT_CONFIG
+    from lehr.aws.connect import open_bucket, open_registry
 
     settings = Settings.read(os.environ)
-    store = S3ObjectStore(settings.artifact_bucket, make_client("s3", ENDPOINT_CONFIG))
+    store = open_bucket(settings.artifact_bucket, ENDPOINT_CONFIG)
     load = partial(
         load_package,
         store,
@@ -56,9 +55,7 @@ def champions() -> Champions:
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
     )
-    return Champions(
-        store, DynamoModelRegistry(make_table(settings.registry_table, ENDPOINT_CONFIG)), load, logger
-    )
+    return Champions(store, open_registry(settings.registry_table, ENDPOINT_CONFIG), load, logger)
 
 
 @app.post("/predict/<project>")

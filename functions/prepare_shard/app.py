@@ -29,12 +29,10 @@ class Settings(Environment):
 @cache
 def stores() -> tuple[ObjectStore, ObjectStore]:
     """The composition root: raw data and artifacts; adapters are built on the first invocation."""
-    from lehr.aws.clients import make_client
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.connect import open_bucket
 
     settings = Settings.read(os.environ)
-    s3 = make_client("s3")
-    return S3ObjectStore(settings.data_bucket, s3), S3ObjectStore(settings.artifact_bucket, s3)
+    return open_bucket(settings.data_bucket), open_bucket(settings.artifact_bucket)
 
 
 @logger.inject_lambda_context

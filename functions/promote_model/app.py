@@ -28,10 +28,9 @@ class Settings(Environment):
 @cache
 def registry() -> ModelRegistry:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.clients import make_table
-    from lehr.aws.registry import DynamoModelRegistry
+    from lehr.aws.connect import open_registry
 
-    return DynamoModelRegistry(make_table(Settings.read(os.environ).registry_table))
+    return open_registry(Settings.read(os.environ).registry_table)
 
 
 @logger.inject_lambda_context

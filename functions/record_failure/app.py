@@ -28,16 +28,13 @@ class Settings(Environment):
 @cache
 def recorder() -> RecordFailure:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.clients import make_client, make_table
-    from lehr.aws.logs import CloudWatchTrainingLogs
-    from lehr.aws.registry import DynamoModelRegistry
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.connect import open_bucket, open_registry, open_training_logs
 
     settings = Settings.read(os.environ)
     return RecordFailure(
-        artifacts=S3ObjectStore(settings.artifact_bucket, make_client("s3")),
-        registry=DynamoModelRegistry(make_table(settings.registry_table)),
-        logs=CloudWatchTrainingLogs(make_client("logs"), os.environ.get("AWS_REGION", "")),
+        artifacts=open_bucket(settings.artifact_bucket),
+        registry=open_registry(settings.registry_table),
+        logs=open_training_logs(),
     )
 
 

@@ -29,14 +29,12 @@ class Settings(Environment):
 @cache
 def adapters() -> tuple[ObjectStore, ModelRegistry]:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.clients import make_client, make_table
-    from lehr.aws.registry import DynamoModelRegistry
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.connect import open_bucket, open_registry
 
     settings = Settings.read(os.environ)
     return (
-        S3ObjectStore(settings.artifact_bucket, make_client("s3")),
-        DynamoModelRegistry(make_table(settings.registry_table)),
+        open_bucket(settings.artifact_bucket),
+        open_registry(settings.registry_table),
     )
 
 

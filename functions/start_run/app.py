@@ -34,18 +34,14 @@ class Settings(Environment):
 @cache
 def starter() -> StartRun:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.clients import make_client, make_table
-    from lehr.aws.executions import StepFunctionsExecutions
-    from lehr.aws.registry import DynamoModelRegistry
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.connect import open_bucket, open_executions, open_registry
 
     settings = Settings.read(os.environ)
-    s3 = make_client("s3")
     return StartRun(
-        data=S3ObjectStore(settings.data_bucket, s3),
-        artifacts=S3ObjectStore(settings.artifact_bucket, s3),
-        registry=DynamoModelRegistry(make_table(settings.registry_table)),
-        executions=StepFunctionsExecutions(settings.state_machine_arn, make_client("stepfunctions")),
+        data=open_bucket(settings.data_bucket),
+        artifacts=open_bucket(settings.artifact_bucket),
+        registry=open_registry(settings.registry_table),
+        executions=open_executions(settings.state_machine_arn),
     )
 
 

@@ -28,14 +28,13 @@ class Settings(Environment):
 @cache
 def writer() -> WriteReport:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.clients import make_client, make_table
-    from lehr.aws.registry import DynamoModelRegistry
-    from lehr.aws.s3 import S3ObjectStore
+    from lehr.aws.clients import make_client
+    from lehr.aws.connect import open_bucket, open_registry
 
     settings = Settings.read(os.environ)
     return WriteReport(
-        artifacts=S3ObjectStore(settings.artifact_bucket, make_client("s3")),
-        registry=DynamoModelRegistry(make_table(settings.registry_table)),
+        artifacts=open_bucket(settings.artifact_bucket),
+        registry=open_registry(settings.registry_table),
         executions=make_client("stepfunctions"),
     )
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lehr.history import Left, TopLevel
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -29,38 +31,14 @@ def read_history(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]
 
 
 def read_spans(events: Iterable[Mapping[str, Any]]) -> list[Span]:
-    """The states that have ended, in order. What begins within an open Map belongs to the Map.
-
-    A state that fails has no exit; it ends when the state that its Catch names is entered.
-    """
-    spans: list[Span] = []
+    """The states that have ended, in order."""
+    states = TopLevel()
     begin: datetime | None = None
-    current: tuple[str, datetime, bool] | None = None
+    spans = []
     for event in events:
-        kind, at = str(event["type"]), event["timestamp"]
-        begin = begin or at
-        if kind.endswith("StateEntered"):
-            if current and current[2]:
-                continue
-            if current:
-                spans.append(_span(current, begin, at))
-            current = (str(event["stateEnteredEventDetails"]["name"]), at, kind.startswith("Map"))
-        elif kind in {"MapStateFailed", "MapStateAborted", "MapRunFailed"} and current:
-            current = (current[0], current[1], False)
-        elif (
-            kind.endswith("StateExited")
-            and current
-            and event["stateExitedEventDetails"]["name"] == current[0]
-        ):
-            spans.append(_span(current, begin, at))
-            current = None
+        begin = begin or event["timestamp"]
+        for change in states.read(event):
+            if isinstance(change, Left):
+                start_s = (change.since - begin).total_seconds()
+                spans.append(Span(state=change.state, start_s=start_s, seconds=change.seconds))
     return spans
-
-
-def _span(current: tuple[str, datetime, bool], begin: datetime, end: datetime) -> Span:
-    name, since, _ = current
-    return Span(
-        state=name,
-        start_s=(since - begin).total_seconds(),
-        seconds=(end - since).total_seconds(),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -13,8 +14,9 @@ CONFIG = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard",
 ENDPOINT_CONFIG = Config(connect_timeout=0.5, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
 
 
+@cache
 def make_client(service: str, config: Config = CONFIG) -> Any:
-    """A client of the environment's region, credentials and AWS_ENDPOINT_URL."""
+    """The client of a service, one for each process: region, credentials and AWS_ENDPOINT_URL are the environment's."""
     return boto3.client(service, config=config)
 
 

@@ -1,0 +1,28 @@
+"""The adapters that functions build on their first invocation: one call each, from the names in their environment."""
+
+from __future__ import annotations
+
+from botocore.config import Config
+
+from lehr.aws.clients import CONFIG, make_client, make_table
+from lehr.aws.executions import StepFunctionsExecutions
+from lehr.aws.logs import CloudWatchTrainingLogs
+from lehr.aws.registry import DynamoModelRegistry
+from lehr.aws.s3 import S3ObjectStore
+
+
+def open_bucket(name: str, config: Config = CONFIG) -> S3ObjectStore:
+    return S3ObjectStore(name, make_client("s3", config))
+
+
+def open_registry(table: str, config: Config = CONFIG) -> DynamoModelRegistry:
+    return DynamoModelRegistry(make_table(table, config))
+
+
+def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:
+    return StepFunctionsExecutions(state_machine_arn, make_client("stepfunctions"))
+
+
+def open_training_logs() -> CloudWatchTrainingLogs:
+    client = make_client("logs")
+    return CloudWatchTrainingLogs(client, client.meta.region_name)
