@@ -1,9 +1,11 @@
 # Everything is reached from here; `make help` says what there is.
-# Two environments: .venv for the project, .venv-sam for the SAM CLI, whose pins do not fit beside ours.
+# Environments: .venv for the project, .venv-sam for the SAM CLI and .venv-checkov for the scanners of the template,
+# whose pins do not fit beside ours.
 
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
+CHECKOV_VENV := .venv-checkov
 BIN := $(VENV)/bin
 PACKAGES := -e layers/core -e layers/runtime -e trainer_image -e '.[local,test]'
 
@@ -29,6 +31,12 @@ $(SAM_VENV)/.ready: constraints-sam.txt
 	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-sam.txt aws-sam-cli
 	@touch $@
 
+$(CHECKOV_VENV)/.ready: constraints-checkov.txt
+	@echo "creating $(CHECKOV_VENV), the environment of checkov and parliament"
+	@$(PYTHON) -m venv $(CHECKOV_VENV)
+	@$(CHECKOV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-checkov.txt checkov parliament setuptools
+	@touch $@
+
 demo: setup ## Data in, HTTPS prediction out: the whole system on this machine
 	@$(BIN)/lehr demo
 
@@ -38,7 +46,7 @@ down: ## Stop the local cloud
 test: setup check ## Format, lint, types, and the test suite with quick forms of its slow suites
 	$(BIN)/python -m pytest
 
-test-full: setup ## The test suite with every slow suite in its full form
+test-full: setup $(CHECKOV_VENV)/.ready ## The test suite with every slow suite in its full form
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
 check: setup ## Format, lint, types
@@ -50,7 +58,7 @@ format: setup ## Rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check-template: setup ## sam validate, sam validate --lint, sam build, size of the layers
+check-template: setup $(CHECKOV_VENV)/.ready ## sam validate, sam build, cfn-lint, checkov, parliament, size of the layers
 	$(BIN)/python -m pytest tests/template tests/architecture -m 'slow or not slow'
 
 build: setup ## Build for AWS (needs python3.13 on PATH)

@@ -7,7 +7,7 @@ round is cold (processes of functions start), the others are warm. After each ro
 shards that the round has prepared: `python -m lehr_trainer`, from process start to exit.
 
     handlers       for every state that calls a function, the longest `Duration` that Lambda reports in it
-    orchestration  = seconds from _READY to the champion, less handlers, less the training process's own life in this run
+    orchestration  = seconds from _READY to the champion, less handlers, less the life of the training process
     against bare   = the same, less the bare trainer instead: on a busy machine two trainings of the same work differ by
                    more than all orchestration, so this one is noisy where that one is not
 
@@ -144,7 +144,7 @@ def handler_seconds(cloud: Cloud, since: float) -> dict[str, float]:
 
 def training_process_seconds(cloud: Cloud, project: str, run: str) -> float:
     """How long the training process lived in the run itself: SageMaker's Training phase."""
-    job = cloud.sagemaker.describe_training_job(TrainingJobName=f"lehr-{project}-{run}-0-0")
+    job = cloud.sagemaker.describe_training_job(TrainingJobName=f"lehr-{project}-{run}-0-a0r0d0")
     (phase,) = [step for step in job["SecondaryStatusTransitions"] if step["Status"] == "Training"]
     return float((phase["EndTime"] - phase["StartTime"]).total_seconds())
 

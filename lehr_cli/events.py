@@ -55,7 +55,21 @@ class MapRunStarted(RunEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJobStarted(RunEvent):
+    """`handle` is the id by which Batch knows a job; SageMaker goes by its name."""
+
     job: str
+    backend: str = "sagemaker"
+    handle: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingWaits(RunEvent):
+    """A job that has no epoch after `seconds`: what its backend says about it, in the backend's words."""
+
+    job: str
+    status: str
+    message: str
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from lehr import layout
 from lehr.contracts.evaluation import Decision
 from lehr_cli.events import (
     Decided,
+    Epoch,
     MapProgress,
     MapRunStarted,
     RunEvent,
@@ -20,6 +21,7 @@ from lehr_cli.events import (
 from lehr_cli.history import HistoryReader, Timeline
 from lehr_cli.stack import Stack
 from lehr_cli.training_log import TrainingLog
+from lehr_cli.waiting import TrainingWait
 
 JUDGING_STATE = "JudgeModel"
 
@@ -36,6 +38,7 @@ def follow(
     history = HistoryReader(stack.executions, execution_arn)
     timeline = Timeline()
     logs: dict[str, TrainingLog] = {}
+    waits: dict[str, TrainingWait] = {}
     map_runs: dict[str, _MapRun] = {}
     while True:
         events = list(timeline.read(history.new_events()))
@@ -43,12 +46,14 @@ def follow(
             match event:
                 case TrainingJobStarted():
                     logs.setdefault(event.job, TrainingLog(stack.logs, event.job))
+                    waits.setdefault(event.job, TrainingWait(stack.target, event))
                 case MapRunStarted():
                     map_runs[event.state] = _MapRun(stack, event)
                 case StateExited():
                     # What a state has left behind comes before its end, as it did in truth.
                     if event.state in map_runs:
                         yield from map_runs.pop(event.state).new_progress()
+                    waits.clear()
                     for log in logs.values():
                         yield from log.new_epochs()
             yield event
@@ -57,11 +62,21 @@ def follow(
         if timeline.ended:
             return
         for log in logs.values():
-            yield from log.new_epochs()
+            yield from _trained(log.new_epochs(), waits)
+        for wait in waits.values():
+            yield from wait.new_reason()
         for map_run in map_runs.values():
             yield from map_run.new_progress()
         yield None
         sleep(stack.target.poll_s)
+
+
+def _trained(epochs: Iterator[Epoch], waits: dict[str, TrainingWait]) -> Iterator[Epoch]:
+    """The epochs as they come; a job that has one waits for nothing any more."""
+    for epoch in epochs:
+        if epoch.job in waits:
+            waits[epoch.job].end()
+        yield epoch
 
 
 class _MapRun:

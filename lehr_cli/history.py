@@ -78,6 +78,8 @@ class Timeline:
             yield self.ended
         elif kind == "TaskScheduled":
             yield from _training_job(event["taskScheduledEventDetails"])
+        elif kind == "TaskSubmitted":
+            yield from _batch_job(event["taskSubmittedEventDetails"])
         elif self._states.state:
             yield from self._progress(kind, event)
 
@@ -131,6 +133,17 @@ def _training_job(details: Mapping[str, Any]) -> Iterator[RunEvent]:
         return
     try:
         yield TrainingJobStarted(job=str(json.loads(details["parameters"])["TrainingJobName"]))
+    except (ValueError, KeyError, TypeError):
+        return
+
+
+def _batch_job(details: Mapping[str, Any]) -> Iterator[RunEvent]:
+    """The job of a batch:submitJob task: Batch knows it by an id, which the answer to the submission has."""
+    if details.get("resourceType") != "batch":
+        return
+    try:
+        answer = json.loads(details["output"])
+        yield TrainingJobStarted(job=str(answer["JobName"]), backend="batch", handle=str(answer["JobId"]))
     except (ValueError, KeyError, TypeError):
         return
 

@@ -13,24 +13,40 @@ from rich.text import Text
 from lehr_cli.failures import LocalCloudError
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.local_cloud import LocalCloud
+from lehr_cli.local_logs import logs
 from lehr_cli.target import local_credentials
 
 app = typer.Typer(no_args_is_help=True, help="The local cloud: the same stack on this machine.")
+app.command("logs")(logs)
 
 PortOption = Annotated[int | None, typer.Option(help="Port of the AWS API (default: its own choice).")]
 HttpsPortOption = Annotated[int | None, typer.Option(help="Port of the HTTPS endpoint.")]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Keep what it holds when it stops, and begin with what was kept.")
+]
+EnforceOption = Annotated[
+    bool, typer.Option("--enforce-iam", help="Deny what no policy allows, as AWS does.")
+]
 
 
 @app.command("up")
 @command
-def up(invocation: Invocation, port: PortOption = None, https_port: HttpsPortOption = None) -> None:
+def up(
+    invocation: Invocation,
+    port: PortOption = None,
+    https_port: HttpsPortOption = None,
+    enforce_iam: EnforceOption = False,
+    keep: KeepOption = False,
+) -> None:
     """Start the local cloud and deploy template.yaml of this folder into it.
 
     Example: lehr local up
     """
     cloud = LocalCloud(Path.cwd())
     invocation.aftermath = 'the local cloud may be running: "lehr local status" says so'
-    info, outputs = start_and_deploy(invocation, cloud, port=port, https_port=https_port)
+    info, outputs = start_and_deploy(
+        invocation, cloud, port=port, https_port=https_port, enforce_iam=enforce_iam, keep=keep
+    )
     show_addresses(invocation, info, outputs)
     invocation.out.say("\nnext: lehr demo, or lehr push examples/mnist", "bold")
 
@@ -38,7 +54,7 @@ def up(invocation: Invocation, port: PortOption = None, https_port: HttpsPortOpt
 @app.command("down")
 @command
 def down(invocation: Invocation) -> None:
-    """Stop the local cloud. What it holds lives in memory and is gone.
+    """Stop the local cloud. What it holds is gone, unless it was started with --keep.
 
     Example: lehr local down
     """
@@ -95,11 +111,19 @@ def environment(info: Mapping[str, Any]) -> dict[str, str]:
 
 
 def start_and_deploy(
-    invocation: Invocation, cloud: LocalCloud, *, port: int | None = None, https_port: int | None = None
+    invocation: Invocation,
+    cloud: LocalCloud,
+    *,
+    port: int | None = None,
+    https_port: int | None = None,
+    enforce_iam: bool = False,
+    keep: bool = False,
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Bring the local cloud and its stack up; both steps are harmless when already done."""
     with invocation.out.waiting("starting the local cloud"):
-        info = cloud.status() or cloud.up(port=port, https_port=https_port)
+        info = cloud.status() or cloud.up(
+            port=port, https_port=https_port, enforce_iam=enforce_iam, keep=keep
+        )
     with invocation.out.waiting("deploying template.yaml"):
         outputs = cloud.deploy(info, invocation.stack_name)
     return info, outputs

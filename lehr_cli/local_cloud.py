@@ -63,14 +63,23 @@ class LocalCloud:
     def __init__(self, folder: Path, runner: Runner = run_to_its_end) -> None:
         self._folder, self._run = folder, runner
 
-    def up(self, *, port: int | None = None, https_port: int | None = None) -> Mapping[str, Any]:
+    def up(
+        self,
+        *,
+        port: int | None = None,
+        https_port: int | None = None,
+        enforce_iam: bool = False,
+        keep: bool = False,
+    ) -> Mapping[str, Any]:
         """Start it, or find it running; returns its info document."""
         options = [] if port is None else ["--port", str(port)]
         options += [] if https_port is None else ["--https-port", str(https_port)]
+        options += ["--enforce-iam"] if enforce_iam else []
+        options += ["--keep"] if keep else []
         return self._document(self._call("up", *options))
 
     def down(self) -> bool:
-        """Stop it and forget what it holds. Returns whether there was one."""
+        """Stop it, and forget what it holds unless it keeps it. Returns whether there was one."""
         return bool(self._document(self._call("down")).get("was_running", True))
 
     def status(self) -> Mapping[str, Any] | None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import typer
 
 from lehr_cli import local
+from lehr_cli.cost import cost
 from lehr_cli.data import drop
 from lehr_cli.demo import demo
+from lehr_cli.doctor import doctor
 from lehr_cli.invocation import shared_options
 from lehr_cli.predict import predict
 from lehr_cli.project import push
@@ -38,6 +40,8 @@ app.command()(stop)
 app.command()(runs)
 app.command()(predict)
 app.command()(report)
+app.command()(cost)
+app.command()(doctor)
 app.add_typer(local.app, name="local")
 
 

@@ -19,6 +19,7 @@ from lehr_cli.events import (
     StateEntered,
     StateExited,
     TrainingJobStarted,
+    TrainingWaits,
 )
 from lehr_cli.output import Output, duration
 
@@ -75,6 +76,11 @@ class RunView:
             case TrainingJobStarted():
                 self._jobs.append(event.job)
                 self._output.say(f"    training job {event.job}", "dim")
+            case TrainingWaits():
+                trial = f"trial {_trial(event.job)} " if len(self._jobs) > 1 else ""
+                message = f": {event.message}" if event.message else ""
+                line = f"    {trial}waits since {duration(event.seconds)}, {event.status}{message}"
+                self._output.say(line, "yellow")
             case Epoch():
                 self._output.say(self._epoch_line(event))
             case StateExited():

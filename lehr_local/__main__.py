@@ -1,4 +1,4 @@
-"""`python -m lehr_local up | down | status | serve`: the local cloud from the command line.
+"""`python -m lehr_local up | down | status | serve | interrupt`: the local cloud from the command line.
 
 Exit codes: 0 done (for `status`: it runs), 2 it could not be done, 3 `status` found nothing running.
 """
@@ -35,10 +35,18 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "serve":
         from lehr_local.server import serve
 
-        serve(state_dir, arguments.port, arguments.https_port)
+        serve(
+            state_dir,
+            arguments.port,
+            arguments.https_port,
+            is_enforcing_iam=arguments.enforce_iam,
+            is_kept=arguments.keep,
+        )
         return 0
     if arguments.command == "up":
-        _print_info(control.up(state_dir, arguments.port, arguments.https_port), arguments.json)
+        chosen = {"--enforce-iam": arguments.enforce_iam, "--keep": arguments.keep}
+        options = [option for option, is_chosen in chosen.items() if is_chosen]
+        _print_info(control.up(state_dir, arguments.port, arguments.https_port, options), arguments.json)
         return 0
     if arguments.command == "down":
         was_running = control.down(state_dir)
@@ -46,6 +54,12 @@ def _run(arguments: argparse.Namespace) -> int:
             print(json.dumps({"was_running": was_running}))
         else:
             print("The local cloud has stopped." if was_running else "No local cloud was running.")
+        return 0
+    if arguments.command == "interrupt":
+        answer = control.interrupt(state_dir, arguments.job, arguments.gone_for)
+        print(
+            json.dumps(answer) if arguments.json else f"The instance of {arguments.job} is being taken away."
+        )
         return 0
     info = control.status(state_dir)
     if info is None:
@@ -62,19 +76,18 @@ def _print_info(info: CloudInfo, is_json: bool) -> None:
     print(f"The local cloud runs at {info.endpoint_url} (process {info.pid}, log {info.log}).")
     print(f"  export AWS_ENDPOINT_URL={info.endpoint_url} AWS_DEFAULT_REGION={info.region}")
     print("  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local-secret")
-    print("What it holds lives in memory and is gone after `down`.")
+    print("What it holds lives in memory and is gone after `down`, unless it was started with --keep.")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m lehr_local", description="A cloud for one laptop. It keeps its state in memory only."
-    )
+    parser = argparse.ArgumentParser(prog="python -m lehr_local", description="A cloud for one laptop.")
     commands = parser.add_subparsers(dest="command", required=True)
     texts = {
-        "up": "start in the background and wait until it is ready; an empty account each time",
+        "up": "start in the background and wait until it is ready; an empty account unless with --keep",
         "serve": "run in the foreground",
-        "down": "stop it; everything it holds is lost",
+        "down": "stop it; what it holds is lost unless it was started with --keep",
         "status": "say whether it runs, and where",
+        "interrupt": "take the spot instance of a running job away, as AWS would",
     }
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -88,6 +101,23 @@ def _parser() -> argparse.ArgumentParser:
                 type=int,
                 default=DEFAULT_HTTPS_PORT,
                 help="HTTPS endpoints (default: %(default)s; 0: any)",
+            )
+            command.add_argument(
+                "--keep", action="store_true", help="keep what it holds in its folder, and bring it back"
+            )
+            command.add_argument(
+                "--enforce-iam",
+                action="store_true",
+                help="roles may do only what their policies allow, as on AWS",
+            )
+        if name == "interrupt":
+            command.add_argument("job", help="name of a training job, name or id of a Batch job")
+            command.add_argument(
+                "--gone-for",
+                type=float,
+                default=1.0,
+                metavar="SECONDS",
+                help="until a training job gets another instance (default: %(default)s)",
             )
         if name != "serve":
             command.add_argument("--json", action="store_true", help="print JSON")

@@ -13,6 +13,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from lehr_local.authority import AccessDeniedError
 from lehr_local.emulator import InvocationResult
 
 if TYPE_CHECKING:
@@ -66,13 +67,22 @@ class AsyncInvocation(threading.Thread):
         destination = config.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
         dead_letters = (getattr(self._function, "dead_letter_config", None) or {}).get("TargetArn")
         if destination:
-            send_to_queue(destination, self._failure_record(result, tries))
+            self._hand_over(destination, self._failure_record(result, tries))
         if dead_letters:
             message = json.loads(result.payload).get("errorMessage", "")
             attributes = {"RequestID": self._request_id, "ErrorCode": "200", "ErrorMessage": message}
-            send_to_queue(dead_letters, self._payload.decode(), attributes)
+            self._hand_over(dead_letters, self._payload.decode(), attributes)
         if not destination and not dead_letters:
             logger.error("event for %s was given up and nobody collects it", self._function.function_name)
+
+    def _hand_over(self, arn: str, body: str, attributes: dict[str, str] | None = None) -> None:
+        """Send to a queue, which Lambda does under the role of the function."""
+        try:
+            self._runtime.settings.authority.demand(self._function.role, "sqs:SendMessage", arn)
+        except AccessDeniedError as error:
+            logger.error("event for %s was given up and is lost: %s", self._function.function_name, error)
+            return
+        send_to_queue(arn, body, attributes)
 
     def _failure_record(self, result: InvocationResult, tries: int) -> str:
         # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html

@@ -36,7 +36,7 @@ def install(settings: LocalSettings) -> None:
     # Roles attach AWS managed policies by ARN; without this moto refuses those as unknown.
     default_user_config.setdefault("iam", {})["load_aws_managed_policies"] = True
     default_user_config.setdefault("stepfunctions", {})["execute_state_machine"] = True
-    bound = {"settings": settings, "clients": ServiceClients(settings)}
+    bound = {"settings": settings, "clients": ServiceClients(settings), "__module__": __name__}
     models.ResourceMap = type("BoundStackResources", (StackResources,), bound)
     models.Stack = LocalStack
     models.ChangeSet = LocalChangeSet

@@ -41,7 +41,12 @@ class Function(Provider):
         if properties.get("Code") != resource.properties.get("Code"):
             client.update_function_code(FunctionName=name, **_code(properties))
         # A property that left the template goes back to its default.
-        defaults = {"Environment": {"Variables": {}}, "Layers": [], "Description": ""}
+        defaults: Properties = {
+            "Environment": {"Variables": {}},
+            "Layers": [],
+            "Description": "",
+            "LoggingConfig": {},
+        }
         wanted = {**defaults, **without(properties, "Code", "SnapStart")}
         client.update_function_configuration(
             **fit(client, "UpdateFunctionConfiguration", wanted, FunctionName=name)

@@ -1,7 +1,7 @@
 """Starts, stops and describes a local cloud that runs in the background.
 
 Each command can be repeated, and two of them at once take turns. What the cloud holds (objects, tables,
-stacks) lives in the memory of its process: `down` loses it, and every `up` is a new, empty account.
+stacks) lives in the memory of its process: `down` loses it, unless it was started with `--keep`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from lehr_local.control_requests import ask
 from lehr_local.errors import LocalCloudError
 from lehr_local.state_files import CloudInfo, StateFiles, process_started
 
 _START_LIMIT_S = 60.0
-_STOP_GRACE_S = 10.0
+# Jobs get their seconds, and a last snapshot is written.
+_STOP_GRACE_S = 60.0
 
 
-def up(state_dir: Path, port: int, https_port: int) -> CloudInfo:
+def up(state_dir: Path, port: int, https_port: int, options: Sequence[str] = ()) -> CloudInfo:
     """Start a cloud, or find the one that runs in `state_dir`, and return where it is once it is ready.
+
+    `options` are handed to a cloud that is started; one that runs stays as it is.
 
     Raises LocalCloudError if it does not start.
     """
@@ -31,7 +37,7 @@ def up(state_dir: Path, port: int, https_port: int) -> CloudInfo:
     with files.turn():
         if files.is_running():
             return _wait_for_info(files)
-        return _start(files, port, https_port)
+        return _start(files, port, https_port, options)
 
 
 def down(state_dir: Path) -> bool:
@@ -57,7 +63,15 @@ def status(state_dir: Path) -> CloudInfo | None:
     return StateFiles(state_dir.resolve()).read_info()
 
 
-def _start(files: StateFiles, port: int, https_port: int) -> CloudInfo:
+def interrupt(state_dir: Path, job: str, gone_for_s: float) -> Mapping[str, Any]:
+    """Take the spot instance of a running job away, for so many seconds. Raises LocalCloudError if it cannot be."""
+    info = status(state_dir)
+    if info is None:
+        raise LocalCloudError("No local cloud is running.", "Start it with `python -m lehr_local up`.")
+    return ask(info.port, "interrupt", {"job": job, "gone_for_s": gone_for_s})
+
+
+def _start(files: StateFiles, port: int, https_port: int, options: Sequence[str]) -> CloudInfo:
     # -I keeps out what PYTHONPATH, PYTHONSTARTUP or a file in the current folder would bring along; the
     # folder of this package goes to the end of the path, where it shadows nothing.
     code = "import sys; sys.path.append(sys.argv.pop(1)); from lehr_local.__main__ import main; main()"
@@ -70,6 +84,7 @@ def _start(files: StateFiles, port: int, https_port: int) -> CloudInfo:
         str(port),
         "--https-port",
         str(https_port),
+        *options,
     ]
     with files.log_file.open("ab") as log:
         begin = log.tell()

@@ -33,9 +33,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lehr_local import settings as local
-from lehr_local.cloudwatch_logs import LogStream
+from lehr_local.cloudwatch_logs import LogStream, log_permit
 from lehr_local.errors import LocalCloudError
+from lehr_local.layer_packages import usable
 from lehr_local.processes import ManagedProcess, Supervisor
+from lehr_local.tracing import demand_tracing
 
 _START_ATTEMPTS = 3
 _START_LIMIT_S = 20.0
@@ -58,6 +60,9 @@ class FunctionSpec:
     environment: tuple[tuple[str, str], ...]
     code: Path
     layers: tuple[Path, ...]
+    role: str = ""
+    is_traced: bool = False
+    log_group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +111,12 @@ class FunctionProcess:
         self.spec = spec
         self.last_used = time.monotonic()
         stream = f"{time.strftime('%Y/%m/%d')}/[{spec.version}]{uuid.uuid4().hex}"
-        self._log = LogStream(settings.account_id, settings.region, f"/aws/lambda/{spec.name}", stream)
+        group = spec.log_group or f"/aws/lambda/{spec.name}"
+        self._log = LogStream(
+            settings.account_id, settings.region, group, stream, log_permit(settings, spec.role)
+        )
+        if spec.is_traced:
+            demand_tracing(settings.authority, spec.role)
         self._tail: deque[str] = deque(maxlen=500)
         self._has_reported = threading.Event()
         scratch_root = settings.state_dir / "functions" / "tmp"
@@ -175,7 +185,7 @@ class FunctionProcess:
         spec = self.spec
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         packages = [
-            folder
+            usable(folder)
             for layer in spec.layers
             for folder in (layer / "python", *layer.glob(f"python/lib/{version}/site-packages"))
         ]
@@ -191,7 +201,7 @@ class FunctionProcess:
             "TZ": ":UTC",
             "AWS_REGION": settings.region,
             "AWS_DEFAULT_REGION": settings.region,
-            "AWS_ACCESS_KEY_ID": local.ACCESS_KEY_ID,
+            "AWS_ACCESS_KEY_ID": settings.authority.key_of(spec.role),
             "AWS_SECRET_ACCESS_KEY": local.SECRET_ACCESS_KEY,
             "AWS_ENDPOINT_URL": settings.endpoint_url,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",

@@ -24,17 +24,24 @@ from lehr_local.async_invocations import send_to_queue
 from lehr_local.event_targets import as_on_aws, payload_for
 from lehr_local.lambda_functions import LambdaRuntime
 from lehr_local.queue_polling import QueuePolling
+from lehr_local.schedules import Schedules
 
 logger = logging.getLogger(__name__)
 
 _send_natively = Rule.send_to_targets
 # The id of every S3 event. moto hands the same object to all rules, so the first one replaces it for all.
 _CONSTANT_ID = "17793124-05d4-b198-2fde-7ededc63b103"
+_ROLE_ACTIONS = {
+    "lambda": "lambda:InvokeFunction",
+    "states": "states:StartExecution",
+    "sqs": "sqs:SendMessage",
+    "sns": "sns:Publish",
+}
 _SEQUENCER = itertools.count(time.time_ns())
 
 
 class EventDelivery:
-    """What `install` returns; `close` stops the delivery from queues."""
+    """What `install` returns; `close` stops the delivery from queues and from schedules."""
 
     def __init__(self, settings: local.LocalSettings, runtime: LambdaRuntime) -> None:
         self._settings = settings
@@ -48,8 +55,14 @@ class EventDelivery:
             "sns": self._publish,
         }
         self.queues = QueuePolling(runtime)
+        self._schedules = Schedules(settings, self.deliver)
+
+    def start(self) -> None:
+        self.queues.start()
+        self._schedules.start()
 
     def close(self) -> None:
+        self._schedules.close()
         self.queues.close()
 
     def send(self, rule: Any, original_event: dict[str, Any], transform_input: bool) -> None:
@@ -72,6 +85,13 @@ class EventDelivery:
         if native:
             self._send_natively(rule, native, original_event, transform_input)
 
+    def deliver(self, target: dict[str, Any], event: dict[str, Any], source_arn: str) -> None:
+        """Deliver the event of a schedule, whatever it matches, in the background."""
+        if target["Arn"].split(":")[2] in self._deliver_to:
+            self._in_background(target, event, source_arn)
+        else:
+            logger.error("%s: a schedule's target %s is not simulated", source_arn, target["Arn"])
+
     def _in_background(self, target: dict[str, Any], event: dict[str, Any], rule_arn: str) -> None:
         threading.Thread(
             target=self._deliver, args=(target, event, rule_arn), name="event-delivery", daemon=True
@@ -81,6 +101,10 @@ class EventDelivery:
         body = json.dumps(event)
         try:
             body = payload_for(target, event, rule_arn)
+            if rule_arn.startswith("arn:aws:scheduler:"):
+                self._demand_as_role(target)
+            else:
+                self._demand(target["Arn"], rule_arn)
             self._deliver_to[target["Arn"].split(":")[2]](target, body)
         except Exception as error:
             logger.exception("event %s of %s did not reach %s", event["id"], rule_arn, target["Arn"])
@@ -91,6 +115,19 @@ class EventDelivery:
                     body,
                     {"RULE_ARN": rule_arn, "TARGET_ARN": target["Arn"], "ERROR_MESSAGE": str(error)},
                 )
+
+    def _demand(self, target_arn: str, rule_arn: str) -> None:
+        """Queues and functions say in a policy of their own who may reach them. Raises AccessDeniedError."""
+        action = {"sqs": "sqs:SendMessage", "lambda": "lambda:InvokeFunction"}.get(target_arn.split(":")[2])
+        if action is not None:
+            self._settings.authority.demand_for_service(
+                "events.amazonaws.com", action, target_arn, {"aws:SourceArn": rule_arn}
+            )
+
+    def _demand_as_role(self, target: dict[str, Any]) -> None:
+        """EventBridge Scheduler reaches its targets under a role of the user's. Raises AccessDeniedError."""
+        action = _ROLE_ACTIONS[target["Arn"].split(":")[2]]
+        self._settings.authority.demand(target.get("RoleArn", ""), action, target["Arn"])
 
     def _send_natively(
         self, rule: Any, targets: list[dict[str, Any]], event: dict[str, Any], transform_input: bool
@@ -134,12 +171,12 @@ class EventDelivery:
 
 
 def install(settings: local.LocalSettings, runtime: LambdaRuntime) -> EventDelivery:
-    """Put the hook in place and start to poll queues. Idempotent, but for the polling."""
+    """Put the hook in place, start to poll queues and to fire schedules. Idempotent, but for these two."""
     delivery = EventDelivery(settings, runtime)
 
     def send_to_targets(rule: Any, original_event: dict[str, Any], transform_input: bool = True) -> None:
         delivery.send(rule, original_event, transform_input)
 
     Rule.send_to_targets = send_to_targets
-    delivery.queues.start()
+    delivery.start()
     return delivery

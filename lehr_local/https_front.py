@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from lehr_local.api_gateway import HttpApi, HttpRoute, deployed_apis
+from lehr_local.authority import AccessDeniedError
 from lehr_local.certificates import ensure_certificate
 from lehr_local.http_api import (
     HttpRequest,
@@ -106,6 +107,8 @@ class HttpsFront:
             now=datetime.now(UTC),
             caller=caller,
         )
+        if not self._is_permitted(api, route):
+            return message(500, "Internal Server Error")
         response = self._call(route, json.dumps(event).encode())
         return HttpResponse(
             response.status, [*response.headers, ("apigw-requestid", request_id)], response.body
@@ -136,6 +139,20 @@ class HttpsFront:
             "userArn": f"arn:aws:iam::{account_id}:root",
             "userId": account_id,
         }
+
+    def _is_permitted(self, api: HttpApi, route: HttpRoute) -> bool:
+        """Whether the function lets this API invoke it (`AWS::Lambda::Permission`)."""
+        place = f"{self._settings.region}:{self._settings.account_id}"
+        source = f"arn:aws:execute-api:{place}:{api.api_id}/{api.stage}/{route.route_key.replace(' ', '')}"
+        function = f"arn:aws:lambda:{place}:function:{route.function_name}"
+        try:
+            self._settings.authority.demand_for_service(
+                "apigateway.amazonaws.com", "lambda:InvokeFunction", function, {"aws:SourceArn": source}
+            )
+        except AccessDeniedError as error:
+            log.error("%s: %s", route.route_key, error)
+            return False
+        return True
 
     def _call(self, route: HttpRoute, payload: bytes) -> HttpResponse:
         if route.function_name is None or route.payload_format_version != "2.0":

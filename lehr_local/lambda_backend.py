@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from lehr_local.lambda_functions import LambdaRuntime
 
 
+_moto_get_configuration = LambdaFunction.get_configuration
+
+
 class TooManyRequestsException(LambdaClientError):  # type: ignore[misc]
     """Raised when the processes of a function stay busy for as long as its timeout."""
 
@@ -38,11 +41,14 @@ class EmulatedLambdaBackend(LambdaBackend):  # type: ignore[misc]
     def create_function(self, spec: dict[str, Any]) -> Any:
         function = super().create_function(spec)
         function.dead_letter_config = spec.get("DeadLetterConfig")
+        function.logging_config = spec.get("LoggingConfig")
         return function
 
     def update_function_configuration(self, function_name: str, qualifier: str, body: dict[str, Any]) -> Any:
         if "DeadLetterConfig" in body:
             self.get_function(function_name, qualifier).dead_letter_config = body["DeadLetterConfig"]
+        if "LoggingConfig" in body:
+            self.get_function(function_name, qualifier).logging_config = body["LoggingConfig"]
         return super().update_function_configuration(function_name, qualifier, body)
 
     def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
@@ -108,6 +114,13 @@ class EmulatedLambdaBackend(LambdaBackend):  # type: ignore[misc]
         return [mapping for mapping in mappings if ":sqs:" in mapping.event_source_arn]
 
 
+def _get_configuration(function: Any, on_create: bool = False) -> dict[str, Any]:
+    # moto drops where a function logs to, so it does not tell either.
+    given = getattr(function, "logging_config", None) or {}
+    logging = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{function.function_name}", **given}
+    return {**_moto_get_configuration(function, on_create), "LoggingConfig": logging}
+
+
 def _invoke_from_service(function: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
     payload = body.encode() if isinstance(body, str) else bytes(body or b"")
     EmulatedLambdaBackend.runtime.run_later(function, payload)
@@ -120,3 +133,4 @@ def install(runtime: LambdaRuntime) -> None:
     default_user_config["lambda"] = {"use_docker": False}
     simple_models.lambda_simple_backends.backend = EmulatedLambdaBackend
     LambdaFunction.invoke = _invoke_from_service
+    LambdaFunction.get_configuration = _get_configuration

@@ -157,6 +157,9 @@ def _describe(function: Any, state_dir: Path) -> tuple[FunctionSpec, dict[Path, 
         ),
         code=code,
         layers=tuple(layers),
+        role=str(function.role),
+        is_traced=(function.tracing_config or {}).get("Mode") == "Active",
+        log_group=str((getattr(function, "logging_config", None) or {}).get("LogGroup", "")),
     )
     return spec, archives
 

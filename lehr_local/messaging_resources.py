@@ -15,6 +15,7 @@ from lehr_local.resource_models import (
     fit,
     without,
 )
+from lehr_local.schedule_expressions import parse
 
 
 class Queue(Provider):
@@ -125,6 +126,8 @@ class Rule(Provider):
         deployment.clients("events").delete_rule(**self._key(resource))
 
     def _put(self, deployment: Deployment, name: str, properties: Properties) -> Created:
+        if "ScheduleExpression" in properties:
+            parse(properties["ScheduleExpression"])  # moto takes any text.
         events = deployment.clients("events")
         bus = properties.get("EventBusName", "default")
         arn = events.put_rule(**fit(events, "PutRule", without(properties, "RoleArn"), Name=name))["RuleArn"]

@@ -16,6 +16,7 @@ from typing import Any
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
+from lehr_local.authority import AccessDeniedError
 from lehr_local.emulator import InvocationResult
 from lehr_local.lambda_functions import LambdaRuntime
 
@@ -116,6 +117,9 @@ class QueuePolling:
                     )
                     worker.start()
                     is_handed_over = True
+            except AccessDeniedError as error:
+                logger.warning("messages of %s are not received: %s", queue_name, error)
+                self._closed.wait(_LONG_POLL_S)
             except QueueDoesNotExist:
                 self._closed.wait(_LONG_POLL_S)
             except Exception:
@@ -132,11 +136,21 @@ class QueuePolling:
         return not self._closed.is_set() and bool(mapping.enabled) and self._is_known(mapping)
 
     def _receive(self, backend: Any, queue_name: str, mapping: Any) -> list[Any]:
+        self._demand(mapping, "sqs:ReceiveMessage", "sqs:GetQueueAttributes")
         visibility_s = int(backend.get_queue(queue_name).visibility_timeout)
         messages: list[Any] = backend.receive_message(
             queue_name, mapping.batch_size, _LONG_POLL_S, visibility_s, ["All"]
         )
         return messages
+
+    def _demand(self, mapping: Any, *actions: str) -> None:
+        """On AWS the service polls under the role of the function. Raises AccessDeniedError."""
+        from moto.awslambda.utils import get_backend
+
+        settings = self._runtime.settings
+        function = get_backend(settings.account_id, settings.region).get_function(mapping.function_arn)
+        for action in actions:
+            settings.authority.demand(function.role, action, mapping.event_source_arn)
 
     def _work(
         self, slots: threading.Semaphore, mapping: Any, backend: Any, queue_name: str, messages: list[Any]
@@ -153,6 +167,7 @@ class QueuePolling:
                     queue_name,
                     result.payload.decode(errors="replace")[:500],
                 )
+            self._demand(mapping, "sqs:DeleteMessage")
             for message in messages:
                 if message.id not in failed:
                     backend.delete_message(queue_name, message.receipt_handle)

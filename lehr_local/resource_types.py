@@ -13,9 +13,11 @@ from moto.cloudformation import parsing
 
 from lehr_local import (
     api_gateway,
+    batch_resources,
     compute_resources,
     identity_resources,
     messaging_resources,
+    schedule_resources,
     storage_resources,
 )
 from lehr_local.resource_models import Created, Deployment, Properties, Provider, Resource
@@ -34,6 +36,7 @@ NOT_SIMULATED = {
     "AWS::Lambda::Url": "functions are reached through the HTTP API",
     "AWS::Logs::ResourcePolicy": "every service may write logs",
     "AWS::Logs::QueryDefinition": "logs cannot be queried",
+    "AWS::Scheduler::Schedule": "nothing happens by the clock",
     "AWS::StepFunctions::StateMachineAlias": "executions start on the state machine itself",
     "AWS::StepFunctions::StateMachineVersion": "executions start on the state machine itself",
     "AWS::WAFv2::WebACL": "requests are not filtered",
@@ -44,9 +47,11 @@ NOT_SIMULATED = {
 
 SIMULATED: dict[str, Provider] = {
     **api_gateway.PROVIDERS,
+    **batch_resources.PROVIDERS,
     **compute_resources.PROVIDERS,
     **identity_resources.PROVIDERS,
     **messaging_resources.PROVIDERS,
+    **schedule_resources.PROVIDERS,
     **storage_resources.PROVIDERS,
 }
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr_local import settings as local
+from lehr_local.authority import Authority, NoAuthority
 from lehr_local.errors import LocalCloudError
 from lehr_local.processes import Supervisor
 from lehr_local.settings import LocalSettings
@@ -31,8 +32,18 @@ _LEAKS = ("AWS_", "MOTO_", "PYTHON", "BOTO")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
-def serve(state_dir: Path, port: int, https_port: int) -> None:
+def serve(
+    state_dir: Path,
+    port: int,
+    https_port: int,
+    *,
+    is_enforcing_iam: bool = False,
+    is_kept: bool = False,
+) -> None:
     """Run a local cloud until SIGTERM or SIGINT; port 0 takes any free one.
+
+    With `is_enforcing_iam` a role may do only what its policies allow; with `is_kept` the state is brought back
+    and kept in `state_dir`.
 
     Raises LocalCloudError if another cloud runs in `state_dir`, if a port is taken, or if this machine
     lacks something that is needed.
@@ -48,7 +59,10 @@ def serve(state_dir: Path, port: int, https_port: int) -> None:
         with listen(https_port, "--https-port") as probe:
             https_port = probe.getsockname()[1]
         settings = LocalSettings(
-            state_dir=files.state_dir, port=listener.getsockname()[1], https_port=https_port
+            state_dir=files.state_dir,
+            port=listener.getsockname()[1],
+            https_port=https_port,
+            authority=_authority(is_enforcing_iam),
         )
         clean_environment(settings)
         logging.basicConfig(
@@ -56,7 +70,7 @@ def serve(state_dir: Path, port: int, https_port: int) -> None:
         )
         for chatty in ("werkzeug", "botocore", "boto3", "urllib3", "moto", "samtranslator"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
-        compose(settings, listener, closing)
+        compose(settings, listener, closing, is_kept=is_kept)
         files.write_info(
             CloudInfo(
                 pid=os.getpid(),
@@ -82,30 +96,49 @@ def serve(state_dir: Path, port: int, https_port: int) -> None:
         logger.info("stopping")
 
 
-def compose(settings: LocalSettings, listener: socket.socket, closing: contextlib.ExitStack) -> None:
+def compose(
+    settings: LocalSettings,
+    listener: socket.socket,
+    closing: contextlib.ExitStack,
+    *,
+    is_kept: bool = False,
+) -> None:
     """Install every part and start to serve; what must be closed is left with `closing`, last one first."""
     supervisor = Supervisor()
     closing.callback(supervisor.close)
-    server = _make_server(listener)
+    server = _make_server(listener, settings.authority)
     closing.callback(server.server_close)
 
     from lehr_local import lambda_functions
 
     runtime = lambda_functions.install(settings, supervisor)
 
-    from lehr_local import cloudformation, event_delivery, step_functions, training_jobs
+    from lehr_local import batch_backend, cloudformation, event_delivery, step_functions, training_jobs
+    from lehr_local.control_requests import ControlRequests
     from lehr_local.https_front import HttpsFront
+    from lehr_local.interruptions import interruption
 
     delivery = event_delivery.install(settings, runtime)
     cloudformation.install(settings)
     step_functions.install(settings)
     jobs = training_jobs.install(settings, supervisor)
+    batch = batch_backend.install(settings, supervisor)
+    server.app = ControlRequests(server.app, {"interrupt": interruption(jobs, batch)})
+    if is_kept:
+        from lehr_local.snapshots import Snapshots
+
+        snapshots = Snapshots(settings)
+        snapshots.restore()
+        # The last snapshot is taken when nothing can change any more.
+        closing.callback(snapshots.close)
+        snapshots.start()
     threading.Thread(target=server.serve_forever, name="aws-api", daemon=True).start()
     # A job that is stopped may still write its checkpoint: the API goes last.
     closing.callback(server.shutdown)
     closing.callback(runtime.close)
     closing.callback(delivery.close)
     closing.callback(jobs.close)
+    closing.callback(batch.close)
     front = HttpsFront(settings, runtime.invoke)
     front.start()
     closing.callback(front.close)
@@ -149,7 +182,15 @@ def clean_environment(settings: LocalSettings) -> None:
     )
 
 
-def _make_server(listener: socket.socket) -> Any:
+def _authority(is_enforcing_iam: bool) -> Authority:
+    if not is_enforcing_iam:
+        return NoAuthority()
+    from lehr_local.shield.shield import Shield
+
+    return Shield(local.ACCOUNT_ID, local.REGION)
+
+
+def _make_server(listener: socket.socket, authority: Authority | None = None) -> Any:
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
@@ -161,7 +202,7 @@ def _make_server(listener: socket.socket) -> Any:
     return make_server(
         "127.0.0.1",
         listener.getsockname()[1],
-        DomainDispatcherApplication(create_backend_app),
+        (authority or NoAuthority()).guarded(DomainDispatcherApplication(create_backend_app)),
         threaded=True,
         request_handler=MotoRequestHandler,
         fd=listener.fileno(),

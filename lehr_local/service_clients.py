@@ -40,7 +40,7 @@ class ServiceClients:
             aws_secret_access_key=SECRET_ACCESS_KEY,
             region_name=settings.region,
         )
-        self._application = DomainDispatcherApplication(create_backend_app)
+        self._application = settings.authority.guarded(DomainDispatcherApplication(create_backend_app))
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 

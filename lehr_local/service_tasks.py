@@ -1,8 +1,6 @@
 """The task `sagemaker:createTrainingJob`, with and without `.sync`, which moto's interpreter lacks.
 
-`.sync` means two things on AWS: the state waits for the job, and the job does not outlive the state. Whatever
-ends the wait other than the job itself (the execution is stopped, the state or the execution times out, another
-branch fails) stops the training job, so that no abandoned instance is billed.
+Here the interpreter also learns which tasks are ours: this one, and that of Batch in `batch_task`.
 """
 
 from __future__ import annotations
@@ -10,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
-from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
     FailureEvent,
     FailureEventException,
@@ -24,15 +22,14 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_factory,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
-    StateTaskServiceCallback,
-)
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
-from lehr_local.state_failures import error_name_of
+from lehr_local.batch_task import BatchTask
+from lehr_local.job_tasks import JobTask
 
 POLL_INTERVAL_S = 0.1
+# How Step Functions marks a job that it waits for.
+_TAG = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 
 _moto_task_for = state_task_service_factory.state_task_service_for
 
@@ -46,18 +43,13 @@ def install() -> None:
 
 def state_task_service_for(service_name: str) -> Any:
     """The task of a service; called with the keyword by moto's parser."""
-    return SageMakerTask() if service_name == "sagemaker" else _moto_task_for(service_name=service_name)
-
-
-class AbandonedError(Exception):
-    """Raised in the thread of a task whose state nobody waits for any more."""
+    tasks: dict[str, Callable[[], Any]] = {"sagemaker": SageMakerTask, "batch": BatchTask}
+    make = tasks.get(service_name)
+    return make() if make is not None else _moto_task_for(service_name=service_name)
 
 
 class TrainingJobWait:
-    """Looks at one training job for one visit of a state.
-
-    Iterations of a Map share the task object, so what belongs to one job cannot be kept there.
-    """
+    """Looks at one training job for one visit of a state."""
 
     def __init__(self, task: SageMakerTask, env: Any, client: Any, job_name: str) -> None:
         self._task = task
@@ -87,7 +79,7 @@ class TrainingJobWait:
             self._client.stop_training_job(TrainingJobName=self._job_name)
 
 
-class SageMakerTask(StateTaskServiceCallback):  # type: ignore[misc]
+class SageMakerTask(JobTask):
     """`arn:aws:states:::sagemaker:createTrainingJob` and its `.sync` form."""
 
     def __init__(self) -> None:
@@ -112,7 +104,10 @@ class SageMakerTask(StateTaskServiceCallback):  # type: ignore[misc]
         client = boto_client_for(
             service="sagemaker", region=resource_runtime_part.region, state_credentials=state_credentials
         )
-        response = client.create_training_job(**normalised_parameters)
+        request = dict(normalised_parameters)
+        if self.resource.condition == ResourceCondition.Sync:
+            request["Tags"] = [*request.get("Tags", []), _TAG]
+        response = client.create_training_job(**request)
         response.pop("ResponseMetadata", None)
         env.stack.append(response)
 
@@ -125,43 +120,10 @@ class SageMakerTask(StateTaskServiceCallback):  # type: ignore[misc]
         )
         return TrainingJobWait(self, env, client, normalised_parameters["TrainingJobName"])
 
-    def _eval_sync(self, env: Any, sync_resolver: TrainingJobWait, **arguments: Any) -> Any:
-        try:
-            outcome = super()._eval_sync(env=env, sync_resolver=sync_resolver, **arguments)
-        except FailureEventException:
-            raise
-        except Exception:
-            sync_resolver.stop()
-            raise
-        if isinstance(outcome, dict):
-            return outcome
-        sync_resolver.stop()
-        if outcome is None:
-            raise AbandonedError("The state has ended; its training job was stopped.")
-        return outcome
-
     def _from_error(self, env: Any, ex: Exception) -> FailureEvent:
         if isinstance(ex, ClientError):
             return self.failure(env, sagemaker_error_name(ex), str(ex))
-        if isinstance(ex, AbandonedError):
-            # The state's own timer and this task see a timeout within microseconds of each other.
-            return self._get_timed_out_failure_event(env)
         return super()._from_error(env=env, ex=ex)
-
-    def failure(self, env: Any, error: str, cause: str) -> FailureEvent:
-        """What the state fails with: `error` is matched by Retry and Catch, `cause` is for people."""
-        details = TaskFailedEventDetails(
-            resource=self._get_sfn_resource(),
-            resourceType=self._get_sfn_resource_type(),
-            error=error,
-            cause=cause,
-        )
-        return FailureEvent(
-            env=env,
-            error_name=error_name_of(error),
-            event_type=HistoryEventType.TaskFailed,
-            event_details=EventDetails(taskFailedEventDetails=details),
-        )
 
 
 def _epoch_ms(moment: datetime.datetime) -> int:

@@ -6,9 +6,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lehr_local.authority import USER_KEY_ID, Authority, NoAuthority
+
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
-ACCESS_KEY_ID = "local"
+ACCESS_KEY_ID = USER_KEY_ID
 SECRET_ACCESS_KEY = "local-secret"
 
 
@@ -17,7 +19,7 @@ class LocalSettings:
     """Configuration of one local cloud.
 
     `state_dir` holds everything it writes (code of functions, training jobs, log, certificate);
-    `python` is the interpreter of the handlers and of the trainer.
+    `python` is the interpreter of the handlers and of the trainer; `authority` says who may do what.
     """
 
     state_dir: Path
@@ -26,6 +28,7 @@ class LocalSettings:
     account_id: str = ACCOUNT_ID
     region: str = REGION
     python: Path = field(default_factory=lambda: Path(sys.executable))
+    authority: Authority = field(default_factory=NoAuthority, compare=False, repr=False)
 
     @property
     def endpoint_url(self) -> str:

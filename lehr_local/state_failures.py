@@ -50,7 +50,7 @@ def install() -> None:
     for module in (iteration_worker, branches_decl, state_fail, state_task_service_callback):
         module.CustomErrorName = error_name_of
     _Worker._eval_job = _run_item
-    _Component._map_run = _run_items
+    _Component._map_run = run_items
 
 
 def error_name_of(error_name: str | None) -> ErrorName:
@@ -77,7 +77,8 @@ def _run_item(worker: Any, env: Any, job: Any) -> None:
         )
 
 
-def _run_items(component: Any, env: Any, eval_input: Any) -> None:
+def run_items(component: Any, env: Any, eval_input: Any) -> None:
+    """Stand in for `DistributedIterationComponent._map_run`."""
     _moto_map_run(component, env, eval_input)
     counter = eval_input.map_run_record.item_counter
     failed, total = counter.failed.get() + counter.timed_out.get(), max(counter.total.get(), 1)

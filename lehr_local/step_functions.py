@@ -24,6 +24,7 @@ from lehr_local import (
     service_calls,
     service_tasks,
     state_failures,
+    state_roles,
 )
 from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
 
@@ -42,6 +43,7 @@ def install(settings: LocalSettings) -> None:
     service_calls.install()
     service_tasks.install()
     state_failures.install()
+    state_roles.install(settings)
     jsonata_fields.install()
     execution_records.install()
     api_errors.install()
@@ -51,21 +53,22 @@ class CachedClients:
     """Stands in for boto3 in the interpreter, which would make a client, in some 50 ms, for every call."""
 
     def __init__(self) -> None:
-        self._session = boto3.Session(
-            aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY
-        )
+        self._session = boto3.Session()
         self._lock = threading.Lock()
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, str], Any] = {}
 
     def client(self, *, service_name: str, region_name: str, config: Config, **options: Any) -> Any:
-        """One client for each service and region; botocore's clients may be shared between threads."""
+        """One client for each service, region and key; botocore's clients may be shared between threads."""
         with self._lock:
-            key = (service_name, region_name)
+            access_key_id = options.get("access_key_id", ACCESS_KEY_ID)
+            key = (service_name, region_name, access_key_id)
             if key not in self._clients:
                 self._clients[key] = self._session.client(
                     service_name=service_name,
                     region_name=region_name,
                     endpoint_url=options.get("endpoint_url"),
+                    aws_access_key_id=access_key_id,
+                    aws_secret_access_key=SECRET_ACCESS_KEY,
                     config=config.merge(Config(max_pool_connections=64)),
                 )
             return self._clients[key]

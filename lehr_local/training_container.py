@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
+from lehr_local.settings import SECRET_ACCESS_KEY, LocalSettings
 
 ML_ROOT = "/opt/ml"
 HOST = "algo-1"
@@ -111,7 +111,7 @@ class TrainingContainer:
         if not self.request.get("EnableNetworkIsolation"):
             environment |= {
                 "AWS_ENDPOINT_URL": self.settings.endpoint_url,
-                "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+                "AWS_ACCESS_KEY_ID": self.settings.authority.key_of(self.request["RoleArn"]),
                 "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             }
         own = self.request.get("Environment") or {}
@@ -173,7 +173,7 @@ class TrainingContainer:
         }
 
     def _resources(self) -> dict[str, Any]:
-        instance_type = str(self.request["ResourceConfig"].get("InstanceType", ""))
+        instance_type = selected_instance_type(self.request)
         return {
             "current_host": HOST,
             "current_instance_type": instance_type,
@@ -191,3 +191,10 @@ class TrainingContainer:
 
     def _rewritten(self, text: str) -> str:
         return _ML_ROOT_IN_TEXT.sub(str(self.base), text)
+
+
+def selected_instance_type(request: Mapping[str, Any]) -> str:
+    """The type that the job runs on: the one named, or the first of its preferences."""
+    resources = request["ResourceConfig"]
+    preferences = [item.get("InstanceType") for item in resources.get("InstancePreferences") or []]
+    return str(resources.get("InstanceType") or next(iter(preferences), "") or "")

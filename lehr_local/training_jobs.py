@@ -4,8 +4,9 @@ moto gives a job that is born Completed, drops its Environment and cannot stop i
 replaced; describing and listing stay moto's and read the record that `TrainingRun` keeps.
 
 Not simulated: images (the entry point runs on this machine), instance types and counts, GPUs that are not there,
-spot interruptions, VPCs, an enforced network isolation (there are no credentials, but there is a network),
-Pipe mode (refused), FastFile mode (downloads like File), manifest files (refused), warm pools, debugger.
+shortage of capacity (a spot interruption comes on request only), VPCs, an enforced network isolation (there are no
+credentials, but there is a network), Pipe mode (refused), FastFile mode (downloads like File), manifest files
+(refused), warm pools, debugger.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseExcep
 from moto.sagemaker.models import FakeTrainingJob
 from moto.sagemaker.responses import SageMakerResponse
 
+from lehr_local.authority import AccessDeniedError
 from lehr_local.processes import Supervisor
 from lehr_local.settings import LocalSettings
-from lehr_local.training_container import TrainingContainer
+from lehr_local.training_container import TrainingContainer, selected_instance_type
 from lehr_local.training_request import refusal
 from lehr_local.training_run import TrainingRun
 from lehr_local.training_storage import TrainingStorage
@@ -49,6 +51,7 @@ class TrainingJobs:
         reason = refusal(request)
         if reason is not None:
             raise AWSValidationException(reason)
+        self._assume_role(request["RoleArn"])
         name = request["TrainingJobName"]
         with self._lock:
             if self._is_closed:
@@ -60,11 +63,24 @@ class TrainingJobs:
                 )
             job = _record(backend, request)
             container = TrainingContainer(self._settings, request)
-            run = TrainingRun(job, container, self._supervisor, self._storage)
+            storage = self._storage.acting_as(request["RoleArn"])
+            run = TrainingRun(job, container, self._supervisor, storage)
             self._runs[job.arn] = run
             backend.training_jobs[name] = job
             run.start()
         return str(job.arn)
+
+    def _assume_role(self, role_arn: str) -> None:
+        context = {"aws:SourceAccount": self._settings.account_id}
+        try:
+            self._settings.authority.demand_for_service(
+                "sagemaker.amazonaws.com", "sts:AssumeRole", role_arn, context
+            )
+        except AccessDeniedError as error:
+            raise AWSValidationException(
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error
 
     def stop(self, backend: Any, name: str) -> None:
         """Ask a job to stop; raises what StopTrainingJob raises."""
@@ -75,6 +91,11 @@ class TrainingJobs:
             raise AWSValidationException(
                 f"The request was rejected because the training job is in status {job.training_job_status}."
             )
+
+    def interrupt(self, name: str, gone_for_s: float) -> bool:
+        """Take the spot instances of running jobs away, by name; False if there is none."""
+        runs = [run for arn, run in list(self._runs.items()) if arn.rpartition("/")[2] == name]
+        return any(run.interrupt(gone_for_s) for run in runs)
 
     def close(self) -> None:
         """Stop all jobs, with seconds of grace instead of minutes, and wait for their ends. Idempotent."""
@@ -119,6 +140,10 @@ def _record(backend: Any, request: dict[str, Any]) -> Any:
     # moto puts metric definitions and a metric of its own into every job.
     job.algorithm_specification = copy.deepcopy(request["AlgorithmSpecification"])
     job.environment = request.get("Environment")
+    job.retry_strategy = copy.deepcopy(request.get("RetryStrategy"))
+    if job.resource_config.get("InstancePreferences"):
+        # There is always capacity here.
+        job.resource_config["SelectedInstanceType"] = selected_instance_type(request)
     job.training_job_status = "InProgress"
     job.secondary_status_transitions = []
     # All members exist from the start: moto reads them while the job's thread sets them.

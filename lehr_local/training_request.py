@@ -38,11 +38,31 @@ def refusal(request: Mapping[str, Any]) -> str | None:
         )
     return (
         _refused_strings(request)
+        or _refused_resources(request)
         or _refused_channels(request)
         or _refused_checkpoints(request)
         or _refused_metrics(request)
         or _refused_conditions(request)
     )
+
+
+def _refused_resources(request: Mapping[str, Any]) -> str | None:
+    resources = request["ResourceConfig"]
+    if resources.get("InstancePreferences"):
+        for member in ("InstanceType", "InstanceGroups", "InstancePlacementConfig"):
+            if resources.get(member):
+                return f"InstancePreferences and {member} exclude each other."
+        if request.get("EnableManagedSpotTraining"):
+            return "InstancePreferences and EnableManagedSpotTraining exclude each other."
+    keep_alive_s = resources.get("KeepAlivePeriodInSeconds")
+    if keep_alive_s is not None and not 0 <= int(keep_alive_s) <= 3600:
+        return "KeepAlivePeriodInSeconds has to be between 0 and 3600."
+    if keep_alive_s and request.get("EnableManagedSpotTraining"):
+        return "KeepAlivePeriodInSeconds cannot be used with managed spot training."
+    attempts = (request.get("RetryStrategy") or {}).get("MaximumRetryAttempts")
+    if attempts is not None and not 1 <= int(attempts) <= 30:
+        return "RetryStrategy.MaximumRetryAttempts has to be between 1 and 30."
+    return None
 
 
 def _refused_strings(request: Mapping[str, Any]) -> str | None:

@@ -15,9 +15,10 @@ from typing import Any
 
 from moto.core.utils import utcnow
 
-from lehr_local.cloudwatch_logs import LogStream
+from lehr_local.cloudwatch_logs import LogStream, log_permit
 from lehr_local.errors import LocalCloudError
 from lehr_local.processes import ManagedProcess, Supervisor
+from lehr_local.spot_capacity import SpotCapacity
 from lehr_local.training_container import HOST, TrainingContainer
 from lehr_local.training_log import TrainingLog
 from lehr_local.training_storage import (
@@ -33,6 +34,8 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # Between SIGTERM and SIGKILL, as SageMaker documents it.
 STOP_GRACE_S = 120.0
 CHECKPOINT_INTERVAL_S = 3.0
+# What SageMaker does to a log under the role of the job.
+_LOG_ACTIONS = ("CreateLogGroup", "DescribeLogStreams", "CreateLogStream", "PutLogEvents")
 
 
 class TrainingRun:
@@ -48,19 +51,24 @@ class TrainingRun:
         # What may change while DescribeTrainingJob reads it changes under this lock.
         self._lock = threading.Lock()
         self._is_stopping = threading.Event()
-        self._is_over_time = False
+        # The secondary status of a job that has used its time up.
+        self._over_time = ""
         self._has_ended = False
         self._process: ManagedProcess | None = None
         settings, request = container.settings, container.request
         stream = f"{container.name}/{HOST}-{int(time.time())}"
         self._log = TrainingLog(
-            LogStream(settings.account_id, settings.region, LOG_GROUP, stream).write,
+            LogStream(
+                settings.account_id,
+                settings.region,
+                LOG_GROUP,
+                stream,
+                log_permit(settings, request["RoleArn"], *_LOG_ACTIONS),
+            ).write,
             request["AlgorithmSpecification"].get("MetricDefinitions") or (),
         )
-        config = request.get("CheckpointConfig")
-        self._checkpoints = (
-            CheckpointSync(storage, container.checkpoint_dir, config["S3Uri"]) if config else None
-        )
+        self._checkpoints: CheckpointSync | None = None
+        self._capacity = SpotCapacity(request)
         self._enter("Starting", "Preparing the instances for training")
         self._thread = threading.Thread(target=self._run, name=f"training-{container.name}", daemon=True)
 
@@ -78,6 +86,17 @@ class TrainingRun:
                 self._enter("Stopping", "Stopping the training job")
                 if self._process is not None:
                     self._process.terminate(STOP_GRACE_S)
+            return True
+
+    def interrupt(self, gone_for_s: float) -> bool:
+        """Take the spot instance away for a while; False if the job trains on none at this moment."""
+        with self._lock:
+            process = self._process
+            is_training = process is not None and process.is_alive() and not self._is_stopping.is_set()
+            if process is None or not is_training or self._over_time or not self._capacity.is_spot:
+                return False
+            self._capacity.take_away(gone_for_s)
+            process.terminate(STOP_GRACE_S)
             return True
 
     def kill(self) -> None:
@@ -112,19 +131,22 @@ class TrainingRun:
 
     def _work(self) -> tuple[str, str, str | None]:
         """Everything from the folder to the artifacts; gives status, secondary status and reason."""
-        self._container.prepare()
-        with self._lock:
-            self._job.training_start_time = utcnow()
-            self._enter("Downloading", "Downloading input data")
-        self._download()
-        exit_code = self._train()
+        while True:
+            exit_code = self._occupy_instance()
+            if not self._capacity.is_gone or self._is_stopping.is_set():
+                break
+            with self._lock:
+                self._enter("Interrupted", "The spot instance was reclaimed; waiting for capacity")
+            end = self._capacity.wait(self._is_stopping)
+            if end is not None:
+                return "Stopped", end, None
+            with self._lock:
+                self._enter("Starting", "Launching requested ML instances")
         if exit_code is None:
             return "Stopped", "Stopped", None
         with self._lock:
             self._enter("Uploading", "Uploading generated training model")
-        if self._checkpoints is not None:
-            self._checkpoints.push()
-        was_stopped = self._is_stopping.is_set() or self._is_over_time
+        was_stopped = self._is_stopping.is_set() or bool(self._over_time)
         output = self._job.output_data_config["S3OutputPath"].rstrip("/")
         prefix = f"{output}/{self._container.name}/output"
         self._storage.upload_archive(self._container.output_data_dir, f"{prefix}/output.tar.gz")
@@ -132,14 +154,32 @@ class TrainingRun:
             text = self._container.failure_text()
             return "Failed", "Failed", f"AlgorithmError: {text}, exit code: {exit_code}"
         self._storage.upload_archive(self._container.model_dir, f"{prefix}/model.tar.gz")
-        if self._is_over_time:
-            return "Stopped", "MaxRuntimeExceeded", None
+        if self._over_time:
+            return "Stopped", self._over_time, None
         if was_stopped:
             return "Stopped", "Stopped", None
         return "Completed", "Completed", None
 
+    def _occupy_instance(self) -> int | None:
+        """Prepare, download, train and save checkpoints on one instance; gives what `_train` gives."""
+        self._container.prepare()
+        self._capacity.begin()
+        with self._lock:
+            self._job.training_start_time = self._job.training_start_time or utcnow()
+            self._enter("Downloading", "Downloading input data")
+        self._download()
+        exit_code = self._train()
+        if exit_code is not None and self._checkpoints is not None:
+            self._checkpoints.push()
+        if self._capacity.is_gone:
+            self._capacity.end()
+        return exit_code
+
     def _download(self) -> None:
         request = self._container.request
+        config = request.get("CheckpointConfig")
+        if config:
+            self._checkpoints = CheckpointSync(self._storage, self._container.checkpoint_dir, config["S3Uri"])
         for channel in request.get("InputDataConfig") or []:
             self._storage.download_channel(
                 channel["DataSource"]["S3DataSource"]["S3Uri"],
@@ -152,7 +192,6 @@ class TrainingRun:
 
     def _train(self) -> int | None:
         """Run the process to its end; gives its exit code as a container has it, None if none was started."""
-        limit_s = self._container.request["StoppingCondition"].get("MaxRuntimeInSeconds") or 86_400
         with self._lock:
             if self._is_stopping.is_set():
                 return None
@@ -163,25 +202,26 @@ class TrainingRun:
                 on_line=self._log.add,
             )
             self._enter("Training", "Training image download completed. Training in progress.")
-        deadline = time.monotonic() + limit_s
+        deadline, end = self._capacity.deadline()
         while True:
-            left_s = math.inf if self._is_over_time else max(deadline - time.monotonic(), 0.0)
+            is_ending = self._over_time or self._capacity.is_gone or self._is_stopping.is_set()
+            left_s = math.inf if is_ending else max(deadline - time.monotonic(), 0.0)
             try:
                 code = process.wait(timeout_s=min(CHECKPOINT_INTERVAL_S, left_s))
             except TimeoutError:
                 if time.monotonic() >= deadline:
-                    self._stop_for_time(process)
+                    self._stop_for_time(process, end)
                 self._push_checkpoints()
             else:
                 return code if code >= 0 else 128 - code
 
-    def _stop_for_time(self, process: ManagedProcess) -> None:
+    def _stop_for_time(self, process: ManagedProcess, end: str) -> None:
         with self._lock:
-            if self._is_over_time or self._is_stopping.is_set():
+            if self._over_time or self._is_stopping.is_set() or self._capacity.is_gone:
                 return
-            self._is_over_time = True
+            self._over_time = end
             self._job.training_job_status = "Stopping"
-            self._enter("Stopping", "The job exceeded MaxRuntimeInSeconds; stopping it")
+            self._enter("Stopping", f"{end}: stopping the job")
         process.terminate(STOP_GRACE_S)
 
     def _push_checkpoints(self) -> None:
@@ -213,9 +253,9 @@ class TrainingRun:
             self._has_ended = True
             job = self._job
             self._enter(secondary, reason or f"Training job {status.lower()}")
-            job.training_end_time = now = utcnow()
-            started = job.training_start_time or now
-            job.training_time_in_seconds = math.ceil((now - started).total_seconds())
+            job.training_end_time = utcnow()
+            # Without the waits between two instances. The discount of spot is a matter of the price here.
+            job.training_time_in_seconds = math.ceil(self._capacity.used_s)
             job.billable_time_in_seconds = job.training_time_in_seconds
             job.final_metric_data_list = metrics or None
             job.failure_reason = reason

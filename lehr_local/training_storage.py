@@ -30,17 +30,24 @@ class InterruptedTransferError(Exception):
 class TrainingStorage:
     """S3 as the platform sees it; one object may serve all jobs, from any thread."""
 
-    def __init__(self, settings: LocalSettings) -> None:
+    def __init__(self, settings: LocalSettings, access_key_id: str = ACCESS_KEY_ID) -> None:
+        self._settings = settings
+        self._access_key_id = access_key_id
         self._region = settings.region
         self._client: Any = boto3.Session().client(
             "s3",
             endpoint_url=settings.endpoint_url,
             region_name=settings.region,
-            aws_access_key_id=ACCESS_KEY_ID,
+            aws_access_key_id=access_key_id,
             aws_secret_access_key=SECRET_ACCESS_KEY,
             config=Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32),
         )
         self._transfer = TransferConfig(max_concurrency=4)
+
+    def acting_as(self, role_arn: str) -> TrainingStorage:
+        """The same, under the role of a job, as SageMaker does it on AWS."""
+        key = self._settings.authority.key_of(role_arn)
+        return self if key == self._access_key_id else TrainingStorage(self._settings, key)
 
     def download_channel(
         self, uri: str, folder: Path, role_arn: str, is_stopping: Callable[[], bool]

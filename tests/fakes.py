@@ -121,3 +121,8 @@ class InMemoryRegistry:
         if record and record.status == "running":
             fields = {name: value for name, value in changes.items() if value is not None}
             self.run_records[project, run] = msgspec.structs.replace(record, **{"ended_at": NOW, **fields})
+
+    def set_run_cost(self, project: str, run: str, usd: float) -> None:
+        record = self.run_records.get((project, run))
+        if record:
+            self.run_records[project, run] = msgspec.structs.replace(record, actual_usd=usd)

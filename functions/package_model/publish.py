@@ -22,14 +22,17 @@ from lehr.contracts.package import (
 from lehr.contracts.registry import ModelRecord
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location, TrialResult
+from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import ModelPackageError, NoCompletedTrialError
 from lehr.ports import ModelRegistry, ObjectStore
+from lehr.prices import load_prices
 
 
 def package_best_trial(
     request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry
 ) -> PackagedModel:
     """Publish the trial with the best validation accuracy (the lowest id wins a tie) as the candidate."""
+    _record_cost(request, artifacts, registry)
     completed = [result for result in request.results if result.status == "Completed"]
     if not completed:
         causes = "; ".join(f"trial {result.id}: {result.cause or result.error}" for result in request.results)
@@ -46,6 +49,19 @@ def package_best_trial(
         generation=alias.generation if alias else 0,
         plan=_plan_evaluation(request, version, champion, artifacts),
     )
+
+
+def _record_cost(request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry) -> None:
+    """First of all, so that a run whose packaging fails has its cost too: the training is billed in any case."""
+    prices = load_prices()
+    cost = run_cost(
+        request.project,
+        request.run,
+        [cost for result in request.results for cost in trial_costs(result, request.instance_type, prices)],
+        prices,
+        shards=planned_shards(artifacts, request.project, request.run),
+    )
+    record_cost(cost, artifacts, registry)
 
 
 Score = tuple[float, int]

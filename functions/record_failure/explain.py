@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from functions.record_failure.cost import record_failed_cost
 from lehr import layout
 from lehr.contracts.workflow import Failure, FailureRequest
 from lehr.ports import ModelRegistry, ObjectStore, TrainingLogs
 
 LOG_LINES = 20
 MAX_REASON = 1000
+TRAINER_FAILED = "FAILED: "
 # A handler's error whose JSON was cut off by the state machine before its end.
 _CUT_MESSAGE = re.compile(r'\{"errorMessage"\s*:\s*"((?:[^"\\]|\\.)*)("?)')
 
@@ -27,18 +30,22 @@ class RecordFailure:
 
     def record(self, request: FailureRequest) -> Failure:
         """Write failure.json and end the run. A log that cannot be read is left out, never a second failure."""
-        job = training_job(request.cause)
+        job, stream = training_job(request.cause), batch_stream(request.cause)
+        log_tail = self.logs.tail(job, LOG_LINES) if job else []
+        if stream:
+            log_tail = self.logs.tail_of_batch(stream, LOG_LINES)
         failure = Failure(
             project=request.project,
             run=request.run,
             state=request.state,
             error=request.error,
-            reason=explain(request.error, request.cause)[:MAX_REASON],
-            log_tail=self.logs.tail(job, LOG_LINES) if job else [],
+            reason=explain(request.error, request.cause, log_tail)[:MAX_REASON],
+            log_tail=log_tail,
             log_url=self.logs.url(job) if job else "",
         )
         key = layout.failure_key(request.project, request.run)
         self.artifacts.put(key, failure.to_json(), content_type="application/json")
+        record_failed_cost(request, job, self.artifacts, self.registry)
         self.registry.end_run(
             request.project,
             request.run,
@@ -48,9 +55,19 @@ class RecordFailure:
         return failure
 
 
-def explain(error: str, cause: str) -> str:
-    """The sentence a person can act on: a handler's message, a training job's FailureReason, or the bare cause."""
+def explain(error: str, cause: str, log_tail: Sequence[str] = ()) -> str:
+    """The sentence a person can act on: a handler's message, a training job's FailureReason, or the bare cause.
+
+    Batch knows only an exit code; there the trainer's own last word, in the log, is the reason.
+    """
     details = _parsed(cause)
+    if "JobQueue" in details:
+        said = [line.removeprefix(TRAINER_FAILED) for line in log_tail if line.startswith(TRAINER_FAILED)]
+        code = _container(details).get("ExitCode")
+        ended = f"{details.get('StatusReason') or 'the Batch job failed'}" + (
+            "" if code is None else f", exit code: {code}"
+        )
+        return f"{said[-1]} ({ended})" if said else ended
     if "FailureReason" in details or "TrainingJobStatus" in details:
         status = details.get("TrainingJobStatus", "")
         secondary = details.get("SecondaryStatus", "")
@@ -69,6 +86,17 @@ def training_job(cause: str) -> str:
         found = re.search(r'"TrainingJobName"\s*:\s*"([A-Za-z0-9-]{1,63})"', cause)
         name = found[1] if found else ""
     return str(name)
+
+
+def batch_stream(cause: str) -> str:
+    """The log stream of the Batch job that a cause speaks of, or ""."""
+    return str(_container(_parsed(cause)).get("LogStreamName") or "")
+
+
+def _container(details: dict[str, Any]) -> dict[str, Any]:
+    """The container of a Batch job, as its last attempt left it."""
+    container = details.get("Container")
+    return container if isinstance(container, dict) else {}
 
 
 def _parsed(cause: str) -> dict[str, Any]:

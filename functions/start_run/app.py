@@ -18,6 +18,8 @@ from functions.start_run.triggers import read_message
 from lehr.contracts.workflow import StartRequest
 from lehr.settings import Environment
 
+NO_BATCH = "none"
+
 logger = Logger()
 metrics = Metrics()
 tracer = Tracer()
@@ -29,6 +31,7 @@ class Settings(Environment):
     artifact_bucket: str
     registry_table: str
     state_machine_arn: str
+    batch_queue: str
 
 
 @cache
@@ -42,6 +45,7 @@ def starter() -> StartRun:
         artifacts=open_bucket(settings.artifact_bucket),
         registry=open_registry(settings.registry_table),
         executions=open_executions(settings.state_machine_arn),
+        has_batch=settings.batch_queue != NO_BATCH,
     )
 
 

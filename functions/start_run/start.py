@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import msgspec
 
+from functions.start_run.attempts import plan_attempts
+from functions.start_run.budget import check_budget
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
 from lehr import layout
 from lehr.clock import now
@@ -34,6 +36,7 @@ class StartRun:
     artifacts: ObjectStore
     registry: ModelRegistry
     executions: Executions
+    has_batch: bool = False
 
     def start(self, request: StartRequest) -> StartAnswer:
         """Start a run, or say why not. What a person can put right is an answer, not an error."""
@@ -53,6 +56,7 @@ class StartRun:
             return _nothing_new(running)
 
         plan = plan_units(recipe, raw, self.data, run)
+        estimated_usd = check_budget(recipe, self.registry, shards=len(plan))
         plan_key = layout.plan_key(project, run)
         self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
@@ -66,6 +70,7 @@ class StartRun:
             execution_arn=arn,
             code_sha=code_sha,
             fingerprint=inputs,
+            estimated_usd=estimated_usd,
         )
         # Also when it had been started already: the one who did may have died before this line.
         self.registry.add_run(record)
@@ -130,11 +135,15 @@ class StartRun:
                 for number, settings in enumerate(recipe.trial_settings())
             ],
             trial_concurrency=recipe.trials.concurrency,
+            attempts=plan_attempts(backend, has_batch=self.has_batch),
             resources=Resources(
                 instance_type=backend.instance_type,
                 instance_count=backend.instance_count,
                 volume_gb=backend.volume_gb,
                 max_runtime_s=backend.max_runtime_s,
+                vcpus=backend.vcpus,
+                memory_mb=backend.memory_mb,
+                gpus=backend.gpus,
             ),
             checkpoint_prefix=self.artifacts.uri(layout.checkpoints_prefix(project, run)),
             output_prefix=self.artifacts.uri(layout.trials_prefix(project, run)),

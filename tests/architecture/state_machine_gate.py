@@ -144,12 +144,15 @@ def argument_findings(value: Any, shape: Shape, path: str) -> list[str]:
     if isinstance(shape, StructureShape):
         if not isinstance(value, dict):
             return [f"{path}: must be an object"]
-        findings = [f"{path}: {name} is required" for name in shape.required_members if name not in value]
+        # Step Functions capitalises the names of services, as Batch, that do not do so themselves.
+        members = {name[0].upper() + name[1:]: member for name, member in shape.members.items()}
+        required = [name[0].upper() + name[1:] for name in shape.required_members]
+        findings = [f"{path}: {name} is required" for name in required if name not in value]
         for name, inner in value.items():
-            if name not in shape.members:
+            if name not in members:
                 findings.append(f"{path}: unknown {name}")
             else:
-                findings += argument_findings(inner, shape.members[name], f"{path}/{name}")
+                findings += argument_findings(inner, members[name], f"{path}/{name}")
         return findings
     if shape.type_name == "map":
         return [

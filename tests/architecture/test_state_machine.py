@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import jsonata
 import pytest
 import yaml
 
@@ -67,7 +68,7 @@ def test_every_error_class_stands_in_the_tree_of_the_docstring() -> None:
 
 
 def test_every_task_of_the_top_level_ends_in_record_failure_or_says_why_not(machine: dict[str, Any]) -> None:
-    after_the_fact = {"RecordFailure", "WriteReport", "Notify"}
+    after_the_fact = {"AnnounceStart", "RecordFailure", "WriteReport", "Notify", "Announce"}
     for name, state in machine["States"].items():
         if state["Type"] not in {"Task", "Map"} or name in after_the_fact:
             continue
@@ -109,3 +110,29 @@ def test_the_gate_finds_a_schema_fault(bad: dict[str, Any], tmp_path: Path) -> N
 def test_sagemaker_reads_the_metrics_that_the_trainer_prints(machine: dict[str, Any]) -> None:
     train = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["Train"]
     assert train["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"] == METRIC_DEFINITIONS
+
+
+def test_every_outcome_of_a_run_has_an_event_of_its_own(machine: dict[str, Any]) -> None:
+    (entry,) = machine["States"]["Announce"]["Arguments"]["Entries"]
+    found = gate.EXPRESSION.fullmatch(entry["DetailType"])
+    assert found
+    expression = jsonata.Jsonata(found[1])
+    events = {}
+    for outcome in ("promoted", "rejected", "failed"):
+        expression.assign("outcome", outcome)
+        events[outcome] = expression.evaluate({})
+    assert events == {"promoted": "ModelPromoted", "rejected": "ModelRejected", "failed": "RunFailed"}
+    assigned = {
+        state["Assign"]["outcome"]
+        for state in machine["States"].values()
+        if "outcome" in state.get("Assign", {})
+    }
+    assert assigned == events.keys()
+
+
+@pytest.mark.parametrize("name", ["AnnounceStart", "Announce", "Notify", "WriteReport"])
+def test_what_only_tells_others_never_changes_the_outcome(machine: dict[str, Any], name: str) -> None:
+    state = machine["States"][name]
+    assert [(catch["ErrorEquals"], catch["Next"]) for catch in state["Catch"]] == [
+        (["States.ALL"], state["Next"])
+    ]

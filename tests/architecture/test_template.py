@@ -64,16 +64,6 @@ def test_importing_a_handler_needs_no_environment(functions: dict[str, dict[str,
     assert result.returncode == 0, result.stderr
 
 
-def test_no_route_is_open_but_health(template: dict[str, Any]) -> None:
-    routes = [
-        r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::ApiGatewayV2::Route"
-    ]
-    assert routes
-    assert {route["RouteKey"] for route in routes if route["AuthorizationType"] != "AWS_IAM"} == {
-        "GET /health"
-    }
-
-
 def test_every_function_has_a_role_of_its_own_with_a_reason_for_each_statement(
     root: Path, functions: dict[str, dict[str, Any]]
 ) -> None:

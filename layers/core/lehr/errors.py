@@ -14,11 +14,14 @@ tree with the state machine.
     │   │   ├── MismatchedDataError   two files disagree, as images and labels of different count
     │   │   ├── InsufficientDataError a split or a class has no examples
     │   │   └── ChangedDataError      a file was overwritten while the run was reading it
+    │   ├── UnknownPriceError     an instance type is not in the price table
+    │   ├── BudgetError           a run could cost more than its recipe allows
     │   └── PredictionInputError  a prediction request has the wrong shape, type or value
     ├── ContractError             a document that crossed a process boundary does not fit its type
     ├── ModelPackageError         a model package is incomplete, too large, or its bytes are not its sha256
     ├── NoCompletedTrialError     every trial of a run failed
     ├── NoChampionError           a project has no model to serve yet
+    ├── OrphanError               a training job has outlived its execution and could not be stopped
     └── ChampionChangedError      another run promoted first; judge again against the new champion
 """
 
@@ -75,6 +78,14 @@ class ChangedDataError(DataError):
     """Raised when a raw object is no longer the one that the run was planned with."""
 
 
+class UnknownPriceError(UserError):
+    """Raised when a cost is asked for and the price table has no such instance type."""
+
+
+class BudgetError(UserError):
+    """Raised before anything is started, when the worst case of a run exceeds [budget]."""
+
+
 class PredictionInputError(UserError):
     """Raised when a prediction request does not fit the model's signature."""
 
@@ -93,6 +104,10 @@ class NoCompletedTrialError(LehrError):
 
 class NoChampionError(LehrError):
     """Raised when a prediction is asked of a project that has no champion yet."""
+
+
+class OrphanError(LehrError):
+    """Raised when a job whose execution has ended goes on because stopping it was refused."""
 
 
 class ChampionChangedError(LehrError):

@@ -122,6 +122,10 @@ def failure_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "failure.json"
 
 
+def cost_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "cost.json"
+
+
 def report_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "report.html"
 

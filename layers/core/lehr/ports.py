@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
@@ -45,6 +46,7 @@ class ModelRegistry(Protocol):
     def run(self, project: str, run: str) -> RunRecord | None: ...
     def runs(self, project: str, *, limit: int = 50) -> list[RunRecord]: ...
     def end_run(self, project: str, run: str, **changes: str | float | None) -> None: ...
+    def set_run_cost(self, project: str, run: str, usd: float) -> None: ...
 
 
 class Executions(Protocol):
@@ -54,8 +56,41 @@ class Executions(Protocol):
     def is_running(self, arn: str) -> bool: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExecutionEnd:
+    """How an execution ended: Step Functions' own word, and when."""
+
+    status: str
+    at: datetime
+
+
+class ExecutionEnds(Protocol):
+    """Whether an execution of ours has ended; None: it goes on, or there is none of that name."""
+
+    def ended_as(self, name: str) -> ExecutionEnd | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningJob:
+    """A training job that is billed, with the run that it was started for; `handle` is what stops it."""
+
+    name: str
+    handle: str
+    project: str
+    run: str
+    created_at: datetime
+
+
+class RunningJobs(Protocol):
+    """The jobs of one backend that have not ended."""
+
+    def running(self) -> Iterator[RunningJob]: ...
+    def stop(self, job: RunningJob, reason: str) -> bool: ...
+
+
 class TrainingLogs(Protocol):
     """What a training job printed."""
 
     def tail(self, job: str, lines: int) -> list[str]: ...
+    def tail_of_batch(self, stream: str, lines: int) -> list[str]: ...
     def url(self, job: str) -> str: ...

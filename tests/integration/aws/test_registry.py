@@ -120,6 +120,18 @@ def test_a_run_ends_once(registry: DynamoModelRegistry) -> None:
     assert (run.status, run.accuracy, run.reason) == ("promoted", 0.9768, "")
 
 
+def test_what_a_run_has_cost_is_kept_before_and_after_its_end(registry: DynamoModelRegistry) -> None:
+    registry.add_run(run_record("r1"))
+    for usd in (0.25, 1.0):
+        registry.set_run_cost("mnist", "r1", usd)
+    registry.end_run("mnist", "r1", status="promoted", accuracy=0.9768)
+    registry.set_run_cost("mnist", "ghost", 1.0)
+    run = registry.run("mnist", "r1")
+    assert run is not None
+    assert (run.status, run.actual_usd) == ("promoted", 1.0)
+    assert registry.run("mnist", "ghost") is None
+
+
 def test_ending_a_run_that_never_was_creates_nothing(registry: DynamoModelRegistry) -> None:
     registry.end_run("mnist", "ghost", status="failed")
     assert registry.run("mnist", "ghost") is None

@@ -21,6 +21,8 @@ from lehr.aws.registry import DynamoModelRegistry
 from lehr.contracts.evaluation import Decision
 from lehr.contracts.registry import RunRecord, TriggerRecord
 from lehr.contracts.workflow import Failure, StartAnswer
+from lehr.costs import run_cost
+from lehr.prices import load_prices
 from lehr_cli import data, watch
 from lehr_cli.events import Decided, ExecutionEnded, MapProgress, StateEntered, StateExited
 from lehr_cli.follow import follow
@@ -263,6 +265,21 @@ def test_runs_are_documents_with_json(stack: Any) -> None:
     stack.registry.promote("mnist", "c0ffee", run="aaa", generation=0)
     (line,) = documents(run("runs", "--json"))
     assert (line["run"], line["accuracy"], line["champion"]) == ("aaa", 0.9794, True)
+
+
+def test_a_project_is_estimated_and_a_run_is_billed(stack: Any) -> None:
+    run("push", str(EXAMPLE))
+    stack.registry.add_run(record(status="promoted"))
+    stack.registry.set_run_cost("mnist", "aaa", 0.25)
+    (estimate,) = documents(run("cost", "mnist", "--json"))
+    assert (estimate["expected_usd"], estimate["expected_from_runs"]) == (0.25, 1)
+    unknown = run("cost", "aaa")
+    assert unknown.exit_code == 2
+    assert "the cost of run aaa of mnist is not known" in unknown.stderr
+    cost = run_cost("mnist", "aaa", [], load_prices(), shards=3)
+    stack.s3.put_object(Bucket=stack.artifacts, Key=layout.cost_key("mnist", "aaa"), Body=cost.to_json())
+    (billed,) = documents(run("cost", "aaa", "--json"))
+    assert (billed["event"], billed["total_usd"]) == ("cost", cost.total_usd)
 
 
 def test_a_report_is_fetched_to_a_file(stack: Any, tmp_path: Path) -> None:

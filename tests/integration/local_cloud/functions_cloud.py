@@ -131,6 +131,7 @@ def _unhooked_afterwards() -> Iterator[None]:
 
     hooked = [
         *((LambdaFunction, "invoke"), (lambda_simple_backends, "backend"), (Rule, "send_to_targets")),
+        (LambdaFunction, "get_configuration"),
         *((SQSBackend, "receive_message"), (Queue, "delete_message")),
         *((stacks, name) for name in ("ResourceMap", "Stack", "ChangeSet")),
         (stacks.CloudFormationBackend, "execute_change_set"),

@@ -25,6 +25,7 @@ BUCKET = "data"
 class Orchestration:
     def __init__(self, port: int, state_dir: Path) -> None:
         self.state_dir = state_dir
+        self.port = port
         self._url = f"http://localhost:{port}"
         self._clients: dict[tuple[str, Config | None], Any] = {}
 

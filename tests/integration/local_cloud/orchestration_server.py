@@ -1,4 +1,4 @@
-"""A moto server with the Step Functions and SageMaker parts of the local cloud, in a process of its own.
+"""A moto server with the Step Functions, SageMaker and Batch parts of the local cloud, in a process of its own.
 
 Its hooks are global to a process, so tests keep them out of theirs. Run: `python orchestration_server.py PORT
 STATE_DIR`; it prints `ready` and ends when its input does. Lambda functions are played by `StubLambda`.
@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lehr_local import step_functions, training_jobs
+from lehr_local import batch_backend, step_functions, training_jobs
+from lehr_local.control_requests import ControlRequests
+from lehr_local.interruptions import interruption
 from lehr_local.processes import Supervisor
 from lehr_local.settings import LocalSettings
 
@@ -24,14 +26,18 @@ def main(port: int, state_dir: Path) -> None:
     for _ in range(2):  # Installing twice has to be the same as installing once.
         step_functions.install(settings)
         jobs = training_jobs.install(settings, supervisor)
+        batch = batch_backend.install(settings, supervisor)
     install_stub_lambda()
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = ControlRequests(server._server.app, {"interrupt": interruption(jobs, batch)})
     print("ready", flush=True)
     sys.stdin.read()
     jobs.close()
+    batch.close()
     supervisor.close()
     print("closed", flush=True)
 

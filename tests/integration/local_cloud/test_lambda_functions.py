@@ -388,3 +388,28 @@ def test_what_we_hook_of_motos_lambda_is_there(cloud: FunctionsCloud) -> None:
     assert len(function.code_digest) == 64
     assert function.code_bytes[:2] == b"PK"
     assert (function.reserved_concurrency, function.layers, function.event_invoke_config) == (None, [], [])
+
+
+def test_a_function_logs_to_the_group_that_it_names(cloud: FunctionsCloud) -> None:
+    client = cloud.client("lambda")
+    code = "import os\ndef handler(event, context):\n    print('here')\n    return context.log_group_name"
+    cloud.function("elsewhere", code, LoggingConfig={"LogFormat": "Text", "LogGroup": "/own/group"})
+    told = client.get_function_configuration(FunctionName="elsewhere")["LoggingConfig"]
+    assert told["LogGroup"] == "/own/group"
+    assert cloud.call("elsewhere") == ("/own/group", None)
+
+    def lines(group: str) -> list[str]:
+        return [e["message"] for e in cloud.client("logs").filter_log_events(logGroupName=group)["events"]]
+
+    assert eventually(lambda: "here" in lines("/own/group"))
+    assert cloud.logged("elsewhere") == []
+    client.update_function_configuration(FunctionName="elsewhere", LoggingConfig={"LogGroup": "/other/group"})
+    assert cloud.call("elsewhere") == ("/other/group", None)
+    assert eventually(lambda: "here" in lines("/other/group"))
+
+
+def test_a_function_that_names_no_group_has_one_of_its_name(cloud: FunctionsCloud) -> None:
+    cloud.function("plain-logs", "def handler(event, context):\n    return context.log_group_name")
+    assert cloud.call("plain-logs") == ("/aws/lambda/plain-logs", None)
+    found = cloud.client("lambda").get_function_configuration(FunctionName="plain-logs")["LoggingConfig"]
+    assert found == {"LogFormat": "Text", "LogGroup": "/aws/lambda/plain-logs"}

@@ -19,7 +19,7 @@ from lehr_cli.invocation import Invocation, command, shared_options
 from lehr_cli.main import app
 from lehr_cli.runs import lines
 
-COMMANDS = ("demo", "push", "drop", "train", "watch", "stop", "runs", "predict", "report")
+COMMANDS = ("demo", "push", "drop", "train", "watch", "stop", "runs", "predict", "report", "cost", "doctor")
 runner = CliRunner()
 
 
@@ -43,7 +43,7 @@ def raising(fault: BaseException) -> typer.Typer:
     return app_that(does)
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "local up", "local down", "local status", "local env"])
+@pytest.mark.parametrize("name", [*COMMANDS, "local up", "local down", "local status", "local env", "local logs"])
 def test_every_command_explains_itself_with_an_example_and_takes_json(name: str) -> None:
     result = runner.invoke(app, [*name.split(), "--help"])
     assert result.exit_code == 0

@@ -35,6 +35,12 @@ def test_up_passes_the_folder_and_the_ports(tmp_path: Path) -> None:
     assert runner.calls == [[sys.executable, "-m", "lehr_local", *expected]]
 
 
+def test_up_asks_for_the_permissions_of_roles_when_told_to(tmp_path: Path) -> None:
+    runner = Recorder(stdout=json.dumps(INFO))
+    LocalCloud(tmp_path, runner).up(enforce_iam=True)
+    assert runner.calls[0][-2:] == ["--enforce-iam", "--json"]
+
+
 def test_a_port_that_is_taken_is_told_in_its_own_words(tmp_path: Path) -> None:
     runner = Recorder(code=2, stderr="error: Port 4710 is taken; choose another with --port.\n")
     with pytest.raises(LocalCloudError, match=r"^Port 4710 is taken; choose another with --port\.$"):

@@ -15,6 +15,7 @@ from lehr_cli.events import (
     StateEntered,
     StateExited,
     TrainingJobStarted,
+    TrainingWaits,
 )
 from lehr_cli.output import Output, duration
 from lehr_cli.view import RunView
@@ -78,6 +79,20 @@ def test_epochs_of_two_trials_are_told_apart(capsys: pytest.CaptureFixture[str])
     jobs = ("lehr-mnist-1-0-0", "lehr-mnist-1-1-0")
     shown(*(TrainingJobStarted(job=job) for job in jobs), epoch(jobs[1]))
     assert "    trial 1  epoch 1/5" in capsys.readouterr().out
+
+
+def test_a_job_that_waits_says_why_in_the_words_of_its_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    shown(
+        TrainingWaits(
+            job="lehr-mnist-1-0-a0r0d0",
+            status="Pending",
+            message="Insufficient [capacity] in eu-central-1",
+            seconds=75.0,
+        )
+    )
+    assert capsys.readouterr().out == (
+        "    waits since 1 min 15.0 s, Pending: Insufficient [capacity] in eu-central-1\n"
+    )
 
 
 def test_a_decision_shows_every_rule(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lehr.contracts.cost import RunCost
 from lehr.contracts.package import ModelPackage, PackagedFile
 from lehr.contracts.registry import Alias
 from lehr.contracts.workflow import PromoteRequest, RunInput
@@ -33,10 +34,11 @@ def test_what_is_no_document_is_a_contract_error(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("alias", Alias), ("run_input", RunInput), ("package", ModelPackage)]
+    ("name", "kind"),
+    [("alias", Alias), ("run_input", RunInput), ("package", ModelPackage), ("run_cost", RunCost)],
 )
 def test_golden_documents_are_read_and_written_without_change(
-    name: str, kind: type[Alias | RunInput | ModelPackage]
+    name: str, kind: type[Alias | RunInput | ModelPackage | RunCost]
 ) -> None:
     text = (GOLDEN / f"{name}.json").read_text()
     assert json.loads(kind.from_json(text).to_json()) == json.loads(text)

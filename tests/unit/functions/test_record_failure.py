@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from functions.record_failure.explain import RecordFailure, explain, training_job
+from functions.record_failure.explain import RecordFailure, batch_stream, explain, training_job
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import Failure, FailureRequest
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
@@ -24,6 +24,9 @@ JOB_FAILED = json.dumps(
 class Logs:
     def tail(self, job: str, lines: int) -> list[str]:
         return [f"last line of {job}"]
+
+    def tail_of_batch(self, stream: str, lines: int) -> list[str]:
+        return [f"a line of {stream}", "FAILED: net.py:2 in build: no such layer"]
 
     def url(self, job: str) -> str:
         return f"https://console/{job}"
@@ -52,6 +55,27 @@ class Logs:
 )
 def test_the_reason_is_dug_out_of_the_cause(error: str, cause: str, sentence: str) -> None:
     assert explain(error, cause) == sentence
+
+
+BATCH_FAILED = json.dumps(
+    {
+        "JobName": "lehr-mnist-r1-0-a0r0d0",
+        "JobQueue": "queue",
+        "Status": "FAILED",
+        "StatusReason": "Essential container in task exited",
+        "Container": {"ExitCode": 1, "LogStreamName": "lehr/default/1234"},
+    }
+)
+
+
+def test_a_batch_job_knows_only_its_exit_code_so_the_log_says_why() -> None:
+    tail = Logs().tail_of_batch("s", 20)
+    assert explain("States.TaskFailed", BATCH_FAILED, tail) == (
+        "net.py:2 in build: no such layer (Essential container in task exited, exit code: 1)"
+    )
+    assert explain("States.TaskFailed", BATCH_FAILED) == "Essential container in task exited, exit code: 1"
+    assert batch_stream(BATCH_FAILED) == "lehr/default/1234"
+    assert batch_stream(JOB_FAILED) == ""
 
 
 def test_the_job_is_found_also_in_a_cause_that_was_cut() -> None:

@@ -67,6 +67,12 @@ HOOKS: list[tuple[str, str, list[str] | None]] = [
     (TERMINAL, "JSONataTemplateValueTerminalStringJSONata._field_name", ["self"]),
     (f"{PARSER}.asl.parse.preprocessor", "Preprocessor._query_language_per_scope", None),
     (f"{PARSER}.asl.utils.boto_client", "boto3", None),
+    # Every module of a task has imported it by its name; one of them stands for all.
+    (
+        f"{SERVICE}.state_task_service_dynamodb",
+        "boto_client_for",
+        ["region", "service", "state_credentials"],
+    ),
     (
         f"{PARSER}.asl.eval.event.event_manager",
         "EventManager.add_event",
@@ -90,6 +96,40 @@ HOOKS: list[tuple[str, str, list[str] | None]] = [
     ("moto.stepfunctions.responses", "StepFunctionResponse.send_task_failure", ["self"]),
     (f"{PARSER}.api", "InvalidDefinition.TYPE", None),
     ("moto.sagemaker.responses", "SageMakerResponse.create_training_job", ["self"]),
+    *(
+        ("moto.batch.responses", f"BatchResponse.{name}", ["self"])
+        for name in ("submitjob", "describejobs", "listjobs", "terminatejob", "canceljob")
+    ),
+    (
+        "moto.batch.models",
+        "BatchBackend.create_compute_environment",
+        [
+            "self",
+            "compute_environment_name",
+            "_type",
+            "state",
+            "compute_resources",
+            "service_role",
+            "tags",
+        ],
+    ),
+    ("moto.batch.models", "JobDefinition.describe", ["self"]),
+    (
+        f"{SERVICE}.state_task_service_batch",
+        "StateTaskServiceBatch._before_eval_execution",
+        ["self", "env", "resource_runtime_part", "raw_parameters", "state_credentials"],
+    ),
+    (
+        f"{SERVICE}.state_task_service",
+        "StateTaskService._validate_service_integration_is_supported",
+        ["self"],
+    ),
+    ("moto.awslambda.models", "LambdaFunction.get_configuration", ["self", "on_create"]),
+    # What a snapshot knows of moto's memory.
+    (f"{PARSER}.backend.execution", "Execution.to_history_output", ["self"]),
+    ("moto.cloudformation.parsing", "ResourceMap.load_conditions", ["self"]),
+    ("moto.logs.models", "LogEvent._event_id", None),
+    ("moto.iam.models", "AWSManagedPolicy", None),
 ]
 
 INSPECT = """
@@ -120,3 +160,39 @@ def test_moto_has_what_is_replaced(
     parameters: list[str] | None,
 ) -> None:
     assert signatures[module, name] == parameters
+
+
+MEMORY = """
+import json, time
+from moto.iam.models import iam_backends
+from moto.logs.models import logs_backends
+from moto.s3.models import FakeKey
+from moto.scheduler.models import ScheduleGroup
+key = FakeKey("name", b"content", "123456789012", "us-east-1")
+logs = logs_backends["123456789012"]["us-east-1"]
+logs.ensure_log_group("group")
+logs.ensure_log_stream("group", "stream")
+logs.put_log_events("group", "stream", [{"timestamp": int(time.time() * 1000), "message": "m"}])
+stream = logs.groups["group"].streams["stream"]
+print(json.dumps({
+    "key": sorted(vars(key)),
+    "stream": sorted(vars(stream)),
+    "event": sorted(vars(stream.events[0])),
+    "iam": sorted(vars(iam_backends["123456789012"]["aws"])),
+    "group": sorted(vars(ScheduleGroup("us-east-1", "123456789012", "g"))),
+}))
+"""
+
+
+def test_moto_keeps_in_memory_what_snapshots_and_schedules_read() -> None:
+    answer = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    found = json.loads(answer.stdout)
+    needed = {
+        "key": {"lock", "_value_buffer", "contentsize", "last_modified", "_etag", "disposed"},
+        "stream": {"events"},
+        "event": {"ingestion_time", "timestamp", "message", "event_id"},
+        "iam": {"managed_policies", "aws_managed_policies"},
+        "group": {"schedules"},
+    }
+    missing = {name: members - set(found[name]) for name, members in needed.items()}
+    assert not any(missing.values()), missing

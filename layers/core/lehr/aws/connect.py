@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from botocore.config import Config
 
 from lehr.aws.clients import CONFIG, make_client, make_table
 from lehr.aws.executions import StepFunctionsExecutions
+from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.logs import CloudWatchTrainingLogs
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
+from lehr.ports import RunningJobs
 
 
 def open_bucket(name: str, config: Config = CONFIG) -> S3ObjectStore:
@@ -26,3 +30,11 @@ def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:
 def open_training_logs() -> CloudWatchTrainingLogs:
     client = make_client("logs")
     return CloudWatchTrainingLogs(client, client.meta.region_name)
+
+
+def open_running_jobs(bucket: str, queues: Sequence[str]) -> tuple[RunningJobs, ...]:
+    """What jobs of a stack may run on: SageMaker, if they write to `bucket`, and Batch with these queues."""
+    return (
+        SageMakerJobs(make_client("sagemaker"), bucket),
+        BatchJobs(make_client("batch"), queues),
+    )

@@ -6,6 +6,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lehr.ports import ExecutionEnd
+
+_GOING_ON = {"RUNNING", "PENDING_REDRIVE"}
+
 
 class StepFunctionsExecutions:
     """Starts one state machine."""
@@ -32,4 +36,17 @@ class StepFunctionsExecutions:
             if fault.response["Error"]["Code"] != "ExecutionDoesNotExist":
                 raise
             return False
-        return bool(answer["status"] in {"RUNNING", "PENDING_REDRIVE"})
+        return bool(answer["status"] in _GOING_ON)
+
+    def ended_as(self, name: str) -> ExecutionEnd | None:
+        """How and when the execution `name` ended; None if it goes on, or Step Functions knows none of that name."""
+        arn = f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"
+        try:
+            answer = self._client.describe_execution(executionArn=arn)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return None
+        if answer["status"] in _GOING_ON or "stopDate" not in answer:
+            return None
+        return ExecutionEnd(status=str(answer["status"]), at=answer["stopDate"])

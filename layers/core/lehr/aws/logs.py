@@ -8,6 +8,7 @@ from urllib.parse import quote
 from botocore.exceptions import BotoCoreError, ClientError
 
 GROUP = "/aws/sagemaker/TrainingJobs"
+BATCH_GROUP = "/aws/batch/job"
 
 
 class CloudWatchTrainingLogs:
@@ -25,14 +26,21 @@ class CloudWatchTrainingLogs:
             )
             if not streams["logStreams"]:
                 return []
-            events = self._client.get_log_events(
-                logGroupName=GROUP,
-                logStreamName=streams["logStreams"][0]["logStreamName"],
-                limit=lines,
-                startFromHead=False,
-            )
+            return self._tail(GROUP, streams["logStreams"][0]["logStreamName"], lines)
         except (ClientError, BotoCoreError):
             return []
+
+    def tail_of_batch(self, stream: str, lines: int) -> list[str]:
+        """The last lines of a Batch job's stream; [] if there are none or they cannot be read."""
+        try:
+            return self._tail(BATCH_GROUP, stream, lines)
+        except (ClientError, BotoCoreError):
+            return []
+
+    def _tail(self, group: str, stream: str, lines: int) -> list[str]:
+        events = self._client.get_log_events(
+            logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False
+        )
         return [str(event["message"]) for event in events["events"]][-lines:]
 
     def url(self, job: str) -> str:

@@ -112,6 +112,19 @@ class DynamoModelRegistry:
             if fault.response["Error"]["Code"] != _CONDITION_FAILED:
                 raise
 
+    def set_run_cost(self, project: str, run: str, usd: float) -> None:
+        """Write what a run has cost; twice is the same, and a run that never was stays so."""
+        try:
+            self._table.update_item(
+                Key=_key(project, f"run#{run}"),
+                UpdateExpression="SET actual_usd = :usd",
+                ConditionExpression="attribute_exists(pk)",
+                ExpressionAttributeValues={":usd": _plain(float(usd))},
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+
     def _add_once(self, project: str, kind: str, record: Document) -> None:
         """Write an item if there is none: a retried step finds its own and changes nothing."""
         try:

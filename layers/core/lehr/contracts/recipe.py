@@ -23,6 +23,8 @@ Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0.0)]
+InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+BackendKind = Literal["sagemaker", "batch"]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
 
@@ -83,13 +85,25 @@ class Trials(Part, frozen=True, kw_only=True):
 
 
 class Backend(Part, frozen=True, kw_only=True):
-    """[backend]: where training runs and for how long at most."""
+    """[backend]: where training runs and for how long at most.
 
-    kind: Literal["sagemaker"] = "sagemaker"
-    instance_type: Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.g5.xlarge"
+    With `spot`, spare capacity is asked for first, for `max_wait_s` at most (left out: max_runtime_s); what it
+    does not give goes on, on demand, on the first of `instance_type` and `fallback_instance_types` to be had.
+    What neither gives goes on with the backend named `fallback`. Batch places a job by `vcpus`, `memory_mb` and `gpus`.
+    """
+
+    kind: BackendKind = "sagemaker"
+    fallback: BackendKind | Literal[""] = ""
+    spot: bool = True
+    max_wait_s: Annotated[int, Meta(ge=60, le=432_000)] | None = None
+    fallback_instance_types: Annotated[tuple[InstanceType, ...], Meta(max_length=4)] = ()
+    instance_type: InstanceType = "ml.g5.xlarge"
     instance_count: Annotated[int, Meta(ge=1, le=1)] = 1
     volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
     max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
+    vcpus: Count = 4
+    memory_mb: Annotated[int, Meta(ge=512)] = 14_000
+    gpus: Annotated[int, Meta(ge=0, le=16)] = 1
 
 
 class Gate(Part, frozen=True, kw_only=True):
@@ -98,6 +112,16 @@ class Gate(Part, frozen=True, kw_only=True):
     min_accuracy: Probability = 0.0
     min_test_rows: Count = 100
     min_gain: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+
+
+class Budget(Part, frozen=True, kw_only=True):
+    """[budget]: in USD, held against the worst case before a run starts; left out means no limit.
+
+    A month is a calendar month in UTC, and the project's.
+    """
+
+    max_usd_per_run: PositiveFloat | None = None
+    max_usd_per_month: PositiveFloat | None = None
 
 
 class Recipe(Document, frozen=True, kw_only=True):
@@ -111,6 +135,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     trials: Trials = Trials()
     backend: Backend = Backend()
     gate: Gate = Gate()
+    budget: Budget = Budget()
 
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:
         """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""
@@ -140,6 +165,12 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             f"model.factory is {recipe.model.factory!r}",
             place=place,
             hint='write "module:function" of a file in the project',
+        )
+    if recipe.backend.max_wait_s is not None and recipe.backend.max_wait_s < recipe.backend.max_runtime_s:
+        raise RecipeError(
+            f"backend.max_wait_s is {recipe.backend.max_wait_s}, less than max_runtime_s",
+            place=place,
+            hint="the wait for spot capacity includes the training: make it at least max_runtime_s, or leave it out",
         )
     recipe.trial_settings(place=place)
     return recipe

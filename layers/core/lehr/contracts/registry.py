@@ -29,7 +29,11 @@ class Alias(Document, frozen=True, kw_only=True):
 
 
 class RunRecord(Document, frozen=True, kw_only=True):
-    """A run: one pass from data to decision. Times are ISO 8601 in UTC."""
+    """A run: one pass from data to decision. Times are ISO 8601 in UTC.
+
+    `estimated_usd` is the worst case at its start, `actual_usd` what its training was billed for and its
+    functions are estimated at; None: not known.
+    """
 
     schema: Literal[1] = 1
     project: str
@@ -45,6 +49,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     model_version: str = ""
     accuracy: float | None = None
     champion_accuracy: float | None = None
+    estimated_usd: float | None = None
+    actual_usd: float | None = None
 
 
 class ModelRecord(Document, frozen=True, kw_only=True):

@@ -25,6 +25,18 @@ class Resources(Part, frozen=True, kw_only=True):
     instance_count: int
     volume_gb: int
     max_runtime_s: int
+    vcpus: int
+    memory_mb: int
+    gpus: int
+
+
+class Attempt(Part, frozen=True, kw_only=True):
+    """One way to get a trial trained. The next is taken when this one found no capacity."""
+
+    backend: Literal["sagemaker", "batch"] = "sagemaker"
+    spot: bool
+    instance_types: list[str]
+    max_wait_s: int
 
 
 class RunInput(Document, frozen=True, kw_only=True):
@@ -38,6 +50,7 @@ class RunInput(Document, frozen=True, kw_only=True):
     plan: S3Location
     trials: list[Trial]
     trial_concurrency: int
+    attempts: list[Attempt]
     resources: Resources
     checkpoint_prefix: str
     output_prefix: str
@@ -79,8 +92,19 @@ class SealedDataset(Document, frozen=True, kw_only=True):
     rows: dict[str, int]
 
 
+class EarlierAttempt(Part, frozen=True, kw_only=True):
+    """A job that did not end its trial, and was billed all the same."""
+
+    job: str
+    billable_seconds: int | None = None
+    instance_type: str = ""
+
+
 class TrialResult(Part, frozen=True, kw_only=True):
-    """Output of one iteration of TrainTrials."""
+    """Output of one iteration of TrainTrials.
+
+    The seconds are of one instance; None: the backend did not say. `instance_type`: the one that was chosen.
+    """
 
     id: str
     status: Literal["Completed", "Failed"]
@@ -89,6 +113,10 @@ class TrialResult(Part, frozen=True, kw_only=True):
     image: str = ""
     error: str = ""
     cause: str = ""
+    training_seconds: int | None = None
+    billable_seconds: int | None = None
+    instance_type: str = ""
+    earlier: tuple[EarlierAttempt, ...] = ()
 
 
 class PackageRequest(Document, frozen=True, kw_only=True):

@@ -1,0 +1,52 @@
+"""The budget: what a run could cost at worst, held against [budget] of its recipe before anything is started."""
+
+from __future__ import annotations
+
+from lehr.clock import now
+from lehr.contracts.recipe import Recipe
+from lehr.costs import arithmetic, estimate_run, month_to_date
+from lehr.errors import BudgetError, UnknownPriceError
+from lehr.ports import ModelRegistry
+from lehr.prices import PriceTable, load_prices
+
+_EVERY_RUN = 100_000
+
+
+def check_budget(
+    recipe: Recipe,
+    registry: ModelRegistry,
+    *,
+    shards: int,
+    prices: PriceTable | None = None,
+    at: str | None = None,
+) -> float | None:
+    """The worst case of a run in USD; None if the recipe sets no limit and the instance type has no price.
+
+    Raises BudgetError with the sum and the way out, UnknownPriceError if a limit cannot be held against anything.
+    """
+    prices, budget = prices or load_prices(), recipe.budget
+    has_limit = budget.max_usd_per_run is not None or budget.max_usd_per_month is not None
+    try:
+        estimate = estimate_run(recipe, prices, shards=shards)
+    except UnknownPriceError:
+        if has_limit:
+            raise
+        return None
+    worst, basis = estimate.total_usd, f"{arithmetic(estimate)}, {prices.origin()}"
+    if budget.max_usd_per_run is not None and worst > budget.max_usd_per_run:
+        raise BudgetError(
+            f"the run could cost {worst:.2f} USD, over max_usd_per_run = {budget.max_usd_per_run:g} ({basis})",
+            place="[budget]",
+            hint="lower backend.max_runtime_s, take fewer trials or a smaller instance, or raise the budget",
+        )
+    if budget.max_usd_per_month is not None:
+        month = (at or now())[:7]
+        spent = month_to_date(registry.runs(recipe.project.name, limit=_EVERY_RUN), month)
+        if spent + worst > budget.max_usd_per_month:
+            raise BudgetError(
+                f"the run could cost {worst:.2f} USD; with {spent:.2f} USD of this month ({month}) that is "
+                f"{spent + worst:.2f}, over max_usd_per_month = {budget.max_usd_per_month:g} ({basis})",
+                place="[budget]",
+                hint="wait for the next month, make the run smaller, or raise the budget",
+            )
+    return worst

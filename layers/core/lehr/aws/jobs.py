@@ -1,0 +1,91 @@
+"""`RunningJobs` over SageMaker and Batch: the jobs of this stack's runs that are billed at this moment.
+
+Names alone would not do: another stack of the same account names its jobs alike. A SageMaker job is this stack's if it
+writes to its bucket, a Batch job if it is in one of its queues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lehr.ports import RunningJob
+
+PREFIX = "lehr-"
+PROJECT_TAG, RUN_TAG = "lehr:project", "lehr:run"
+_BATCH_STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+
+
+class SageMakerJobs:
+    """Training jobs of SageMaker, known by the environment that the state machine gave them."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client, self._bucket = client, bucket
+
+    def running(self) -> Iterator[RunningJob]:
+        pages = self._client.get_paginator("list_training_jobs").paginate(
+            NameContains=PREFIX, StatusEquals="InProgress"
+        )
+        for page in pages:
+            for summary in page["TrainingJobSummaries"]:
+                name = summary["TrainingJobName"]
+                if name.startswith(PREFIX):
+                    job = self._client.describe_training_job(TrainingJobName=name)
+                    yield from self._ours(name, job)
+
+    def _ours(self, name: str, job: dict[str, Any]) -> Iterator[RunningJob]:
+        environment = job.get("Environment") or {}
+        project, run = environment.get("LEHR_PROJECT"), environment.get("LEHR_RUN")
+        output = job["OutputDataConfig"]["S3OutputPath"]
+        if project and run and output.startswith(f"s3://{self._bucket}/"):
+            yield RunningJob(name=name, handle=name, project=project, run=run, created_at=job["CreationTime"])
+
+    def stop(self, job: RunningJob, reason: str) -> bool:
+        """Ask the job to stop. False: it had ended by itself."""
+        try:
+            self._client.stop_training_job(TrainingJobName=job.handle)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] not in {"ValidationException", "ResourceNotFound"}:
+                raise
+            return False
+        return True
+
+
+class BatchJobs:
+    """Jobs of Batch in these queues (names or ARNs), known by their tags."""
+
+    def __init__(self, client: Any, queues: Sequence[str]) -> None:
+        self._client, self._queues = client, queues
+
+    def running(self) -> Iterator[RunningJob]:
+        seen: set[str] = set()  # a job that moves on while it is looked for is listed twice
+        for queue in self._queues:
+            for status in _BATCH_STATUSES:
+                pages = self._client.get_paginator("list_jobs").paginate(jobQueue=queue, jobStatus=status)
+                for page in pages:
+                    ids = [
+                        job["jobId"] for job in page["jobSummaryList"] if job["jobName"].startswith(PREFIX)
+                    ]
+                    yield from self._described([job_id for job_id in ids if job_id not in seen])
+                    seen.update(ids)
+
+    def _described(self, ids: list[str]) -> Iterator[RunningJob]:
+        for first in range(0, len(ids), 100):
+            for job in self._client.describe_jobs(jobs=ids[first : first + 100])["jobs"]:
+                tags = job.get("tags") or {}
+                if tags.get(PROJECT_TAG) and tags.get(RUN_TAG):
+                    yield RunningJob(
+                        name=job["jobName"],
+                        handle=job["jobId"],
+                        project=tags[PROJECT_TAG],
+                        run=tags[RUN_TAG],
+                        created_at=datetime.fromtimestamp(job["createdAt"] / 1000, UTC),
+                    )
+
+    def stop(self, job: RunningJob, reason: str) -> bool:
+        """Terminate the job, whatever it is doing; one that has ended is left as it is, and nobody is told."""
+        self._client.terminate_job(jobId=job.handle, reason=reason)
+        return True

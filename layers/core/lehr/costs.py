@@ -1,0 +1,197 @@
+"""What a run costs: the worst case before it, from its recipe; the cost after it, from its billable seconds.
+
+Training is nearly all of it. The functions are counted by what the template gives them (memory and timeout; a test
+compares) for the worst case, and by assumed times for the cost after a run, since nobody reads their bills.
+Transitions, requests and storage are thousandths of a cent for a run and left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lehr import layout
+from lehr.contracts.cost import AttemptEstimate, RunCost, RunEstimate, TrialCost
+from lehr.contracts.recipe import Backend, Recipe
+from lehr.contracts.registry import RunRecord
+from lehr.contracts.workflow import TrialResult
+from lehr.errors import UnknownPriceError
+from lehr.ports import ModelRegistry, ObjectStore
+from lehr.prices import PriceTable
+
+# Memory in GB and timeout in seconds: of a function called for each shard, and of those called once in a run.
+SHARD_FUNCTIONS = {"prepare_shard": (2.0, 900), "evaluate_shard": (2.0, 900)}
+RUN_FUNCTIONS = {
+    "start_run": (0.5, 60),
+    "seal_dataset": (0.5, 300),
+    "package_model": (1.0, 300),
+    "judge_model": (0.5, 120),
+    "promote_model": (0.25, 30),
+    "write_report": (0.5, 60),
+}
+# After a run: a call is taken to have used this share of its timeout.
+ASSUMED_SHARE = 0.02
+_HOURS_PER_MONTH = 730
+# A cause that the state machine has cut is no JSON any more; its fields can still be found.
+_BILLABLE = re.compile(r'"BillableTimeInSeconds"\s*:\s*(\d+)')
+_SECONDS = re.compile(r'"TrainingTimeInSeconds"\s*:\s*(\d+)')
+
+_ATTEMPT = re.compile(r"-a(\d+)r\d+d\d+$")
+
+
+def estimate_run(recipe: Recipe, prices: PriceTable, *, shards: int) -> RunEstimate:
+    """The worst case of a run of this recipe, in USD. Raises UnknownPriceError."""
+    backend, trials = recipe.backend, len(recipe.trial_settings())
+    attempts = list(_attempts(backend, prices))
+    hours = backend.max_runtime_s / 3600 * backend.instance_count
+    volume = prices.volume_gb_month * backend.volume_gb / _HOURS_PER_MONTH
+    trial = hours * sum(attempt.hour_usd + volume for attempt in attempts)
+    functions = functions_usd(prices, shards=shards)
+    return RunEstimate(
+        project=recipe.project.name,
+        trials=trials,
+        attempts=attempts,
+        instance_count=backend.instance_count,
+        max_runtime_s=backend.max_runtime_s,
+        shards=shards,
+        trial_usd=_rounded(trial),
+        training_usd=_rounded(trial * trials),
+        functions_usd=functions,
+        total_usd=_rounded(trial * trials + functions),
+        price_date=prices.as_of,
+        price_region=prices.region,
+    )
+
+
+def _attempts(backend: Backend, prices: PriceTable) -> Iterator[AttemptEstimate]:
+    """In the order in which start_run plans them. Batch is taken to use EC2's machine of the same name."""
+    for kind in dict.fromkeys((backend.kind, backend.fallback or backend.kind)):
+        for is_spot in (True, False) if backend.spot else (False,):
+            types = (backend.instance_type, *(() if is_spot else backend.fallback_instance_types))
+            names = [name.removeprefix("ml.") if kind == "batch" else name for name in types]
+            hour, name = max((prices.hour(name), name) for name in names)
+            usd = _rounded(hour * prices.spot_share) if is_spot else hour
+            yield AttemptEstimate(backend=kind, spot=is_spot, instance_type=name, hour_usd=usd)
+
+
+def functions_usd(prices: PriceTable, *, shards: int, share: float = 1.0) -> float:
+    """What the functions of a run cost if each call uses `share` of its timeout."""
+    gb_seconds = share * (
+        shards * sum(memory * timeout for memory, timeout in SHARD_FUNCTIONS.values())
+        + sum(memory * timeout for memory, timeout in RUN_FUNCTIONS.values())
+    )
+    calls = shards * len(SHARD_FUNCTIONS) + len(RUN_FUNCTIONS)
+    return _rounded(gb_seconds * prices.gb_second() + calls * prices.function_million_calls / 1e6)
+
+
+def trial_costs(
+    result: TrialResult, instance_type: str, prices: PriceTable, *, instance_count: int = 1
+) -> list[TrialCost]:
+    """What the jobs of a trial were billed for, in their order; of a failed one, what the cause says of its job.
+
+    `instance_type` is the one asked for; the one that the backend chose goes before it.
+    """
+    billable, seconds = result.billable_seconds, result.training_seconds
+    if billable is None:
+        billable, seconds = _number(_BILLABLE, result.cause), _number(_SECONDS, result.cause)
+    # A job of the third attempt has two before it. What is not told of them would be missing in the sum.
+    attempt = _ATTEMPT.search(result.job)
+    has_all = attempt is None or int(attempt[1]) <= len(result.earlier)
+    jobs: list[tuple[str, str, int | None, int | None, bool]] = [
+        (job.job, job.instance_type, None, job.billable_seconds, True) for job in result.earlier
+    ]
+    jobs.append((result.job, result.instance_type, seconds, billable, has_all))
+    costs = []
+    for name, chosen, trained, billed, is_whole in jobs:
+        try:
+            hour: float | None = prices.hour(chosen or instance_type)
+        except UnknownPriceError:
+            hour = None
+        usd = None if hour is None or billed is None else _rounded(hour * billed * instance_count / 3600)
+        costs.append(
+            TrialCost(
+                trial=result.id,
+                job=name,
+                instance_type=chosen or instance_type,
+                instance_count=instance_count,
+                seconds=trained,
+                billable_seconds=billed,
+                usd=usd,
+                is_whole=is_whole and usd is not None,
+            )
+        )
+    return costs
+
+
+def run_cost(
+    project: str,
+    run: str,
+    trials: Sequence[TrialCost],
+    prices: PriceTable,
+    *,
+    shards: int,
+    is_complete: bool = True,
+) -> RunCost:
+    """Add up. `is_complete=False` says that there were trials beside these."""
+    training = sum(trial.usd or 0.0 for trial in trials)
+    functions = functions_usd(prices, shards=shards, share=ASSUMED_SHARE)
+    return RunCost(
+        project=project,
+        run=run,
+        trials=list(trials),
+        training_usd=_rounded(training),
+        functions_usd=functions,
+        total_usd=_rounded(training + functions),
+        is_complete=is_complete and all(trial.is_whole for trial in trials),
+        price_date=prices.as_of,
+        price_region=prices.region,
+    )
+
+
+def record_cost(cost: RunCost, artifacts: ObjectStore, registry: ModelRegistry) -> None:
+    """Write cost.json, and the sum into the run's record if all of it is known: a budget trusts that sum."""
+    key = layout.cost_key(cost.project, cost.run)
+    artifacts.put(key, cost.to_json(), content_type="application/json")
+    if cost.is_complete:
+        registry.set_run_cost(cost.project, cost.run, cost.total_usd)
+
+
+def planned_shards(artifacts: ObjectStore, project: str, run: str) -> int:
+    """Number of units in the plan of a run; 0 if it has none."""
+    try:
+        units: Any = json.loads(artifacts.get(layout.plan_key(project, run)))
+    except (KeyError, ValueError):
+        return 0
+    return len(units) if isinstance(units, list) else 0
+
+
+def month_to_date(records: Sequence[RunRecord], month: str) -> float:
+    """USD of the runs started in `month` (2026-01); one whose cost is not known counts with its worst case."""
+    costs = (
+        record.estimated_usd if record.actual_usd is None else record.actual_usd
+        for record in records
+        if record.started_at.startswith(month)
+    )
+    return _rounded(sum(cost or 0.0 for cost in costs))
+
+
+def arithmetic(estimate: RunEstimate) -> str:
+    """The estimate as one line that a person can check."""
+    attempts = " + ".join(
+        f"{attempt.hour_usd:g} USD of {attempt.instance_type}{' spot' if attempt.spot else ''}"
+        for attempt in estimate.attempts
+    )
+    hours = estimate.max_runtime_s / 3600 * estimate.instance_count
+    return f"{estimate.trials} trial(s) x {hours:g} h x ({attempts}), and {estimate.functions_usd:.2f} USD of functions"
+
+
+def _number(pattern: re.Pattern[str], cause: str) -> int | None:
+    found = pattern.search(cause)
+    return int(found[1]) if found else None
+
+
+def _rounded(usd: float) -> float:
+    """To a hundredth of a cent: less is noise beside list prices."""
+    return round(usd, 4)

@@ -1,0 +1,122 @@
+"""The process of one node of one attempt of a Batch job: its folder, its command, its environment.
+
+As with training jobs, `/opt/ml` in the command or the environment is rewritten to the job's own folder, which
+`LEHR_ML_ROOT` names. Variables: docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lehr_local.settings import SECRET_ACCESS_KEY, LocalSettings
+from lehr_local.training_container import ML_ROOT
+
+_ML_ROOT_IN_TEXT = re.compile(re.escape(ML_ROOT) + r"(?![\w-])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchContainer:
+    """One node. `document` is its container of the job definition, with the overrides of the job."""
+
+    settings: LocalSettings
+    document: Mapping[str, Any]
+    job_id: str
+    attempt: int
+    queue: str
+    compute_environment: str
+    array_index: int | None = None
+    node_index: int | None = None
+    node_count: int = 1
+    main_node: int = 0
+
+    @property
+    def base(self) -> Path:
+        # A folder for each attempt: on AWS it may run on another host, which has nothing of the one before.
+        name = self.job_id.replace(":", "-").replace("#", "-node-")
+        node = "" if self.node_index is None else f"-node-{self.node_index}"
+        return self.settings.state_dir.absolute() / "jobs" / "batch" / f"{name}{node}-{self.attempt}"
+
+    @property
+    def home(self) -> Path:
+        return self.base / "home"
+
+    def prepare(self) -> None:
+        shutil.rmtree(self.base, ignore_errors=True)
+        self.home.mkdir(parents=True)
+
+    def clean(self) -> None:
+        """Drop the folder, as the host drops the container; the log stays."""
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def argv(self) -> list[str]:
+        """The command; `python` and `python3` are the interpreter of the settings.
+
+        Without one it is `python -m lehr_trainer train`, the ENTRYPOINT of the trainer's image.
+        """
+        command = list(self.document.get("command") or []) or ["python", "-m", "lehr_trainer", "train"]
+        if Path(command[0]).name in ("python", "python3"):
+            command[0] = str(self.settings.python)
+        return [self._rewritten(word) for word in command]
+
+    def environment(self) -> dict[str, str]:
+        """All variables of the process; nothing comes from the environment of the local cloud."""
+        given = {
+            item["name"]: self._rewritten(item.get("value", ""))
+            for item in self.document.get("environment") or []
+        }
+        return {
+            "PATH": f"{self.settings.python.parent}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **given,
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home),
+            "LEHR_ML_ROOT": str(self.base),
+            "AWS_REGION": self.settings.region,
+            "AWS_DEFAULT_REGION": self.settings.region,
+            "AWS_ENDPOINT_URL": self.settings.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **self._credentials(),
+            "AWS_BATCH_JOB_ID": self._own_id(),
+            "AWS_BATCH_JOB_ATTEMPT": str(self.attempt),
+            "AWS_BATCH_JQ_NAME": self.queue,
+            "AWS_BATCH_CE_NAME": self.compute_environment,
+            **self._place(),
+        }
+
+    def _credentials(self) -> dict[str, str]:
+        # Without a job role a container on AWS has no credentials of its own.
+        role = self.document.get("jobRoleArn")
+        if not role:
+            return {}
+        return {
+            "AWS_ACCESS_KEY_ID": self.settings.authority.key_of(role),
+            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        }
+
+    def _own_id(self) -> str:
+        return self.job_id if self.node_index is None else f"{self.job_id}#{self.node_index}"
+
+    def _place(self) -> dict[str, str]:
+        if self.array_index is not None:
+            return {"AWS_BATCH_JOB_ARRAY_INDEX": str(self.array_index)}
+        if self.node_index is None:
+            return {}
+        variables = {
+            "AWS_BATCH_JOB_NUM_NODES": str(self.node_count),
+            "AWS_BATCH_JOB_NODE_INDEX": str(self.node_index),
+            "AWS_BATCH_JOB_MAIN_NODE_INDEX": str(self.main_node),
+        }
+        if self.node_index != self.main_node:
+            # On AWS too the main node is not told its own address this way.
+            variables["AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"] = "127.0.0.1"
+        return variables
+
+    def _rewritten(self, text: str) -> str:
+        return _ML_ROOT_IN_TEXT.sub(str(self.base), text)

@@ -1,0 +1,76 @@
+"""Another run promotes while this one is being judged: it is judged again, against the champion that serves now."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Workplace
+from tests.e2e.small_mnist import write_data, write_project
+
+PROJECT = "contested"
+
+
+@pytest.fixture(scope="module")
+def contested(workplace: Workplace) -> Workplace:
+    assert workplace.lehr("push", str(write_project(workplace.folder / PROJECT, PROJECT))).code == 0
+    data = write_data(workplace.folder / "data-400", 400)
+    assert workplace.lehr("train", PROJECT, "--data", str(data)).code == 0
+    return workplace
+
+
+def start(place: Workplace, rows: int) -> str:
+    """Start a run on `rows` training rows; returns the ARN of its execution."""
+    data = write_data(place.folder / f"data-{rows}", rows)
+    dropped = place.lehr("drop", PROJECT, str(data))
+    assert dropped.code == 0, dropped.stderr
+    arn: str = dropped.only("answer")["execution_arn"]
+    return arn
+
+
+def entered(states: Any, arn: str) -> list[str]:
+    events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    return [
+        event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+    ]
+
+
+def alias(place: Workplace) -> dict[str, Any]:
+    key = {"pk": {"S": f"project#{PROJECT}"}, "sk": {"S": "alias"}}
+    item: dict[str, Any] = place.client("dynamodb").get_item(
+        TableName=place.outputs()["RegistryTable"], Key=key, ConsistentRead=True
+    )["Item"]
+    return item
+
+
+def test_a_run_that_was_overtaken_is_judged_again_and_wins_fairly(contested: Workplace) -> None:
+    states, dynamodb = contested.client("stepfunctions"), contested.client("dynamodb")
+    # What another run's promotion does to this one: the generation is no longer the one it was judged at.
+    move_from_outside = {
+        "TableName": contested.outputs()["RegistryTable"],
+        "Key": {"pk": {"S": f"project#{PROJECT}"}, "sk": {"S": "alias"}},
+        "UpdateExpression": "SET generation = generation + :one, #owner = :other",
+        "ExpressionAttributeNames": {"#owner": "owner"},
+        "ExpressionAttributeValues": {":one": {"N": "1"}, ":other": {"S": "another-run"}},
+    }
+    # There is less than a second between judging and promoting; a move that misses it is tried on better data.
+    for rows in (6000, 15_000, 40_000):
+        before = int(alias(contested)["generation"]["N"])
+        arn = start(contested, rows)
+        deadline = time.monotonic() + 120
+        while "EvaluateShards" not in entered(states, arn):
+            assert time.monotonic() < deadline
+        dynamodb.update_item(**move_from_outside)
+        while (execution := states.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        seen = entered(states, arn)
+        if "JudgeAgain" in seen:
+            break
+    assert "JudgeAgain" in seen, "every move came too late to be noticed: nothing was tested"
+    assert [seen.count(state) for state in ("PackageModel", "JudgeModel", "PromoteModel")] == [2, 2, 2]
+    assert json.loads(execution["output"])["outcome"] == "promoted"
+    assert int(alias(contested)["generation"]["N"]) == before + 2

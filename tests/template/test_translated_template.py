@@ -1,0 +1,173 @@
+"""What CloudFormation will see: valid, closed, encrypted, and impossible choices refused before anything is created."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.template import translated
+from tests.template.translated import (
+    BAD_TEXT,
+    EVERYTHING,
+    KEY,
+    OPEN,
+    TEXT,
+    Template,
+    broken_rules,
+    deployed,
+    of_type,
+    policies,
+    routes,
+    translate,
+)
+
+
+def lint(template: Template, folder: Path) -> list[str]:
+    path = folder / "translated.json"
+    path.write_text(json.dumps(template))
+    linter = "import sys; from cfnlint.runner import main; sys.exit(main())"
+    command = [sys.executable, "-c", linter, "--regions", translated.REGION, "--format", "json", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if result.returncode and not result.stdout.strip():
+        raise RuntimeError(result.stderr)
+    return [f"{finding['Rule']['Id']}: {finding['Message']}" for finding in json.loads(result.stdout or "[]")]
+
+
+def test_cfn_lint_finds_nothing_in_the_translated_template(tmp_path: Path) -> None:
+    assert lint(translate(TEXT), tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING, OPEN], ids=["default", "everything", "open"])
+def test_cfn_lint_finds_nothing_once_parameters_are_put_in(
+    tmp_path: Path, parameters: dict[str, str]
+) -> None:
+    assert lint(deployed(parameters), tmp_path) == []
+
+
+def test_cfn_lint_refuses_the_bad_template(tmp_path: Path) -> None:
+    assert any(finding.startswith("E") for finding in lint(translate(BAD_TEXT), tmp_path))
+
+
+def test_no_route_is_open_but_health() -> None:
+    closed = routes(deployed())
+    assert {route for route, kind in closed.items() if kind != "AWS_IAM"} == {"GET /health"}
+    with_tokens = deployed(EVERYTHING)
+    assert {route for route, kind in routes(with_tokens).items() if kind != "JWT"} == {"GET /health"}
+    assert all(
+        "AuthorizerId" in properties
+        for properties in of_type(with_tokens, "AWS::ApiGatewayV2::Route").values()
+        if properties["AuthorizationType"] == "JWT"
+    )
+    assert set(routes(deployed(OPEN)).values()) == {"NONE"}
+
+
+def test_an_open_route_is_found_in_the_bad_template() -> None:
+    assert routes(deployed(text=BAD_TEXT)) == {"POST /predict": "NONE"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentences"),
+    [
+        ({}, []),
+        (EVERYTHING, []),
+        (OPEN, []),
+        ({"EndpointAuth": "NONE"}, ["EndpointAuth=NONE needs IAcceptAPublicEndpoint=yes."]),
+        (
+            {"EndpointAuth": "JWT"},
+            ["EndpointAuth=JWT needs JwtIssuer.", "EndpointAuth=JWT needs JwtAudience."],
+        ),
+        ({"EndpointAuth": "JWT", "JwtIssuer": "https://a.b"}, ["EndpointAuth=JWT needs JwtAudience."]),
+        ({"SubnetIds": "subnet-12345678"}, ["SubnetIds needs SecurityGroupIds."]),
+        ({"SecurityGroupIds": "sg-12345678"}, ["SecurityGroupIds needs SubnetIds."]),
+        ({"RetrainSchedule": "rate(1 day)"}, ["RetrainSchedule needs RetrainProject."]),
+    ],
+)
+def test_impossible_choices_are_refused_before_anything_is_created(
+    parameters: dict[str, str], sentences: list[str]
+) -> None:
+    assert broken_rules(translate(TEXT), parameters) == sentences
+
+
+def test_every_queue_is_encrypted() -> None:
+    """Stands for checkov's CKV_AWS_27, which does not know SqsManagedSseEnabled."""
+
+    def plain(template: Template) -> list[str]:
+        return [
+            name
+            for name, properties in of_type(template, "AWS::SQS::Queue").items()
+            if properties.get("SqsManagedSseEnabled") is not True and "KmsMasterKeyId" not in properties
+        ]
+
+    assert plain(deployed()) == []
+    assert plain(deployed(EVERYTHING)) == []
+    assert plain(deployed(text=BAD_TEXT)) == ["PlainQueue"]
+
+
+def test_a_key_of_the_customer_covers_everything_that_can_take_one() -> None:
+    template = deployed(EVERYTHING)
+    for properties in of_type(template, "AWS::S3::Bucket").values():
+        (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["BucketKeyEnabled"] is True
+        assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    for kind, name in {
+        "AWS::Lambda::Function": "KmsKeyArn",
+        "AWS::Logs::LogGroup": "KmsKeyId",
+        "AWS::SNS::Topic": "KmsMasterKeyId",
+        "AWS::SQS::Queue": "KmsMasterKeyId",
+    }.items():
+        found = of_type(template, kind)
+        assert found, kind
+        assert {
+            logical_id for logical_id, properties in found.items() if properties.get(name) != KEY
+        } == set()
+    (table,) = of_type(template, "AWS::DynamoDB::Table").values()
+    assert table["SSESpecification"]["KMSMasterKeyId"] == KEY
+    assert table["DeletionProtectionEnabled"] is True
+
+
+def test_no_role_may_use_a_key_unless_one_is_given() -> None:
+    def kms_actions(template: Template) -> bool:
+        return '"kms:' in json.dumps([policies(template), of_type(template, "AWS::IAM::Role")])
+
+    assert not kms_actions(deployed())
+    assert kms_actions(deployed(EVERYTHING))
+
+
+def test_every_role_that_code_runs_under_carries_the_guard() -> None:
+    template = deployed()
+    guarded = set(of_type(template, "AWS::IAM::ManagedPolicy")["GuardPolicy"]["Roles"])
+    functions = {properties["Role"] for properties in of_type(template, "AWS::Lambda::Function").values()}
+    assert {role.rpartition("/")[2] for role in functions} <= guarded
+
+
+@pytest.mark.parametrize("bucket", ["databucket", "artifactbucket"])
+def test_buckets_refuse_old_tls_and_other_accounts(bucket: str) -> None:
+    found = {
+        properties["Bucket"]: properties["PolicyDocument"]["Statement"]
+        for properties in of_type(deployed(), "AWS::S3::BucketPolicy").values()
+    }
+    statements = {statement["Sid"]: statement for statement in found[bucket]}
+    assert set(statements) == {"TlsOnly", "Tls12OrLater", "ThisAccountOnly"}
+    for statement in statements.values():
+        assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+        assert statement["Resource"] == [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    assert statements["Tls12OrLater"]["Condition"] == {"NumericLessThan": {"s3:TlsVersion": "1.2"}}
+    assert statements["ThisAccountOnly"]["Condition"] == {
+        "StringNotEquals": {"aws:PrincipalAccount": translated.ACCOUNT},
+        "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+    }
+
+
+def test_models_and_datasets_never_expire() -> None:
+    buckets = of_type(deployed({"RunDataExpiryDays": "9"}), "AWS::S3::Bucket")
+    rules = [rule for bucket in buckets.values() for rule in bucket["LifecycleConfiguration"]["Rules"]]
+    expiring = [rule for rule in rules if "ExpirationInDays" in rule]
+    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in expiring] == [("runs/", "9")]
+    # Current versions go by that rule alone; every other rule is about uploads, markers and old versions.
+    for rule in rules:
+        assert not rule.keys() & {"ExpirationDate", "Transition", "Transitions"}
