@@ -4,7 +4,7 @@ moto keeps compute environments, queues and definitions; its jobs are Docker con
 running. Here the five calls about jobs are replaced.
 
 Not simulated: images (the command runs on this machine), instance types, sizes and numbers, queue priorities and fair
-share, secrets, volumes, EKS and ECS properties (refused).
+share, volumes; secrets, EKS and ECS properties are refused.
 """
 
 from __future__ import annotations

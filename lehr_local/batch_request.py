@@ -59,6 +59,8 @@ def plan(request: Mapping[str, Any], definition: Any) -> JobPlan:
     else:
         raise RefusedError("The local cloud runs jobs of containerProperties and nodeProperties only.")
     for container in nodes["containers"]:
+        if container.get("secrets"):
+            raise RefusedError("The local cloud does not give secrets to jobs.")
         container["command"] = with_parameters(container.get("command") or [], parameters)
     size = (request.get("arrayProperties") or {}).get("size")
     if size is not None and size not in _ARRAY_SIZES:

@@ -27,9 +27,11 @@ from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.backend.execution import Execution
 
 from lehr_local.cloudformation import LocalStack
+from lehr_local.graph_reader import GraphReader
+from lehr_local.graph_writer import GraphWriter
 from lehr_local.snapshot_files import BlobStore
 from lehr_local.stack_resources import StackResources
-from lehr_local.state_graph import GraphError, GraphReader, GraphWriter, attributes_of, set_attributes
+from lehr_local.state_graph import GraphError, attributes_of, set_attributes
 
 # Of each log stream; a trainer that prints every step would otherwise be written again and again.
 KEPT_LINES = 5_000

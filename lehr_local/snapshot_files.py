@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import time
 import weakref
 import zlib
 from pathlib import Path
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 _KEPT_STATES = 2
 _CHUNK = 1 << 20
+_HASH_LOOKS = 20
+_HASH_WAIT_S = 0.01
 _STATE_NAME = re.compile(r"state-(\d{8})")
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -61,6 +64,11 @@ class BlobStore:
 
     def add_stored(self, key: Any) -> str:
         """The content of an object of moto's S3, read once for as long as it does not change."""
+        # moto hashes a new object without its lock; two readers of one file would disturb each other.
+        for _ in range(_HASH_LOOKS):
+            if key._etag is not None or key.disposed:
+                break
+            time.sleep(_HASH_WAIT_S)
         mark = (key.contentsize, key.last_modified, key._etag, key.disposed)
         known = self._known.get(key)
         if known is None or known[0] != mark or known[1] not in self._on_disk:

@@ -96,9 +96,10 @@ def test_sam_deploys_the_project_twice_and_deletes_it(
     log = (cloud["state"] / "cloud.log").read_text()
     assert ("are built for another platform" in log) or not is_foreign
 
-    (project / "functions/judge_model/app.py").open("a").write("\n# changed\n")
+    handler = project / "functions/judge_model/app.py"
+    handler.write_text(handler.read_text() + "\n# changed\n")
     asl = project / "statemachine/retrain.asl.yaml"
-    asl.write_text(asl.read_text().replace("Comment:", "Comment: changed,", 1))
+    asl.write_text(asl.read_text() + "\nComment: changed\n")
     sam(project, environment, "build", *overrides)
     sam(project, environment, "deploy", *overrides)
     (stack,) = client(cloud, "cloudformation").describe_stacks(StackName="lehr")["Stacks"]

@@ -43,7 +43,9 @@ def raising(fault: BaseException) -> typer.Typer:
     return app_that(does)
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "local up", "local down", "local status", "local env", "local logs"])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "local up", "local down", "local status", "local env", "local logs"]
+)
 def test_every_command_explains_itself_with_an_example_and_takes_json(name: str) -> None:
     result = runner.invoke(app, [*name.split(), "--help"])
     assert result.exit_code == 0

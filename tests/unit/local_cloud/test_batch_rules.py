@@ -151,6 +151,7 @@ def test_the_number_of_nodes_can_be_overridden() -> None:
         ({}, definition(status="INACTIVE"), "not active"),
         ({}, multi_node({"0:1": "worker"}), "Node 2 has no container"),
         ({}, multi_node({"0:": "worker"}, main=3), "mainNode 3"),
+        ({}, definition(container_properties={"command": [], "secrets": [{"name": "A"}]}), "secrets"),
         ({"arrayProperties": {"size": 2}}, multi_node({"0:": "worker"}), "multi-node"),
         ({"eksPropertiesOverride": {"podProperties": {}}}, definition(), "not simulated"),
     ],

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from lehr_local.graph_reader import GraphReader
+from lehr_local.graph_writer import GraphWriter
 from lehr_local.resource_models import Created, Resource
 from lehr_local.state_files import StateFiles
-from lehr_local.state_graph import GraphError, GraphReader, GraphWriter, find_class
+from lehr_local.state_graph import GraphError, find_class
 
 Attributes = dict[str, Any]
 

@@ -1,0 +1,269 @@
+"""What a stack is used for, each time with a project of its own; what a person would notice is observed.
+
+Each scenario takes a cloud and a name for its project, and gives an observation: two runs of a scenario give the same
+one, unless something failed.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.error import HTTPError
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.e2e.small_mnist import write_data, write_project
+from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
+
+Observation = dict[str, Any]
+Scenario = Callable[[GuardedCloud, str], Observation]
+ROWS = 400
+FEW_EPOCHS = {"epochs = 5": "epochs = 1", "min_accuracy = 0.5": "min_accuracy = 0.05"}
+
+
+def promotion(cloud: GuardedCloud, project: str) -> Observation:
+    """A project is pushed, data is dropped, a model is trained, judged, promoted, and predicts."""
+    _push(cloud, project, **FEW_EPOCHS)
+    trained = _train(cloud, project)
+    prediction = cloud.place.lehr("predict", project, "--row", "0")
+    return trained | {"prediction": prediction.code}
+
+
+def failure(cloud: GuardedCloud, project: str) -> Observation:
+    """The trainer raises an error; the run says which."""
+    folder = write_project(
+        cloud.place.folder / project, project, **{'name = "mlp"': 'name = "custom"\nfactory = "net:build"'}
+    )
+    (folder / "net.py").write_text("def build(**shape):\n    raise ValueError('no such layer: convolver')\n")
+    assert cloud.place.lehr("push", str(folder)).code == 0
+    return _train(cloud, project)
+
+
+def drop_for_nobody(cloud: GuardedCloud, project: str) -> Observation:
+    """Data for a project that nobody pushed is refused with a reason, in the registry."""
+    outputs = cloud.place.outputs()
+    cloud.place.client("s3").put_object(
+        Bucket=outputs["DataBucket"], Key=f"incoming/{project}/_READY", Body=b"0123456789abcdef"
+    )
+    key = {"pk": {"S": f"project#{project}"}, "sk": {"S": "trigger#0123456789abcdef"}}
+    dynamodb = cloud.place.client("dynamodb")
+
+    def answer() -> Any:
+        return dynamodb.get_item(TableName=outputs["RegistryTable"], Key=key).get("Item")
+
+    item = eventually(answer, timeout_s=8)
+    return {"outcome": item["outcome"]["S"] if item else None}
+
+
+def lost_event(cloud: GuardedCloud, project: str) -> Observation:
+    """An event that the function fails on again and again is kept for a person to look at."""
+    place = cloud.place
+    payload = json.dumps({"nonsense": project}).encode()
+    function = place.outputs()["StartRunFunction"]
+    place.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+    sqs = place.client("sqs")
+    (url,) = [url for url in sqs.list_queues()["QueueUrls"] if "TriggerDeadLetterQueue" in url]
+
+    def is_kept() -> bool:
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        return any(project in message["Body"] for message in messages)
+
+    return {"kept": eventually(is_kept, timeout_s=12)}
+
+
+def prediction_before_training(cloud: GuardedCloud, project: str) -> Observation:
+    """A project without a model says how to train one; one that does not exist is not found."""
+    _push(cloud, project, **FEW_EPOCHS)
+    return {name: _status_of_prediction(cloud, name) for name in (project, f"{project}x")}
+
+
+def a_run_that_is_not_there(cloud: GuardedCloud, project: str) -> Observation:
+    """What functions say of documents that do not exist: that they are missing, and not that they are forbidden."""
+    common = {"project": project, "run": "0123456789ab", "dataset_version": "0123456789abcdef"}
+    trial = {"id": "t0", "hyperparameters": {}}
+    result = {"id": "t0", "status": "Completed", "job": "j", "image": "i"}
+    bucket = cloud.place.outputs()["ArtifactBucket"]
+    model = f"s3://{bucket}/runs/{project}/0123456789ab/output/j/output/model.tar.gz"
+    payloads: dict[str, dict[str, Any]] = {
+        "JudgeModelFunction": {**common, "candidate": "0123456789abcdef", "champion": None},
+        "PackageModelFunction": {
+            **common,
+            "code_sha": "0" * 40,
+            "instance_type": "ml.m5.large",
+            "trials": [trial],
+            "results": [{**result, "model": model}],
+        },
+    }
+    return {name: _is_forbidden(cloud, name, payload) for name, payload in payloads.items()}
+
+
+def second_try(cloud: GuardedCloud, project: str) -> Observation:
+    """A run is stopped: so is its job; and when the same data comes once more, it is tried again."""
+    _push(cloud, project, **{"epochs = 5": "epochs = 100000"})
+    data = str(write_data(cloud.place.folder / "rows", ROWS))
+    seen: Observation = {}
+    with ThreadPoolExecutor() as threads:
+        for round_ in ("first", "second"):
+            run = threads.submit(cloud.place.lehr, "train", project, "--data", data)
+            job = eventually(lambda run=run: run.done() or _running_job(cloud, project), timeout_s=30)
+            _stop_execution(cloud, project)
+            run.result()
+            seen[round_] = isinstance(job, str) and eventually(lambda job=job: _has_stopped(cloud, job), 20)
+    return seen
+
+
+def redeployment(cloud: GuardedCloud, project: str) -> Observation:
+    """The state machine is changed: Step Functions looks whether it can still deliver its log."""
+    client = cloud.place.client("stepfunctions")
+    arn = cloud.place.outputs()["StateMachineArn"]
+    machine = client.describe_state_machine(stateMachineArn=arn)
+    try:
+        client.update_state_machine(
+            stateMachineArn=arn,
+            roleArn=machine["roleArn"],
+            loggingConfiguration=_logging(cloud) or machine.get("loggingConfiguration") or {},
+        )
+    except client.exceptions.ClientError as error:
+        return {"update": error.response["Error"]["Code"]}
+    return {"update": "done"}
+
+
+# The cheapest first: a statement is taken away in the first one that needs it.
+SCENARIOS: dict[str, Scenario] = {
+    "redeployment": redeployment,
+    "drop_for_nobody": drop_for_nobody,
+    "prediction_before_training": prediction_before_training,
+    "lost_event": lost_event,
+    "a_run_that_is_not_there": a_run_that_is_not_there,
+    "failure": failure,
+    "promotion": promotion,
+    "second_try": second_try,
+}
+
+
+def _push(cloud: GuardedCloud, project: str, **changes: str) -> None:
+    folder = write_project(cloud.place.folder / project, project, **changes)
+    pushed = cloud.place.lehr("push", str(folder))
+    assert pushed.code == 0, pushed.stderr
+
+
+def _train(cloud: GuardedCloud, project: str) -> Observation:
+    """A whole run: how it ended, which of its states failed on the way, and what is left of it."""
+    data = write_data(cloud.place.folder / "rows", ROWS)
+    # Who is not answered by start_run waits; a run under permissions takes a third of this.
+    trained = cloud.place.lehr("train", project, "--data", str(data), timeout_s=90)
+    table = cloud.place.outputs()["RegistryTable"]
+    records = cloud.place.client("dynamodb").query(
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+        ExpressionAttributeValues={":pk": {"S": f"project#{project}"}, ":sk": {"S": "run#"}},
+    )["Items"]
+    bucket = cloud.place.outputs()["ArtifactBucket"]
+    s3 = cloud.place.client("s3")
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{project}/").get("Contents", [])
+    keys = {entry["Key"].rpartition("/")[2]: entry["Key"] for entry in listed}
+
+    def text_of(name: str) -> str:
+        if name not in keys:
+            return ""
+        with s3.get_object(Bucket=bucket, Key=keys[name])["Body"] as body:
+            return str(body.read().decode())
+
+    return {
+        "code": trained.code,
+        "statuses": [record["status"]["S"] for record in records],
+        "tail": "no such layer: convolver" in trained.stderr,
+        "kept": sorted(keys.keys() & {"report.html", "failure.json", "decision.json"}),
+        "log_tail": "raise ValueError(" in text_of("failure.json"),
+        "timeline": "<h2>Timeline" in text_of("report.html"),
+        "troubles": _troubles(cloud, project),
+        "logged": bool(_log_streams(cloud, project)),
+    }
+
+
+def _troubles(cloud: GuardedCloud, project: str) -> list[str]:
+    """Every failure in the histories of the project's executions, also those that a Catch has taken."""
+    client = cloud.place.client("stepfunctions")
+    arn = cloud.place.outputs()["StateMachineArn"]
+    troubles = []
+    for execution in client.list_executions(stateMachineArn=arn)["executions"]:
+        if not execution["name"].startswith(f"{project}-"):
+            continue
+        pages = client.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
+        for event in (event for page in pages for event in page["events"]):
+            if event["type"].endswith(("Failed", "TimedOut")):
+                details = event.get(f"{event['type'][0].lower()}{event['type'][1:]}EventDetails", {})
+                troubles.append(f"{event['type']} {details.get('resource', '')} {details.get('error', '')}")
+    return sorted(troubles)
+
+
+def _stop_execution(cloud: GuardedCloud, project: str) -> None:
+    """As in the console: the registry does not hear of it."""
+    client = cloud.place.client("stepfunctions")
+    arn = cloud.place.outputs()["StateMachineArn"]
+    for execution in client.list_executions(stateMachineArn=arn, statusFilter="RUNNING")["executions"]:
+        if execution["name"].startswith(f"{project}-"):
+            client.stop_execution(executionArn=execution["executionArn"])
+
+
+def _status_of_prediction(cloud: GuardedCloud, project: str) -> int:
+    info, url = cloud.place.info(), f"{cloud.place.outputs()['EndpointUrl']}/predict/{project}"
+    body = json.dumps({"inputs": [[0] * 28] * 28}).encode()
+    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"})
+    SigV4Auth(Credentials("local", "local-secret"), "execute-api", info["region"]).add_auth(request)
+    call = urllib.request.Request(url, data=body, headers=dict(request.headers.items()), method="POST")
+    context = ssl.create_default_context(cafile=info["ca_file"])
+    try:
+        with urllib.request.urlopen(call, context=context, timeout=60) as answer:
+            return int(answer.status)
+    except HTTPError as fault:
+        with fault:
+            return int(fault.code)
+
+
+def _is_forbidden(cloud: GuardedCloud, function: str, payload: dict[str, Any]) -> bool:
+    """Whether a call of a function fails because of a permission. It has to fail."""
+    (name,) = [name for name in cloud.functions() if f"-{function}-" in name]
+    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+    with answer["Payload"] as body:
+        text = body.read().decode()
+    assert answer.get("FunctionError"), text
+    return "AccessDenied" in text or "403" in text
+
+
+def _running_job(cloud: GuardedCloud, project: str) -> str | None:
+    answer = cloud.place.client("sagemaker").list_training_jobs(
+        NameContains=f"lehr-{project}-", StatusEquals="InProgress"
+    )
+    jobs = [job["TrainingJobName"] for job in answer["TrainingJobSummaries"]]
+    return jobs[0] if jobs else None
+
+
+def _has_stopped(cloud: GuardedCloud, job: str) -> bool:
+    described = cloud.place.client("sagemaker").describe_training_job(TrainingJobName=job)
+    return bool(described["TrainingJobStatus"] == "Stopped")
+
+
+def _log_streams(cloud: GuardedCloud, project: str) -> list[Any]:
+    logs = cloud.place.client("logs")
+    try:
+        streams: list[Any] = logs.describe_log_streams(
+            logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"lehr-{project}-"
+        )["logStreams"]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    return streams
+
+
+def _logging(cloud: GuardedCloud) -> dict[str, Any]:
+    groups = cloud.place.client("logs").describe_log_groups(logGroupNamePrefix="/aws/vendedlogs/states/")[
+        "logGroups"
+    ]
+    destinations = [{"cloudWatchLogsLogGroup": {"logGroupArn": group["arn"]}} for group in groups]
+    return {"level": "ERROR", "includeExecutionData": False, "destinations": destinations} if groups else {}

@@ -1,0 +1,84 @@
+"""The whole system under the permissions of its template: everything works, and nothing is refused on the way."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.integration.shield.conftest import Baseline
+from tests.integration.shield.guarded_cloud import GuardedCloud
+
+
+def test_a_model_is_promoted_and_predicts(baseline: Baseline) -> None:
+    seen = baseline.observations["promotion"]
+    assert (seen["code"], seen["statuses"], seen["prediction"]) == (0, ["promoted"], 0)
+    assert seen["troubles"] == []
+    assert seen["kept"] == ["decision.json", "report.html"]
+    assert seen["timeline"]
+
+
+def test_a_failing_trainer_is_explained_by_the_tail_of_its_log(baseline: Baseline) -> None:
+    seen = baseline.observations["failure"]
+    assert (seen["code"], seen["statuses"], seen["tail"]) == (1, ["failed"], True)
+    assert seen["log_tail"]
+
+
+def test_a_stopped_run_stops_its_job_and_can_be_tried_again(baseline: Baseline) -> None:
+    assert baseline.observations["second_try"] == {"first": True, "second": True}
+
+
+def test_what_is_missing_reads_as_missing_and_not_as_forbidden(baseline: Baseline) -> None:
+    assert list(baseline.observations["prediction_before_training"].values()) == [503, 404]
+    assert set(baseline.observations["a_run_that_is_not_there"].values()) == {False}
+    assert baseline.observations["drop_for_nobody"] == {"outcome": "refused"}
+
+
+def test_nothing_was_denied(baseline: Baseline) -> None:
+    judged = sum(len(calls) for calls in baseline.calls.values())
+    assert judged > 200
+    assert baseline.denials == []
+
+
+def test_every_role_of_a_run_was_judged_under_its_own_name(cloud: GuardedCloud, baseline: Baseline) -> None:
+    """Otherwise nothing would be denied because nobody was asked."""
+    actors = {call["actor"] for calls in baseline.calls.values() for call in calls}
+    of_a_run = {
+        *("StartRun", "PrepareShard", "SealDataset", "PackageModel", "EvaluateShard", "JudgeModel"),
+        *("PromoteModel", "RecordFailure", "WriteReport", "Predict"),
+    }
+    names = [f"{name}FunctionRole" for name in of_a_run] + ["TrainingRole", "RetrainStateMachineRole"]
+    assert {cloud.roles[name] for name in names} <= actors
+    assert {"events.amazonaws.com", "apigateway.amazonaws.com", "sagemaker.amazonaws.com"} <= actors
+
+
+def test_a_key_that_nobody_has_is_refused(cloud: GuardedCloud) -> None:
+    info = cloud.place.info()
+    session = boto3.Session("AKIAUNKNOWN", "secret", region_name=info["region"])
+    client = session.client("dynamodb", endpoint_url=info["endpoint_url"])
+    with pytest.raises(ClientError) as refused:
+        client.list_tables()
+    assert refused.value.response["Error"]["Code"] == "InvalidClientTokenId"
+
+
+def test_a_denial_names_role_action_and_resource(cloud: GuardedCloud) -> None:
+    client = cloud.client_of("PredictFunctionRole", "dynamodb")
+    table = cloud.place.outputs()["RegistryTable"]
+    with pytest.raises(ClientError) as refused:
+        client.put_item(TableName=table, Item={"pk": {"S": "x"}, "sk": {"S": "x"}})
+    error = refused.value.response["Error"]
+    assert error["Code"] == "AccessDeniedException"
+    assert cloud.roles["PredictFunctionRole"] in error["Message"]
+    assert "dynamodb:PutItem" in error["Message"]
+    assert f"table/{table}" in error["Message"]
+    log = (cloud.place.folder / ".lehr/cloud.log").read_text()
+    assert f"denied: {error['Message']}" in log
+
+
+def test_a_missing_key_is_forbidden_to_who_may_not_list(cloud: GuardedCloud) -> None:
+    bucket = cloud.place.outputs()["ArtifactBucket"]
+    missing = {"Bucket": bucket, "Key": "models/nobody/0/model.onnx"}
+    for role, code in (("PredictFunctionRole", "AccessDenied"), ("WriteReportFunctionRole", "NoSuchKey")):
+        with pytest.raises(ClientError) as refused:
+            cloud.client_of(role, "s3").get_object(**missing)
+        assert refused.value.response["Error"]["Code"] == code
