@@ -98,7 +98,7 @@ def _publish(
         code_sha=request.code_sha,
         training_job=result.job,
         image=result.image,
-        instance_type=request.instance_type,
+        instance_type=result.instance_type or request.instance_type,
         hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
     )
     files = trained | {LINEAGE_FILE: lineage.to_json()}

@@ -116,6 +116,16 @@ def test_the_trial_with_the_best_validation_accuracy_becomes_the_candidate() -> 
     assert (lineage.trial, lineage.hyperparameters) == ("1", {"n": "1"})
 
 
+def test_the_lineage_names_the_instance_that_was_had_not_the_one_that_was_wished_for() -> None:
+    store, request = world(0.90)
+    had = msgspec.structs.replace(request.results[0], instance_type="ml.g4dn.xlarge")
+    packaged = package_best_trial(msgspec.structs.replace(request, results=[had]), store, InMemoryRegistry())
+    lineage = Lineage.from_json(
+        store.objects[layout.model_file_key("mnist", packaged.version, "lineage.json")]
+    )
+    assert (lineage.instance_type, request.instance_type) == ("ml.g4dn.xlarge", "ml.g5.xlarge")
+
+
 def test_the_first_trial_wins_a_tie() -> None:
     store, request = world(0.95, 0.95)
     assert package_best_trial(request, store, InMemoryRegistry()).trial == "0"
