@@ -54,11 +54,10 @@ class BatchContainer:
         shutil.rmtree(self.base, ignore_errors=True)
 
     def argv(self) -> list[str]:
-        """The command; `python` and `python3` are the interpreter of the settings.
-
-        Without one it is `python -m lehr_trainer train`, the ENTRYPOINT of the trainer's image.
-        """
-        command = list(self.document.get("command") or []) or ["python", "-m", "lehr_trainer", "train"]
+        """The command after the ENTRYPOINT of its image; `python` and `python3` are the interpreter of the settings."""
+        command = with_entrypoint(
+            str(self.document.get("image", "")), list(self.document.get("command") or [])
+        )
         if Path(command[0]).name in ("python", "python3"):
             command[0] = str(self.settings.python)
         return [self._rewritten(word) for word in command]
@@ -120,3 +119,17 @@ class BatchContainer:
 
     def _rewritten(self, text: str) -> str:
         return _ML_ROOT_IN_TEXT.sub(str(self.base), text)
+
+
+def with_entrypoint(image: str, command: list[str]) -> list[str]:
+    """What a container of `image` runs, for the two images whose ENTRYPOINT is known here.
+
+    Batch replaces an image's CMD, never its ENTRYPOINT. That of AWS's PyTorch training container
+    (start_with_right_hostname.sh) joins the words of the command and evaluates them in its shell.
+    """
+    repository = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    if repository == "pytorch-training":
+        return ["bash", "-c", " ".join(command)]
+    if repository.endswith("-trainer"):  # built from trainer_image/Dockerfile
+        return ["python", "-m", "lehr_trainer", *(command or ["train"])]
+    return command

@@ -69,8 +69,10 @@ EXCLUDED_FROM_LAYERS = (
     "build",
     "dist",
     "pyproject.toml",
-    "requirements.txt",
+    "requirements*.txt",
     "Makefile",
+    "Dockerfile*",
+    "stock_images.py",
     "README.md",
 )
 

@@ -126,6 +126,7 @@ class TrainingContainer:
         """Remove all but input/config and output/failure, by which a person can see what the job was."""
         for folder in (
             self.base / "input" / "data",
+            self.base / "trainer",
             self.model_dir,
             self.output_data_dir,
             self.checkpoint_dir,

@@ -98,6 +98,7 @@ def _publish(
         code_sha=request.code_sha,
         training_job=result.job,
         image=result.image,
+        trainer_version=request.trainer_version,
         instance_type=result.instance_type or request.instance_type,
         hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
     )

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 from lehr.contracts.recipe import Backend, BackendKind
 from lehr.contracts.workflow import Attempt
 from lehr.errors import RecipeError
+
+# Families of EC2 with GPUs that PyTorch drives by CUDA: g4dn, g5, g6e, gr6, p3, p4d, p6-b200, …; g4ad is AMD's, and
+# g5g has an Arm processor, for which there is no stock image.
+_CUDA = re.compile(r"(ml\.)?(?!g4ad|g5g)(g|gr|p)\d[a-z0-9-]*\.")
+
+
+def has_gpu(instance_type: str) -> bool:
+    """Whether an instance type has a GPU that the trainer can use.
+
+    >>> has_gpu("ml.g5.xlarge"), has_gpu("ml.m5.xlarge"), has_gpu("ml.g5g.xlarge")
+    (True, False, False)
+    """
+    return bool(_CUDA.match(instance_type))
 
 
 def plan_attempts(backend: Backend, *, has_batch: bool) -> list[Attempt]:
@@ -27,6 +42,7 @@ def plan_attempts(backend: Backend, *, has_batch: bool) -> list[Attempt]:
             spot=is_spot,
             instance_types=[backend.instance_type]
             + ([] if is_spot else list(backend.fallback_instance_types)),
+            has_gpu=any(map(has_gpu, (backend.instance_type, *backend.fallback_instance_types))),
             max_wait_s=backend.max_wait_s or backend.max_runtime_s,
         )
         for kind in kinds

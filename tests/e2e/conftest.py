@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DEPLOYED = ("template.yaml", "functions", "layers", "statemachine", "examples")
+DEPLOYED = ("template.yaml", "functions", "layers", "trainer_image", "statemachine", "examples")
 LEHR = [sys.executable, "-c", "from lehr_cli.main import run; run()"]
 
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import boto3
 import pytest
+import typing_extensions
 
 from tests.template.conftest import ROOT, find_python313, run_sam
 
 MEGABYTE = 1_000_000
+LAMBDA_LIMIT = 250 * MEGABYTE  # a function with all of its layers, unzipped
 LAYERS_LIMIT = 95 * MEGABYTE  # both layers are under the endpoint; a cold start reads them
-SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachine")
+SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "trainer_image", "statemachine")
 HOST = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
 
 NEEDED = "sam build for python3.13 needs that interpreter on PATH"
@@ -73,6 +76,41 @@ def test_wheels_are_those_of_the_architecture(built: tuple[str, Path]) -> None:
 def test_no_torch_in_anything_that_is_built(built: tuple[str, Path]) -> None:
     _, build = built
     assert not [path for path in build.rglob("torch*") if path.is_dir()]
+
+
+def test_the_layer_of_the_trainer_brings_what_a_stock_container_lacks(
+    built: tuple[str, Path], tmp_path: Path
+) -> None:
+    _, build = built
+    layers = [build / name for name in ("CoreLayer", "RuntimeLayer", "TrainerLayer")]
+    assert sum(map(size, layers)) < LAMBDA_LIMIT
+    with tarfile.open(build / "TrainerLayer/python/trainer-packages.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    binaries = list(tmp_path.rglob("*.so"))
+    assert binaries
+    # GPU instances are x86_64, whatever the functions run on.
+    assert all("x86_64" in path.name for path in binaries if ".cpython-313-" in path.name)
+    if HOST != "x86_64":
+        pytest.skip("packages for x86_64 do not run on this machine")
+    # typing_extensions comes with the container's torch.
+    script = (
+        f"import sys; sys.path.append({str(Path(typing_extensions.__file__).parent)!r}); "
+        "import msgspec, numpy, onnx, onnxruntime, onnx_ir, onnxscript, lehr_trainer.job, lehr_runtime.shards; "
+        f"assert all({str(tmp_path)!r} in module.__file__ for module in (msgspec, numpy, onnx, onnxruntime, onnxscript))"
+    )
+    code = [build / "TrainerLayer/python", build / "CoreLayer/python", build / "RuntimeLayer/python"]
+    folder = find_python313()
+    assert folder is not None
+    result = subprocess.run(
+        [str(folder / "python3.13"), "-c", script],
+        # The container's order: what the channel brings goes first.
+        env={"PYTHONPATH": ":".join(map(str, [tmp_path, *code]))},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_every_handler_imports_under_the_built_tree(built: tuple[str, Path]) -> None:

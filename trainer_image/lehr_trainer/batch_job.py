@@ -1,6 +1,6 @@
 """The same training as a job of AWS Batch: what SageMaker does around the container is done here.
 
-    python -m lehr_trainer.batch_job
+    python -m lehr_trainer batch
 
 Downloads the channels, restores the checkpoints, trains (`lehr_trainer.main.run`), copies checkpoints to S3 while it
 trains, and uploads `model.tar.gz`. Told by the state machine through the environment:
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tarfile
 import threading
 from collections.abc import Mapping
@@ -29,7 +28,6 @@ from lehr.contracts.package import TRAINED_FILES
 from lehr_trainer.main import run
 from lehr_trainer.stop import StopFlag
 
-ML_ROOT = "/opt/ml"
 SYNC_S = 20.0
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 CHANNELS = ("code", "manifest", "train", "validation")
@@ -142,18 +140,12 @@ def _upload_model(root: Path, uri: str, client: Any) -> None:
     client.upload_file(str(archive), bucket, f"{prefix}model.tar.gz")
 
 
-def main() -> int:
+def run_here(root: Path, stop: StopFlag) -> int:
+    """The job that the environment of this process describes. Returns the exit code."""
     from lehr.aws.clients import make_client
 
-    stop = StopFlag()
-    stop.listen()
-    root = Path(os.environ.get("LEHR_ML_ROOT", ML_ROOT))
     try:
         return run_batch_job(root, os.environ, make_client("s3"), stop)
     except (KeyError, ValueError, FileNotFoundError) as fault:
         print(f"FAILED: {fault}", flush=True)
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

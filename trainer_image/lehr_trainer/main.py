@@ -18,6 +18,7 @@ import torch
 
 from lehr.contracts.package import SIGNATURE_FILE, TRAINING_FILE
 from lehr.contracts.training import TrainingSummary
+from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples, load_examples
 from lehr_trainer.determinism import choose_threads, make_deterministic, seed_everything, weights_sha256
@@ -31,7 +32,7 @@ from lehr_trainer.train import train
 
 PARITY_ROWS = 4096
 ENOUGH_PARITY_ROWS = 1000
-_VERSIONED = ("lehr-trainer", "torch", "numpy", "onnx", "onnxscript", "onnxruntime")
+_VERSIONED = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime")
 
 
 def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -117,7 +118,11 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         threads=threads,
         weights_sha256=weights_sha256(model),
-        versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}},
+        versions={
+            "python": platform.python_version(),
+            "lehr-trainer": __version__,
+            **{name: version(name) for name in _VERSIONED},
+        },
     )
     (job.model_folder / SIGNATURE_FILE).write_bytes(signature.to_json())
     (job.model_folder / TRAINING_FILE).write_bytes(summary.to_json())

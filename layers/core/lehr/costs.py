@@ -26,6 +26,7 @@ SHARD_FUNCTIONS = {"prepare_shard": (2.0, 900), "evaluate_shard": (2.0, 900)}
 RUN_FUNCTIONS = {
     "start_run": (0.5, 60),
     "seal_dataset": (0.5, 300),
+    "publish_trainer": (1.0, 120),
     "package_model": (1.0, 300),
     "judge_model": (0.5, 120),
     "promote_model": (0.25, 30),

@@ -6,6 +6,7 @@ datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-0
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, evaluation, decision, report
 models/<project>/<version>/                  model package
+trainer/<version>/                           the trainer's source, for a stock container of AWS
 """
 
 from __future__ import annotations
@@ -136,3 +137,11 @@ def model_prefix(project: str, version: str) -> str:
 
 def model_file_key(project: str, version: str, name: str) -> str:
     return model_prefix(project, version) + name
+
+
+def trainer_prefix(version: str) -> str:
+    return f"trainer/{checked_name(version)}/"
+
+
+def trainer_file_key(version: str, name: str) -> str:
+    return trainer_prefix(version) + name

@@ -18,7 +18,7 @@ from tests.template.conftest import ROOT, SAM, find_python313, run_sam, sam_envi
 
 __all__ = ["sam_environment"]
 
-SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachine")
+SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "trainer_image", "statemachine")
 
 pytestmark = [
     pytest.mark.slow,

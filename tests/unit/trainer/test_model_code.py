@@ -181,7 +181,7 @@ def test_a_container_called_otherwise_says_how(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert "usage: python -m lehr_trainer train" in capsys.readouterr().err
+    assert "usage: python -m lehr_trainer train | batch" in capsys.readouterr().err
 
 
 def test_the_mlp_has_the_layers_of_its_recipe(tmp_path: Path) -> None:

@@ -40,7 +40,10 @@ class PackagedFile(Part, frozen=True, kw_only=True):
 
 
 class Lineage(Document, frozen=True, kw_only=True):
-    """Where a model came from: enough to train it again."""
+    """Where a model came from: enough to train it again.
+
+    `trainer_version` names the trainer's source that a stock image was given; it is empty for an image with its own.
+    """
 
     schema: Literal[1] = 1
     project: str
@@ -50,6 +53,7 @@ class Lineage(Document, frozen=True, kw_only=True):
     code_sha: str
     training_job: str
     image: str
+    trainer_version: str = ""
     instance_type: str
     hyperparameters: dict[str, str]
 

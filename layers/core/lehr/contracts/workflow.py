@@ -36,6 +36,7 @@ class Attempt(Part, frozen=True, kw_only=True):
     backend: Literal["sagemaker", "batch"] = "sagemaker"
     spot: bool
     instance_types: list[str]
+    has_gpu: bool
     max_wait_s: int
 
 
@@ -92,6 +93,19 @@ class SealedDataset(Document, frozen=True, kw_only=True):
     rows: dict[str, int]
 
 
+class PublishedTrainer(Document, frozen=True, kw_only=True):
+    """Output of PublishTrainer: the image of a training job, how it is started, and the source it is given.
+
+    `uri` is the channel with the source, and `version` names its content; both are empty if the image has it in it.
+    """
+
+    version: str
+    uri: str
+    gpu_image: str
+    cpu_image: str
+    entrypoint: list[str]
+
+
 class EarlierAttempt(Part, frozen=True, kw_only=True):
     """A job that did not end its trial, and was billed all the same."""
 
@@ -126,6 +140,7 @@ class PackageRequest(Document, frozen=True, kw_only=True):
     run: str
     dataset_version: str
     code_sha: str
+    trainer_version: str = ""
     instance_type: str
     trials: list[Trial]
     results: list[TrialResult]
