@@ -28,7 +28,7 @@ _WORKING = {
 }
 # Where a stack is looked for that is not in the region of this call.
 ELSEWHERE = ("us-east-1", "us-west-2", "us-east-2", "eu-west-1", "eu-central-1", "ap-northeast-1")
-DEEP_LEARNING_CONTAINERS = "763104351884"
+STOCK_REPOSITORY = "pytorch-training"
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<rest>.+)"
 )
@@ -104,10 +104,7 @@ def check_image(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
     if target.endpoint_url:
         yield not_here(check)
         return
-    parameters = {
-        item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])
-    }
-    uri = parameters.get("TrainerImageUri", "")
+    uri = outputs_of(stack).get("TrainerImage", "")
     if not uri:
         return
     push = "docs/deploy.md has the commands that build and push it"
@@ -129,10 +126,28 @@ def check_image(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
             meaning=f"SageMaker pulls from its own region only; {push}",
         )
         return
-    if parts["account"] == DEEP_LEARNING_CONTAINERS:
-        yield Finding(check=check, status="ok", saw=f"{uri}, an AWS Deep Learning Container")
+    repository, _, tag = parts["rest"].partition(":")
+    if repository == STOCK_REPOSITORY:
+        yield _stock_image(target, uri, parts["account"], tag)
         return
     yield _own_image(target, uri, parts["account"], parts["rest"], push)
+
+
+def _stock_image(target: Target, uri: str, account: str, tag: str) -> Finding:
+    """AWS lets everybody pull its containers, and nobody list them: so one manifest is asked for."""
+    answer = target.client("ecr").batch_get_image(
+        registryId=account, repositoryName=STOCK_REPOSITORY, imageIds=[{"imageTag": tag}]
+    )
+    if answer.get("images"):
+        return Finding(check="trainer image", status="ok", saw=f"{uri}, the PyTorch container of AWS")
+    reasons = ", ".join(failure.get("failureCode", "?") for failure in answer.get("failures", []))
+    return Finding(
+        check="trainer image",
+        status="fail",
+        saw=f"{uri}: {reasons or 'not there'}",
+        meaning="AWS has no such container in this region; an image of your own takes its place (docs/deploy.md)",
+        command="sam deploy --parameter-overrides BuildTrainerImage=yes && lehr image build",
+    )
 
 
 def _own_image(target: Target, uri: str, account: str, rest: str, push: str) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typer
 
-from lehr_cli import local
+from lehr_cli import image, local
 from lehr_cli.cost import cost
 from lehr_cli.data import drop
 from lehr_cli.demo import demo
@@ -42,6 +42,7 @@ app.command()(predict)
 app.command()(report)
 app.command()(cost)
 app.command()(doctor)
+app.add_typer(image.app, name="image")
 app.add_typer(local.app, name="local")
 
 

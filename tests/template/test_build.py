@@ -96,7 +96,8 @@ def test_the_layer_of_the_trainer_brings_what_a_stock_container_lacks(
     script = (
         f"import sys; sys.path.append({str(Path(typing_extensions.__file__).parent)!r}); "
         "import msgspec, numpy, onnx, onnxruntime, onnx_ir, onnxscript, lehr_trainer.job, lehr_runtime.shards; "
-        f"assert all({str(tmp_path)!r} in module.__file__ for module in (msgspec, numpy, onnx, onnxruntime, onnxscript))"
+        "brought = (msgspec, numpy, onnx, onnxruntime, onnxscript); "
+        f"assert all({str(tmp_path)!r} in module.__file__ for module in brought)"
     )
     code = [build / "TrainerLayer/python", build / "CoreLayer/python", build / "RuntimeLayer/python"]
     folder = find_python313()

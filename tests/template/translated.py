@@ -39,7 +39,9 @@ ARN_TAILS = {
     "AWS::Batch::JobDefinition": "batch:job-definition/{}:1",
     "AWS::Batch::JobQueue": "batch:job-queue/{}",
     "AWS::CloudWatch::Alarm": "cloudwatch:alarm:{}",
+    "AWS::CodeBuild::Project": "codebuild:project/{}",
     "AWS::DynamoDB::Table": "dynamodb:table/{}",
+    "AWS::ECR::Repository": "ecr:repository/{}",
     "AWS::Events::Rule": "events:rule/{}",
     "AWS::Lambda::Function": "lambda:function:{}",
     "AWS::Lambda::LayerVersion": "lambda:layer:{}:1",
@@ -71,6 +73,9 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-5555555
 EVERYTHING = {
     "AccessLogBucket": "access-logs",
     "Alarms": "yes",
+    "BatchSecurityGroupIds": "sg-12345678",
+    "BatchSubnetIds": "subnet-12345678,subnet-87654321",
+    "BuildTrainerImage": "yes",
     "Dashboard": "yes",
     "DeletionProtection": "yes",
     "EndpointAuth": "JWT",
@@ -84,6 +89,7 @@ EVERYTHING = {
     "RetrainSchedule": "rate(7 days)",
     "SecurityGroupIds": "sg-12345678",
     "SubnetIds": "subnet-12345678,subnet-87654321",
+    "TrainerImageUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/lehr-trainer:1",
 }
 OPEN = {"EndpointAuth": "NONE", "IAcceptAPublicEndpoint": "yes"}
 

@@ -7,6 +7,7 @@ quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, evaluation, decision, report
 models/<project>/<version>/                  model package
 trainer/<version>/                           the trainer's source, for a stock container of AWS
+images/<version>/source.zip                  what an image of the user's own is built from
 """
 
 from __future__ import annotations
@@ -145,3 +146,7 @@ def trainer_prefix(version: str) -> str:
 
 def trainer_file_key(version: str, name: str) -> str:
     return trainer_prefix(version) + name
+
+
+def image_source_key(version: str) -> str:
+    return f"images/{checked_name(version)}/source.zip"

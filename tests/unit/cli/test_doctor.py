@@ -39,7 +39,9 @@ OUTPUTS = {
     "StartRunFunction": "start-run",
     "EndpointUrl": "https://x",
     "NotificationTopicArn": "arn:topic",
+    "TrainerImage": IMAGE,
 }
+STOCK_IMAGE = f"763104351884.dkr.ecr.{REGION}.amazonaws.com/pytorch-training:2.10.0-gpu-py313"
 
 
 def error(code: str, operation: str = "Operation") -> ClientError:
@@ -82,12 +84,11 @@ class Account:
             "StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/1",
             "StackStatus": "UPDATE_COMPLETE",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
-            "Parameters": [{"ParameterKey": "TrainerImageUri", "ParameterValue": IMAGE}],
         }
         self.stack_region = REGION
         self.decision = "allowed"
         self.subscription = "arn:topic:1"
-        self.faults: dict[str, Exception] = {}
+        self.faults: dict[str, Any] = {}
 
     @property
     def target(self) -> Target:
@@ -124,6 +125,7 @@ class Account:
                 ]
             },
             "head_bucket": {},
+            "batch_get_image": {"images": [{"imageId": {}}], "failures": []},
             "describe_images": {"imageDetails": [{"imageSizeInBytes": 4_200_000_000}]},
             "list_subscriptions_by_topic": {
                 "Subscriptions": [{"Endpoint": "a@b.c", "SubscriptionArn": self.subscription}]
@@ -254,12 +256,26 @@ def test_a_bucket_out_of_reach_says_why(code: str, meaning: str) -> None:
     assert (finding.status, meaning in finding.meaning) == ("fail", True)
 
 
+def give_image(account: Account, uri: str) -> None:
+    outputs = OUTPUTS | {"TrainerImage": uri}
+    account.stack["Outputs"] = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+
+
+def test_a_stock_image_that_aws_does_not_have_gives_the_way_to_ones_own() -> None:
+    account = Account()
+    give_image(account, STOCK_IMAGE)
+    account.faults["batch_get_image"] = {"images": [], "failures": [{"failureCode": "ImageNotFound"}]}
+    finding = found(account)["trainer image"]
+    assert (finding.status, "ImageNotFound" in finding.saw) == ("fail", True)
+    assert "lehr image build" in finding.command
+
+
 @pytest.mark.parametrize(
     ("uri", "status", "words"),
     [
         ("lehr-trainer:latest", "fail", "names no registry"),
         (IMAGE.replace(REGION, "us-east-1"), "fail", "is in us-east-1, the stack in eu-central-1"),
-        (IMAGE.replace(ACCOUNT, "763104351884"), "ok", "Deep Learning Container"),
+        (STOCK_IMAGE, "ok", "the PyTorch container of AWS"),
         (IMAGE.replace(":1", "@sha256:0"), "ok", "4.2 GB"),
     ],
 )
@@ -267,7 +283,7 @@ def test_an_image_that_sagemaker_cannot_pull_is_found_before_it_tries(
     uri: str, status: str, words: str
 ) -> None:
     account = Account()
-    account.stack["Parameters"][0]["ParameterValue"] = uri
+    give_image(account, uri)
     finding = found(account)["trainer image"]
     assert finding.status == status
     assert words in finding.saw
@@ -324,7 +340,7 @@ def test_a_clock_that_is_off_is_found_before_signatures_are_refused(
     skew_s: int, status: str, words: str
 ) -> None:
     account, now = Account(), datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-    account.faults["get_caller_identity"] = {  # type: ignore[assignment]
+    account.faults["get_caller_identity"] = {
         "Arn": "arn",
         "Account": ACCOUNT,
         "ResponseMetadata": {"HTTPHeaders": {"date": "Sat, 31 Jan 2026 12:00:00 GMT"}},
@@ -345,7 +361,7 @@ def test_batch_needs_vcpus_of_the_family(vcpus: int, statuses: list[str]) -> Non
 
 def test_batch_needs_a_type_that_the_region_offers() -> None:
     account = Account()
-    account.faults["describe_instance_type_offerings"] = {"InstanceTypeOfferings": []}  # type: ignore[assignment]
+    account.faults["describe_instance_type_offerings"] = {"InstanceTypeOfferings": []}
     (finding,) = check_batch_quotas(account.target, "p5.48xlarge", 1)
     assert (finding.status, finding.saw) == ("fail", "not offered in eu-central-1")
 
