@@ -46,9 +46,10 @@ def references_of(node: Any) -> set[str]:
         elif key == "Fn::GetAtt":
             found.add(value[0])
         elif key == "Fn::Sub":
-            text = value[0] if isinstance(value, list) else value
-            found.update(name.split(".")[0] for name in re.findall(r"\$\{([^!{}]+)\}", text))
-            found |= references_of(value)
+            text, own = value if isinstance(value, list) else (value, {})
+            names = set(re.findall(r"\$\{([^!{}]+)\}", text)) - own.keys()
+            found.update(name.split(".")[0] for name in names)
+            found |= references_of(own)
         else:
             found |= references_of(value)
     return found
