@@ -168,6 +168,27 @@ def test_conditions_hold_or_do_not(
     assert (outcome({"Condition": {operator: tests}}, context=context) == "allowed") is is_allowed
 
 
+@pytest.mark.parametrize(
+    ("keys", "is_allowed"),
+    [
+        (("project#a",), True),
+        (("project#a", "project#b"), True),
+        (("champion#a",), False),
+        (("project#a", "champion#a"), False),
+        (None, False),
+    ],
+)
+def test_all_of_several_values_are_asked_for_only_together_with_null(
+    keys: tuple[str, ...] | None, is_allowed: bool
+) -> None:
+    conditions = {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["project#*"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    context = {"dynamodb:LeadingKeys": keys} if keys else {}
+    assert (outcome({"Condition": conditions}, context=context) == "allowed") is is_allowed
+
+
 def test_all_conditions_have_to_hold() -> None:
     both = {"StringEquals": {"s3:prefix": "a", "s3:delimiter": "/"}, "Bool": {"aws:SecureTransport": "true"}}
     context = {"s3:prefix": "a", "s3:delimiter": "/", "aws:SecureTransport": "true"}
