@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from lehr_local.authority import Context
-from lehr_local.shield.policies import Demand, Document, Outcome, decide
-from tests.template.translated import ACCOUNT, REGION, deployed, policies
+from lehr_local.shield.policies import Demand, Document, Outcome, decide, denies_everybody
+from tests.template.translated import ACCOUNT, REGION, deployed, of_type, policies
 
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/registrytable"
 EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
@@ -31,6 +31,21 @@ MAY = {
     # A scan names no partition.
     (None, "Query"): set(),
     (None, "Scan"): set(),
+}
+
+
+BUCKET = "arn:aws:s3:::artifactbucket"
+MODEL, SHARD = "models/mnist/v1/model.onnx", "datasets/mnist/v1/train/shard-00000-of-00001.safetensors"
+MANIFEST = "datasets/mnist/v1/manifest.json"
+# Key and action: whose role may.
+MAY_WITH_OBJECTS = {
+    (MODEL, "GetObject"): {"PackageModel", "EvaluateShard", "WriteReport", "Predict"},
+    (MODEL, "PutObject"): {"PackageModel"},
+    (MODEL, "DeleteObject"): set(),
+    (MANIFEST, "PutObject"): {"SealDataset"},
+    (SHARD, "PutObject"): {"SealDataset"},
+    (SHARD, "DeleteObject"): set(),
+    ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
 }
 
 
@@ -68,6 +83,19 @@ def test_every_role_reaches_its_own_partitions_and_no_other(
     assert {role.removesuffix("Role").removesuffix("Function") for role in allowed} == names
 
 
+@pytest.mark.parametrize(("place", "names"), MAY_WITH_OBJECTS.items(), ids=lambda value: str(value))
+def test_every_role_writes_and_deletes_its_own_objects_and_no_others(
+    documents: dict[str, list[Document]], place: tuple[str, str], names: set[str]
+) -> None:
+    key, action = place
+    allowed = {
+        role
+        for role, own in documents.items()
+        if judged(role, f"s3:{action}", f"{BUCKET}/{key}", {}, *own) == "allowed"
+    }
+    assert {role.removesuffix("Role").removesuffix("Function") for role in allowed} == names
+
+
 @pytest.mark.parametrize("action", ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "PartiQLUpdate"])
 def test_a_role_that_comes_to_be_allowed_everything_moves_no_champion(
     documents: dict[str, list[Document]], action: str
@@ -80,3 +108,46 @@ def test_a_role_that_comes_to_be_allowed_everything_moves_no_champion(
     }
     assert outcomes.pop("PromoteModelFunctionRole") == "allowed"
     assert set(outcomes.values()) == {"explicitly denied"}
+
+
+@pytest.mark.parametrize("action", ["DeleteObject", "DeleteObjectVersion"])
+def test_a_role_that_comes_to_be_allowed_everything_deletes_no_model_and_no_dataset(
+    documents: dict[str, list[Document]], action: str
+) -> None:
+    def outcomes(key: str) -> set[Outcome]:
+        place = f"{BUCKET}/{key}"
+        return {
+            judged(role, f"s3:{action}", place, {}, EVERYTHING_ALLOWED, *own)
+            for role, own in documents.items()
+        }
+
+    assert outcomes(MODEL) == outcomes(MANIFEST) == outcomes(SHARD) == {"explicitly denied"}
+    assert outcomes("runs/mnist/r1/report.html") == {"allowed"}
+
+
+@pytest.mark.parametrize(
+    ("key", "is_written_once"),
+    [
+        (MODEL, True),
+        ("models/mnist/v1/package.json", True),
+        (MANIFEST, True),
+        (SHARD, False),
+        ("runs/mnist/r1/report.html", False),
+        ("projects/mnist/head.json", False),
+    ],
+)
+def test_a_model_and_a_manifest_are_written_under_a_condition_or_by_nobody(
+    key: str, is_written_once: bool
+) -> None:
+    found = of_type(deployed(), "AWS::S3::BucketPolicy").values()
+    documents = [item["PolicyDocument"] for item in found if item["Bucket"] == "artifactbucket"]
+    assert len(documents) == 1
+    known: Context = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3", "aws:PrincipalAccount": ACCOUNT}
+
+    def is_denied(**header: str) -> bool:
+        context = {**known, **{f"s3:{name.replace('_', '-')}": value for name, value in header.items()}}
+        return denies_everybody(documents, Demand("s3:PutObject", f"{BUCKET}/{key}", context))
+
+    assert is_denied() is is_written_once
+    assert is_denied(if_match="etag") is is_written_once
+    assert not is_denied(if_none_match="*")

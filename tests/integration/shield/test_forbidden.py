@@ -24,9 +24,15 @@ class Deed:
     allowed: frozenset[str] = field(default_factory=frozenset)
 
 
-def put(prefix: str) -> Callable[[Any, dict[str, str]], Any]:
+def put(key: str, **condition: str) -> Callable[[Any, dict[str, str]], Any]:
     return lambda s3, outputs: s3.put_object(
-        Bucket=outputs["ArtifactBucket"], Key=f"{prefix}/forbidden", Body=b"x"
+        Bucket=outputs["ArtifactBucket"], Key=key, Body=b"x", **condition
+    )
+
+
+def copied(key: str) -> Callable[[Any, dict[str, str]], Any]:
+    return lambda s3, outputs: s3.copy_object(
+        Bucket=outputs["ArtifactBucket"], Key=key, CopySource=f"{outputs['ArtifactBucket']}/{key}"
     )
 
 
@@ -60,14 +66,22 @@ DEEDS = [
         lambda s3, o: s3.put_object(Bucket=o["DataBucket"], Key="incoming/x", Body=b"x"),
     ),
     Deed("deletes raw data", "s3", lambda s3, o: s3.delete_object(Bucket=o["DataBucket"], Key="incoming/x")),
-    Deed("writes a model package", "s3", put("models/x"), roles("PackageModel")),
+    Deed("publishes a model", "s3", put("models/x/y", IfNoneMatch="*"), roles("PackageModel")),
+    Deed("overwrites a model", "s3", put("models/x/y")),
+    Deed("copies onto a model", "s3", copied("models/x/y")),
+    Deed(
+        "uploads a model in parts",
+        "s3",
+        lambda s3, o: s3.create_multipart_upload(Bucket=o["ArtifactBucket"], Key="models/x/y"),
+    ),
     Deed(
         "deletes a model package",
         "s3",
         lambda s3, o: s3.delete_object(Bucket=o["ArtifactBucket"], Key="models/x"),
     ),
-    Deed("writes a dataset", "s3", put("datasets/x"), roles("SealDataset")),
-    Deed("changes a recipe", "s3", put("projects/x")),
+    Deed("writes a dataset", "s3", put("datasets/x/y/train/z"), roles("SealDataset")),
+    Deed("overwrites a manifest", "s3", put("datasets/x/y/manifest.json")),
+    Deed("changes a recipe", "s3", put("projects/x/y")),
     Deed("lists the whole bucket", "s3", lambda s3, o: s3.list_objects_v2(Bucket=o["ArtifactBucket"])),
     Deed("opens the bucket", "s3", lambda s3, o: s3.delete_bucket_policy(Bucket=o["ArtifactBucket"])),
     Deed(
