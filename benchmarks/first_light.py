@@ -90,7 +90,7 @@ def run_project(cloud: Cloud, project: str) -> tuple[float, list[dict[str, Any]]
     """Drop `_READY` and wait for the champion: seconds, the execution's events, the run's record."""
     begin = time.time()
     cloud.s3.put_object(Bucket=cloud.outputs["DataBucket"], Key=f"incoming/{project}/_READY", Body=b"")
-    while "Item" not in (answer := cloud.registry.get_item(Key={"pk": f"project#{project}", "sk": "alias"})):
+    while "Item" not in (answer := cloud.registry.get_item(Key={"pk": f"champion#{project}", "sk": "alias"})):
         if time.time() - begin > 300:
             raise SystemExit(f"{project}: no champion after 300 s")
         time.sleep(0.05)

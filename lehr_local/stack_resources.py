@@ -109,6 +109,11 @@ class StackResources(ResourceMap):  # type: ignore[misc]
         """Only what exists: a resource under a false condition is no resource."""
         return [name for name in self._resource_json_map if name in self._parsed_resources]
 
+    def of_type(self, type_name: str) -> list[Resource]:
+        """The resources of one type that exist at this moment; none comes into being by it."""
+        existing = list(self._parsed_resources.values())
+        return [item for item in existing if isinstance(item, Resource) and item.type_name == type_name]
+
     def validate_outputs(self) -> None:
         known = self._resource_json_map.keys() | self._parsed_resources.keys()
         for name, output in (self._template.get("Outputs") or {}).items():

@@ -132,7 +132,7 @@ class BucketPolicy(Provider):
     """`AWS::S3::BucketPolicy`, without the statements that deny on a condition.
 
     moto denies whatever the condition says. The usual one, "only over TLS", would close the bucket to everybody:
-    here the service is reached over plain HTTP, on the loopback interface.
+    here the service is reached over plain HTTP, on the loopback interface. The shield reads the whole document.
     """
 
     def create(self, deployment: Deployment, properties: Properties) -> Created:
@@ -149,7 +149,10 @@ class BucketPolicy(Provider):
         note = ""
         if left_out:
             names = ", ".join(item.get("Sid", "a statement without Sid") for item in left_out)
-            note = f"AWS::S3::BucketPolicy is not simulated where it denies on a condition: {names}."
+            note = (
+                "AWS::S3::BucketPolicy is not simulated where it denies on a condition, but to roles with "
+                f"--enforce-iam: {names}."
+            )
         return Created(properties["Bucket"], note=note)
 
     def delete(self, deployment: Deployment, resource: Resource) -> None:

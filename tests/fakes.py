@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
-from lehr.errors import ChampionChangedError, ChangedDataError
+from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
 from lehr.ports import StoredObject
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -40,6 +40,14 @@ class InMemoryObjectStore:
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self.writes.append(key)
         self.objects[key] = bytes(body)
+
+    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
+        if key not in self.objects:
+            self.put(key, body, content_type=content_type)
+            return True
+        if self.objects[key] != body:
+            raise OverwriteError(f"{self.uri(key)} is there already, with other bytes")
+        return False
 
     def copy(self, source: str, target: str) -> None:
         self.put(target, self.get(source))

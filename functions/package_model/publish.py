@@ -89,7 +89,11 @@ def _publish(
     artifacts: ObjectStore,
     registry: ModelRegistry,
 ) -> str:
-    """Write the package under the version that its own bytes give it; package.json last."""
+    """Write the package under the version that its own bytes give it; package.json last.
+
+    Each file is written once: an attempt that finds those of the one before goes on, and none changes any. Raises
+    OverwriteError if a file of other bytes is there.
+    """
     lineage = Lineage(
         project=request.project,
         run=request.run,
@@ -112,8 +116,8 @@ def _publish(
     )
     version = package.version
     for name, body in files.items():
-        artifacts.put(layout.model_file_key(request.project, version, name), body)
-    artifacts.put(
+        artifacts.put_once(layout.model_file_key(request.project, version, name), body)
+    artifacts.put_once(
         layout.model_file_key(request.project, version, PACKAGE_FILE),
         package.to_json(),
         content_type="application/json",

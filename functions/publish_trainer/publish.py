@@ -60,7 +60,7 @@ def publish(files: Mapping[str, bytes], artifacts: ObjectStore) -> tuple[str, st
     version = hashlib.sha256(files[SUMS]).hexdigest()[:16]
     if not artifacts.exists(layout.trainer_file_key(version, SUMS)):
         for name, body in files.items():
-            artifacts.put(layout.trainer_file_key(version, name), body)
+            artifacts.put_once(layout.trainer_file_key(version, name), body)
     return version, artifacts.uri(layout.trainer_prefix(version))
 
 

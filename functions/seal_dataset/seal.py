@@ -55,7 +55,7 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     if not artifacts.exists(manifest_key):
         for source, target in moves:
             artifacts.copy(source, prefix + target)
-        artifacts.put(manifest_key, manifest.to_json(), content_type="application/json")
+        artifacts.put_once(manifest_key, manifest.to_json(), content_type="application/json")
     rows: dict[str, int] = {split: manifest.rows(split) for split in SPLITS}
     registry.add_dataset(
         DatasetRecord(project=project, version=version, run=run, created_at=now(), rows=rows)

@@ -45,6 +45,16 @@ def decide(documents: Iterable[Document], demand: Demand, *, service: str | None
     return outcome
 
 
+def denies_everybody(documents: Iterable[Document], demand: Demand) -> bool:
+    """Whether policies of a resource deny the demand to whoever makes it. Raises UnknownOperatorError."""
+    return any(
+        statement["Effect"] == "Deny"
+        and statement.get("Principal") in ("*", {"AWS": "*"})
+        and applies(document, statement, demand)
+        for document, statement in statements_of(documents)
+    )
+
+
 def statements_of(documents: Iterable[Document]) -> Iterator[tuple[Document, Document]]:
     """Every statement with the document that it is from."""
     for document in documents:

@@ -55,12 +55,13 @@ class Principals:
         return [_parse(text) for text in [*list(role.policies.values()), *attached]]
 
     def resource_documents(self, arn: str) -> list[Document]:
-        """The policy of a resource: of a queue or a function, or who may act as a role."""
+        """The policy of a resource: of a queue, a function or a bucket, or who may act as a role."""
         service, _, _, name = (arn.split(":", 5) + [""] * 6)[2:6]
         readers: dict[str, Callable[[str], Any]] = {
             "sqs": self._queue_policy,
             "lambda": self._function_policy,
             "iam": self._trust_policy,
+            "s3": self._bucket_policy,
         }
         policy = readers[service](name) if service in readers else None
         return [_parse(policy)] if policy else []
@@ -117,6 +118,16 @@ class Principals:
             return json.loads(function.policy.wire_format())["Policy"]
         except (UnknownFunctionException, GenericResourcNotFound):
             return None
+
+    def _bucket_policy(self, name: str) -> Any:
+        """As the template has it: moto's own copy lacks what denies under a condition (see `BucketPolicy`)."""
+        bucket = name.partition("/")[0]
+        stacks = self._backend("cloudformation", self._region).stacks
+        for stack in list(stacks.values()):
+            for policy in stack.resource_map.of_type("AWS::S3::BucketPolicy"):
+                if policy.properties["Bucket"] == bucket:
+                    return policy.properties["PolicyDocument"]
+        return None
 
     def _trust_policy(self, name: str) -> Any:
         role = self._role(name.rpartition("/")[2])

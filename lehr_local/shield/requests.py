@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import botocore.session
 
+from lehr_local.shield.dynamodb_requests import PartitionKeyOf, dynamodb_demands
 from lehr_local.shield.policies import Demand
 from lehr_local.shield.s3_requests import s3_demands
 
@@ -25,18 +26,9 @@ _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_requ
 _PREFIXES = {"monitoring": "cloudwatch", "email": "ses"}
 # Clients whose requests are told apart by method and path.
 _REST = {"lambda": "lambda", "batch": "batch", "apigateway": "apigatewayv2"}
-_TRANSACTION_PARTS = {
-    "Put": "PutItem",
-    "Update": "UpdateItem",
-    "Delete": "DeleteItem",
-    "Get": "GetItem",
-    "ConditionCheck": "ConditionCheckItem",
-}
 # How Step Functions marks the jobs that it waits for (`.sync`).
 SYNC_TAG = ("MANAGED_BY_AWS", "STARTED_BY_STEP_FUNCTIONS")
 _RULE_ACTIONS = ("events:PutTargets", "events:PutRule", "events:DescribeRule")
-
-PartitionKeyOf = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -180,26 +172,7 @@ class _Reader:
         return [Demand("iam:PassRole", role, {"iam:PassedToService": f"{service}.amazonaws.com"})]
 
     def _dynamodb(self) -> list[Demand]:
-        parameters = self._parameters
-        if "TransactItems" in parameters:
-            parts = [(verb, item) for entry in parameters["TransactItems"] for verb, item in entry.items()]
-            return [self._of_table(item, _TRANSACTION_PARTS[verb]) for verb, item in parts]
-        if isinstance(parameters.get("RequestItems"), dict):
-            return [self._demand(self._arn(f"table/{name}")) for name in parameters["RequestItems"]]
-        return [self._of_table(parameters, self._operation)]
-
-    def _of_table(self, parameters: Mapping[str, Any], action: str) -> Demand:
-        name = parameters.get("TableName")
-        if not name:
-            return self._demand("*", action=action)
-        name = str(name).rpartition("/")[2]
-        item = parameters.get("Key") or parameters.get("Item") or {}
-        value = item.get(self._partition_key_of(name) or "")
-        context = {"dynamodb:LeadingKeys": (str(next(iter(value.values()))),)} if value else {}
-        resource = (
-            f"table/{name}/index/{parameters['IndexName']}" if "IndexName" in parameters else f"table/{name}"
-        )
-        return self._demand(self._arn(resource), context, action)
+        return dynamodb_demands(self._operation, self._parameters, self._arn, self._partition_key_of)
 
     def _states(self) -> list[Demand]:
         names = ("stateMachineArn", "executionArn", "activityArn", "mapRunArn", "resourceArn")

@@ -20,7 +20,7 @@ from typing import Any
 
 from lehr_local.authority import AccessDeniedError, Application, Context
 from lehr_local.shield.faults import Fault, FaultPlan
-from lehr_local.shield.policies import Demand, decide
+from lehr_local.shield.policies import Demand, decide, denies_everybody
 from lehr_local.shield.principals import Principals, UnknownKeyError, key_of_role
 from lehr_local.shield.record import USER, CallRecord, Judgement
 from lehr_local.shield.replies import Reply, denial, error
@@ -40,6 +40,7 @@ _REASONS = {
     "not allowed": "because no identity-based policy allows the {action} action",
     "explicitly denied": "with an explicit deny in an identity-based policy",
 }
+_DENIED_BY_RESOURCE = "with an explicit deny in a resource-based policy"
 
 
 class Shield:
@@ -120,13 +121,17 @@ class Shield:
             return
         tags = self._principals.tags_of(demand.resource)
         context = {**self._principals.context_of(actor), **tags, **demand.context}
-        outcome = decide(
-            self._principals.documents_of(actor), Demand(demand.action, demand.resource, context)
-        )
+        full = Demand(demand.action, demand.resource, context)
+        outcome = decide(self._principals.documents_of(actor), full)
+        reason = _REASONS.get(outcome, "")
+        if outcome == "allowed" and denies_everybody(
+            self._principals.resource_documents(demand.resource), full
+        ):
+            outcome, reason = "explicitly denied", _DENIED_BY_RESOURCE
         self.record.add(Judgement(actor, demand.action, demand.resource, outcome, context))
         if outcome != "allowed" and self.is_enforcing:
             user = f"User: arn:aws:sts::{self._account_id}:assumed-role/{actor}/local"
-            raise self._denied(user, demand, _REASONS[outcome])
+            raise self._denied(user, demand, reason)
 
     def _denied(self, who: str, demand: Demand, reason: str) -> AccessDeniedError:
         because = reason.format(action=demand.action)

@@ -39,7 +39,7 @@ def entered(states: Any, arn: str) -> list[str]:
 
 
 def alias(place: Workplace) -> dict[str, Any]:
-    key = {"pk": {"S": f"project#{PROJECT}"}, "sk": {"S": "alias"}}
+    key = {"pk": {"S": f"champion#{PROJECT}"}, "sk": {"S": "alias"}}
     item: dict[str, Any] = place.client("dynamodb").get_item(
         TableName=place.outputs()["RegistryTable"], Key=key, ConsistentRead=True
     )["Item"]
@@ -51,7 +51,7 @@ def test_a_run_that_was_overtaken_is_judged_again_and_wins_fairly(contested: Wor
     # What another run's promotion does to this one: the generation is no longer the one it was judged at.
     move_from_outside = {
         "TableName": contested.outputs()["RegistryTable"],
-        "Key": {"pk": {"S": f"project#{PROJECT}"}, "sk": {"S": "alias"}},
+        "Key": {"pk": {"S": f"champion#{PROJECT}"}, "sk": {"S": "alias"}},
         "UpdateExpression": "SET generation = generation + :one, #owner = :other",
         "ExpressionAttributeNames": {"#owner": "owner"},
         "ExpressionAttributeValues": {":one": {"N": "1"}, ":other": {"S": "another-run"}},

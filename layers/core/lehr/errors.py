@@ -21,6 +21,7 @@ tree with the state machine.
     ├── ModelPackageError         a model package is incomplete, too large, or its bytes are not its sha256
     ├── NoCompletedTrialError     every trial of a run failed
     ├── NoChampionError           a project has no model to serve yet
+    ├── OverwriteError            a file that is written once is there already, with other bytes
     ├── OrphanError               a training job has outlived its execution and could not be stopped
     └── ChampionChangedError      another run promoted first; judge again against the new champion
 """
@@ -104,6 +105,10 @@ class NoCompletedTrialError(LehrError):
 
 class NoChampionError(LehrError):
     """Raised when a prediction is asked of a project that has no champion yet."""
+
+
+class OverwriteError(LehrError):
+    """Raised when an object that must never change would be given other bytes."""
 
 
 class OrphanError(LehrError):

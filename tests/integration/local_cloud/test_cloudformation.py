@@ -210,7 +210,8 @@ def test_roles_carry_their_inline_and_managed_policies(cloud: TemplateCloud, out
 
 def test_what_is_not_simulated_is_said_in_the_events(cloud: TemplateCloud, outputs: dict[str, str]) -> None:
     assert notes("app", endpoint_url=cloud.settings.endpoint_url) == [
-        "BucketPolicy: AWS::S3::BucketPolicy is not simulated where it denies on a condition: TlsOnly.",
+        "BucketPolicy: AWS::S3::BucketPolicy is not simulated where it denies on a condition, but to roles with "
+        "--enforce-iam: TlsOnly.",
         "Traces: AWS::XRay::Group is not simulated: traces are not kept.",
     ]
 

@@ -12,16 +12,8 @@ from botocore.exceptions import ClientError
 from tests.integration.shield.guarded_cloud import GuardedCloud
 
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"}
-KEY = {"pk": {"S": "project#forbidden"}, "sk": {"S": "champion"}}
-# Only these may, each for the reason that stands beside its permission in the template.
-WRITERS_OF_THE_REGISTRY = frozenset(
-    {
-        "StartRunFunctionRole",
-        "SealDatasetFunctionRole",
-        "PackageModelFunctionRole",
-        "PromoteModelFunctionRole",
-    }
-)
+CHAMPION = {"pk": {"S": "champion#forbidden"}, "sk": {"S": "alias"}}
+RUN = {"pk": {"S": "project#forbidden"}, "sk": {"S": "run#forbidden"}}
 
 
 @dataclass(frozen=True)
@@ -32,10 +24,39 @@ class Deed:
     allowed: frozenset[str] = field(default_factory=frozenset)
 
 
-def put(prefix: str) -> Callable[[Any, dict[str, str]], Any]:
+def put(key: str, **condition: str) -> Callable[[Any, dict[str, str]], Any]:
     return lambda s3, outputs: s3.put_object(
-        Bucket=outputs["ArtifactBucket"], Key=f"{prefix}/forbidden", Body=b"x"
+        Bucket=outputs["ArtifactBucket"], Key=key, Body=b"x", **condition
     )
+
+
+def copied(key: str) -> Callable[[Any, dict[str, str]], Any]:
+    return lambda s3, outputs: s3.copy_object(
+        Bucket=outputs["ArtifactBucket"], Key=key, CopySource=f"{outputs['ArtifactBucket']}/{key}"
+    )
+
+
+def changed(key: dict[str, Any]) -> Callable[[Any, dict[str, str]], Any]:
+    return lambda dynamodb, outputs: dynamodb.update_item(
+        TableName=outputs["RegistryTable"],
+        Key=key,
+        UpdateExpression="SET #reason = :reason",
+        ExpressionAttributeNames={"#reason": "reason"},
+        ExpressionAttributeValues={":reason": {"S": "tried"}},
+    )
+
+
+def listed(partition: str) -> Callable[[Any, dict[str, str]], Any]:
+    return lambda dynamodb, outputs: dynamodb.query(
+        TableName=outputs["RegistryTable"],
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": partition}},
+    )
+
+
+def roles(*functions: str) -> frozenset[str]:
+    """The roles of functions that may, each for the reason that stands beside its permission in the template."""
+    return frozenset(f"{name}FunctionRole" for name in functions)
 
 
 DEEDS = [
@@ -45,29 +66,82 @@ DEEDS = [
         lambda s3, o: s3.put_object(Bucket=o["DataBucket"], Key="incoming/x", Body=b"x"),
     ),
     Deed("deletes raw data", "s3", lambda s3, o: s3.delete_object(Bucket=o["DataBucket"], Key="incoming/x")),
-    Deed("writes a model package", "s3", put("models/x"), frozenset({"PackageModelFunctionRole"})),
+    Deed("publishes a model", "s3", put("models/x/y", IfNoneMatch="*"), roles("PackageModel")),
+    Deed("overwrites a model", "s3", put("models/x/y")),
+    Deed("copies onto a model", "s3", copied("models/x/y")),
+    Deed(
+        "uploads a model in parts",
+        "s3",
+        lambda s3, o: s3.create_multipart_upload(Bucket=o["ArtifactBucket"], Key="models/x/y"),
+    ),
     Deed(
         "deletes a model package",
         "s3",
         lambda s3, o: s3.delete_object(Bucket=o["ArtifactBucket"], Key="models/x"),
     ),
-    Deed("writes a dataset", "s3", put("datasets/x"), frozenset({"SealDatasetFunctionRole"})),
-    Deed("changes a recipe", "s3", put("projects/x")),
+    Deed("writes a dataset", "s3", put("datasets/x/y/train/z"), roles("SealDataset")),
+    Deed("overwrites a manifest", "s3", put("datasets/x/y/manifest.json")),
+    Deed("changes a recipe", "s3", put("projects/x/y")),
     Deed("lists the whole bucket", "s3", lambda s3, o: s3.list_objects_v2(Bucket=o["ArtifactBucket"])),
     Deed("opens the bucket", "s3", lambda s3, o: s3.delete_bucket_policy(Bucket=o["ArtifactBucket"])),
     Deed(
         "moves the champion",
         "dynamodb",
-        lambda d, o: d.put_item(TableName=o["RegistryTable"], Item=KEY),
-        WRITERS_OF_THE_REGISTRY,
+        lambda d, o: d.put_item(TableName=o["RegistryTable"], Item=CHAMPION),
+        roles("PromoteModel"),
     ),
-    Deed("deletes a record", "dynamodb", lambda d, o: d.delete_item(TableName=o["RegistryTable"], Key=KEY)),
+    Deed(
+        "moves the champion in a transaction",
+        "dynamodb",
+        lambda d, o: d.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": o["RegistryTable"], "Item": RUN}},
+                {"Put": {"TableName": o["RegistryTable"], "Item": CHAMPION}},
+            ]
+        ),
+    ),
+    Deed(
+        "moves the champion in a batch",
+        "dynamodb",
+        lambda d, o: d.batch_write_item(
+            RequestItems={o["RegistryTable"]: [{"PutRequest": {"Item": item}} for item in (RUN, CHAMPION)]}
+        ),
+    ),
+    Deed("changes the champion", "dynamodb", changed(CHAMPION)),
+    Deed(
+        "reads the champion",
+        "dynamodb",
+        lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=CHAMPION),
+        roles("PackageModel", "PromoteModel", "Predict"),
+    ),
+    Deed(
+        "adds a record",
+        "dynamodb",
+        lambda d, o: d.put_item(TableName=o["RegistryTable"], Item=RUN),
+        roles("StartRun", "SealDataset", "PackageModel"),
+    ),
+    Deed(
+        "changes a run",
+        "dynamodb",
+        changed(RUN),
+        roles("StartRun", "PackageModel", "RecordFailure", "StopOrphans") | {"RetrainStateMachineRole"},
+    ),
+    Deed(
+        "reads a run",
+        "dynamodb",
+        lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=RUN),
+        roles("StartRun", "WriteReport"),
+    ),
+    Deed("lists the runs of a project", "dynamodb", listed("project#forbidden"), roles("StartRun")),
+    Deed("lists champions", "dynamodb", listed("champion#forbidden")),
+    Deed("reads the whole registry", "dynamodb", lambda d, o: d.scan(TableName=o["RegistryTable"])),
+    Deed("deletes a record", "dynamodb", lambda d, o: d.delete_item(TableName=o["RegistryTable"], Key=RUN)),
     Deed("deletes the registry", "dynamodb", lambda d, o: d.delete_table(TableName=o["RegistryTable"])),
     Deed(
         "starts a run",
         "stepfunctions",
         lambda f, o: f.start_execution(stateMachineArn=o["StateMachineArn"], input="{"),
-        frozenset({"StartRunFunctionRole", "RetrainStateMachineRole"}),
+        roles("StartRun") | {"RetrainStateMachineRole"},
     ),
     Deed(
         "changes the state machine",
@@ -120,11 +194,20 @@ def test_no_role_does_what_is_not_its_own(cloud: GuardedCloud, deed: Deed) -> No
     assert wrong == []
 
 
-def test_who_is_excepted_really_may(cloud: GuardedCloud) -> None:
+# The role of the schedule is made for a stack that has one.
+EXCEPTED = [(deed, role) for deed in DEEDS for role in sorted(deed.allowed) if role != "RetrainScheduleRole"]
+
+
+@pytest.mark.parametrize(("deed", "role"), EXCEPTED, ids=[f"{deed.name}: {role}" for deed, role in EXCEPTED])
+def test_who_is_excepted_really_may(cloud: GuardedCloud, deed: Deed, role: str) -> None:
     """The matrix denies for the right reason: the same deed is done by the role that it belongs to."""
-    outputs = cloud.place.outputs()
-    put("models/x")(cloud.client_of("PackageModelFunctionRole", "s3"), outputs)
-    put("datasets/x")(cloud.client_of("SealDatasetFunctionRole", "s3"), outputs)
+    code = ""
+    try:
+        deed.do(cloud.client_of(role, deed.service), cloud.place.outputs())
+    except ClientError as error:
+        # The deed may be impossible, as an input that is no JSON, but not forbidden.
+        code = error.response["Error"]["Code"]
+    assert code not in DENIED
 
 
 @pytest.mark.parametrize(

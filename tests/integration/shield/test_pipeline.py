@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import boto3
 import pytest
 from botocore.exceptions import ClientError
@@ -73,6 +75,40 @@ def test_a_denial_names_role_action_and_resource(cloud: GuardedCloud) -> None:
     assert f"table/{table}" in error["Message"]
     log = (cloud.place.folder / ".lehr/cloud.log").read_text()
     assert f"denied: {error['Message']}" in log
+
+
+def test_a_denial_by_a_bucket_says_so(cloud: GuardedCloud) -> None:
+    client = cloud.client_of("PackageModelFunctionRole", "s3")
+    place = {"Bucket": cloud.place.outputs()["ArtifactBucket"], "Key": "models/nobody/0/model.onnx"}
+    with pytest.raises(ClientError) as refused:
+        client.put_object(**place, Body=b"x")
+    error = refused.value.response["Error"]
+    assert error["Code"] == "AccessDenied"
+    assert "with an explicit deny in a resource-based policy" in error["Message"]
+
+
+def test_a_model_that_is_published_already_is_found_and_not_written_again(
+    cloud: GuardedCloud, baseline: Baseline
+) -> None:
+    """What a step does that is tried again, for a reply that was lost, under the permissions that it has."""
+    client, outputs = cloud.place.client("stepfunctions"), cloud.place.outputs()
+    executions = client.list_executions(stateMachineArn=outputs["StateMachineArn"])["executions"]
+    (arn,) = [item["executionArn"] for item in executions if item["name"].startswith("base-promotion-")]
+    events = client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    calls = [event["taskScheduledEventDetails"] for event in events if "taskScheduledEventDetails" in event]
+    (name,) = [name for name in cloud.functions() if "-PackageModelFunction-" in name]
+    (asked,) = [json.loads(call["parameters"]) for call in calls if name in call["parameters"]]
+    cloud.forget_calls()
+    answer = cloud.place.client("lambda").invoke(
+        FunctionName=name, Payload=json.dumps(asked["Payload"]).encode()
+    )
+    with answer["Payload"] as body:
+        packaged = json.loads(body.read())
+    assert "FunctionError" not in answer, packaged
+    prefix = f"models/base-promotion/{packaged['version']}/"
+    versions = cloud.place.client("s3").list_object_versions(Bucket=outputs["ArtifactBucket"], Prefix=prefix)
+    assert len(versions["Versions"]) == len({entry["Key"] for entry in versions["Versions"]}) == 5
+    assert cloud.denials() == []
 
 
 def test_a_missing_key_is_forbidden_to_who_may_not_list(cloud: GuardedCloud) -> None:

@@ -19,7 +19,7 @@ from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.package import Lineage, ModelPackage
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
 from lehr.contracts.workflow import PackageRequest, TrialResult
-from lehr.errors import ModelPackageError, NoCompletedTrialError
+from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 
@@ -155,6 +155,33 @@ def test_the_package_lists_every_file_and_is_written_last() -> None:
     assert set(package.files) == {"model.onnx", "signature.json", "training.json", "lineage.json"}
     models = [key for key in store.writes if key.startswith("models/")]
     assert models[-1].endswith("package.json")
+
+
+def test_a_second_attempt_finds_the_files_of_the_first_and_writes_the_rest() -> None:
+    store, request = world(0.9)
+    first = package_best_trial(request, store, InMemoryRegistry())
+    whole = {key: body for key, body in store.objects.items() if key.startswith("models/")}
+    # The first attempt was cut off before its last file.
+    del store.objects[layout.model_file_key("mnist", first.version, "package.json")]
+    store.writes.clear()
+    assert package_best_trial(request, store, InMemoryRegistry()).version == first.version
+    assert [key for key in store.writes if key.startswith("models/")] == [
+        layout.model_file_key("mnist", first.version, "package.json")
+    ]
+    assert {key: body for key, body in store.objects.items() if key.startswith("models/")} == whole
+
+
+def test_a_file_of_other_bytes_in_the_place_of_a_package_is_not_overwritten_and_ends_the_run() -> None:
+    store, request = world(0.9)
+    key = layout.model_file_key(
+        "mnist", package_best_trial(request, store, InMemoryRegistry()).version, "model.onnx"
+    )
+    store.objects[key] = b"another model"
+    registry = InMemoryRegistry()
+    with pytest.raises(OverwriteError, match=f"{key} is there already, with other bytes"):
+        package_best_trial(request, store, registry)
+    assert store.objects[key] == b"another model"
+    assert registry.models == {}
 
 
 def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:

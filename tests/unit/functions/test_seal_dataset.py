@@ -90,6 +90,22 @@ def test_the_manifest_is_written_after_every_shard() -> None:
     assert store.writes[-1].endswith("manifest.json")
 
 
+class SeesNoManifest(InMemoryObjectStore):
+    """A store as a run sees it that looks for the manifest before another one has written it."""
+
+    def exists(self, key: str) -> bool:
+        return False
+
+
+def test_two_runs_that_seal_the_same_content_at_once_write_one_manifest() -> None:
+    store = SeesNoManifest("artifacts", {**prepared("r1").objects, **prepared("r2").objects})
+    first, second = (
+        seal(SealRequest(project="mnist", run=run), store, InMemoryRegistry()) for run in ("r1", "r2")
+    )
+    assert first.version == second.version
+    assert store.writes.count(f"datasets/mnist/{first.version}/manifest.json") == 1
+
+
 def test_equal_content_prepared_by_another_run_is_the_same_version() -> None:
     registry = InMemoryRegistry()
     first = seal(SealRequest(project="mnist", run="r1"), prepared("r1"), registry)

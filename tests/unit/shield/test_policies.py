@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lehr_local.shield.conditions import UnknownOperatorError
-from lehr_local.shield.policies import Demand, decide
+from lehr_local.shield.policies import Demand, decide, denies_everybody
 from tests.unit.shield.generated_cases import case
 
 ACCOUNT = "123456789012"
@@ -168,6 +168,27 @@ def test_conditions_hold_or_do_not(
     assert (outcome({"Condition": {operator: tests}}, context=context) == "allowed") is is_allowed
 
 
+@pytest.mark.parametrize(
+    ("keys", "is_allowed"),
+    [
+        (("project#a",), True),
+        (("project#a", "project#b"), True),
+        (("champion#a",), False),
+        (("project#a", "champion#a"), False),
+        (None, False),
+    ],
+)
+def test_all_of_several_values_are_asked_for_only_together_with_null(
+    keys: tuple[str, ...] | None, is_allowed: bool
+) -> None:
+    conditions = {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["project#*"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    context = {"dynamodb:LeadingKeys": keys} if keys else {}
+    assert (outcome({"Condition": conditions}, context=context) == "allowed") is is_allowed
+
+
 def test_all_conditions_have_to_hold() -> None:
     both = {"StringEquals": {"s3:prefix": "a", "s3:delimiter": "/"}, "Bool": {"aws:SecureTransport": "true"}}
     context = {"s3:prefix": "a", "s3:delimiter": "/", "aws:SecureTransport": "true"}
@@ -209,6 +230,24 @@ def test_a_resource_policy_counts_for_the_services_that_it_names() -> None:
     demand = Demand("sqs:SendMessage", "arn:aws:sqs:r:1:q")
     assert decide([{"Statement": statement}], demand, service="events.amazonaws.com") == "allowed"
     assert decide([{"Statement": statement}], demand, service="sns.amazonaws.com") == "not allowed"
+
+
+@pytest.mark.parametrize(
+    ("principal", "effect", "is_denied"),
+    [
+        ("*", "Deny", True),
+        ({"AWS": "*"}, "Deny", True),
+        ("*", "Allow", False),
+        ({"AWS": f"arn:aws:iam::{ACCOUNT}:role/other"}, "Deny", False),
+        ({"Service": "events.amazonaws.com"}, "Deny", False),
+    ],
+)
+def test_a_resource_policy_denies_to_everybody_what_it_denies_to_all_principals(
+    principal: Any, effect: str, is_denied: bool
+) -> None:
+    statement = {"Effect": effect, "Principal": principal, "Action": "s3:Put*", "Resource": f"{BUCKET}/*"}
+    assert denies_everybody([{"Statement": statement}], Demand("s3:PutObject", KEY)) is is_denied
+    assert not denies_everybody([{"Statement": statement}], Demand("s3:GetObject", KEY))
 
 
 def _decide(example: dict[str, Any], *more: dict[str, Any]) -> str:

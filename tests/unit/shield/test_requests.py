@@ -268,6 +268,93 @@ def test_conditions_can_ask_for_prefix_partition_key_and_source() -> None:
     assert event.demands[0].context == {"events:source": "lehr", "events:detail-type": "RunStarted"}
 
 
+CHAMPION = {"pk": {"S": "champion#x"}, "sk": {"S": "alias"}}
+OF_ONE = {":x": {"S": "project#x"}, ":run": {"S": "run#"}}
+# Calls, and the partition keys that each of their demands names.
+KEYS_NAMED: list[tuple[str, Call, list[tuple[str, ...]]]] = [
+    ("put", lambda c: c.put_item(TableName="registry", Item=CHAMPION), [("champion#x",)]),
+    ("get", lambda c: c.get_item(TableName="registry", Key=ITEM), [("project#x",)]),
+    (
+        "update by ARN",
+        lambda c: c.update_item(TableName=TABLE, Key=ITEM, UpdateExpression="SET pk = :x"),
+        [("project#x",)],
+    ),
+    (
+        "query",
+        lambda c: c.query(
+            TableName="registry",
+            KeyConditionExpression="begins_with(sk, :run) AND pk = :x",
+            ExpressionAttributeValues=OF_ONE,
+        ),
+        [("project#x",)],
+    ),
+    (
+        "query by other names",
+        lambda c: c.query(
+            TableName="registry",
+            KeyConditionExpression="#a=:x AND #b = :run",
+            ExpressionAttributeNames={"#a": "pk", "#b": "sk"},
+            ExpressionAttributeValues=OF_ONE,
+        ),
+        [("project#x",)],
+    ),
+    (
+        "query in the old form",
+        lambda c: c.query(
+            TableName="registry",
+            KeyConditions={"pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "project#x"}]}},
+        ),
+        [("project#x",)],
+    ),
+    (
+        "query of an index",
+        lambda c: c.query(
+            TableName="registry",
+            IndexName="by-name",
+            KeyConditionExpression="pk = :x",
+            ExpressionAttributeValues=OF_ONE,
+        ),
+        [()],
+    ),
+    ("scan", lambda c: c.scan(TableName="registry"), [()]),
+    (
+        "batch of reads",
+        lambda c: c.batch_get_item(RequestItems={"registry": {"Keys": [ITEM, CHAMPION, ITEM]}}),
+        [("project#x", "champion#x")],
+    ),
+    (
+        "batch of writes",
+        lambda c: c.batch_write_item(
+            RequestItems={
+                "registry": [{"PutRequest": {"Item": ITEM}}, {"DeleteRequest": {"Key": CHAMPION}}],
+                "other": [{"PutRequest": {"Item": ITEM}}],
+            }
+        ),
+        [("project#x", "champion#x"), ()],
+    ),
+    (
+        "transaction",
+        lambda c: c.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": "registry", "Item": ITEM}},
+                {"Delete": {"TableName": "registry", "Key": CHAMPION}},
+            ]
+        ),
+        [("project#x",), ("champion#x",)],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "keys"), [case[1:] for case in KEYS_NAMED], ids=[case[0] for case in KEYS_NAMED]
+)
+def test_conditions_can_ask_for_every_partition_key_that_a_call_names(
+    call: Call, keys: list[tuple[str, ...]]
+) -> None:
+    needed = understood("dynamodb", call).demands
+    assert [demand.context.get("dynamodb:LeadingKeys", ()) for demand in needed] == keys
+
+
 def test_a_write_under_a_condition_on_the_present_object_needs_to_read_it() -> None:
     needed = demands("s3", lambda c: c.put_object(**PLACE, Body=b"x", IfMatch='"e"'))
     assert needed == [("s3:PutObject", OBJECT), ("s3:GetObject", OBJECT)]

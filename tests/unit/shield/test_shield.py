@@ -18,10 +18,11 @@ from lehr_local.shield.shield import Shield
 ACCOUNT, REGION = "123456789012", "us-east-1"
 READER = f"arn:aws:iam::{ACCOUNT}:role/reader"
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/t"
+CLOSED_BUCKET = "arn:aws:s3:::closed"
 
 
 class FixedPrincipals:
-    """One role, which may read one table, and one queue, which takes messages of one rule."""
+    """One role, which may read one table and any bucket, a queue that takes messages of one rule, a closed bucket."""
 
     def role_of(self, key: str) -> str | None:
         names = {"local": None, key_of_role(READER): "reader"}
@@ -30,9 +31,17 @@ class FixedPrincipals:
         return names[key]
 
     def documents_of(self, role: str) -> list[dict[str, Any]]:
-        return [{"Statement": {"Effect": "Allow", "Action": "dynamodb:Get*", "Resource": TABLE}}]
+        return [
+            {"Statement": {"Effect": "Allow", "Action": "dynamodb:Get*", "Resource": TABLE}},
+            {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}},
+        ]
 
     def resource_documents(self, arn: str) -> list[dict[str, Any]]:
+        if arn.startswith(CLOSED_BUCKET):
+            unless = {"Null": {"s3:if-none-match": "true"}}
+            return [
+                {"Statement": {"Effect": "Deny", "Principal": "*", "Action": "s3:Put*", "Condition": unless}}
+            ]
         rule = {"ArnEquals": {"aws:SourceArn": "arn:aws:events:r:1:rule/x"}}
         principal = {"Service": "events.amazonaws.com"}
         return [
@@ -144,6 +153,16 @@ def test_what_happens_inside_the_cloud_is_judged_alike(cloud: Cloud) -> None:
     cloud.shield.demand(READER, "dynamodb:GetItem", TABLE)
     with pytest.raises(AccessDeniedError, match="dynamodb:DeleteTable"):
         cloud.shield.demand(READER, "dynamodb:DeleteTable", TABLE)
+
+
+def test_what_a_resource_denies_to_everybody_no_policy_of_a_role_allows(cloud: Cloud) -> None:
+    key = f"{CLOSED_BUCKET}/k"
+    cloud.shield.demand(READER, "s3:GetObject", key)
+    cloud.shield.demand(READER, "s3:PutObject", key, {"s3:if-none-match": "*"})
+    cloud.shield.demand(READER, "s3:PutObject", "arn:aws:s3:::open/k")
+    with pytest.raises(AccessDeniedError, match="with an explicit deny in a resource-based policy"):
+        cloud.shield.demand(READER, "s3:PutObject", key)
+    assert cloud.shield.record.judgements()[-1].outcome == "explicitly denied"
 
 
 def test_a_service_is_judged_by_the_policy_of_the_resource(cloud: Cloud) -> None:

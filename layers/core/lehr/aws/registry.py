@@ -1,9 +1,10 @@
 """`ModelRegistry` over one DynamoDB table.
 
-Every item has `pk` = project#<name> and `sk` = <kind>#<id>, and the fields of its document as attributes.
+Every record has `pk` = project#<name> and `sk` = <kind>#<id>, and the fields of its document as attributes.
 Documents are append-only; the two that change are a run (its end is written once) and the alias, which
-moves by a conditional write on its generation. The fields are plain attributes because the state machine
-writes the end of a rejected run without a function.
+moves by a conditional write on its generation. The alias has a partition of its own, `pk` = champion#<name>,
+because IAM can tell partitions apart, and only one role may move a champion. The fields are plain attributes
+because the state machine writes the end of a rejected run without a function.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class DynamoModelRegistry:
         self._table = table
 
     def alias(self, project: str) -> Alias | None:
-        item = self._table.get_item(Key=_key(project, "alias"), ConsistentRead=True).get("Item")
+        item = self._table.get_item(Key=_champion_key(project), ConsistentRead=True).get("Item")
         return _from_item(item, Alias) if item else None
 
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
@@ -53,7 +54,7 @@ class DynamoModelRegistry:
         values = {} if generation == 0 else {":judged": generation}
         try:
             self._table.put_item(
-                Item=_key(project, "alias") | _to_item(moved),
+                Item=_champion_key(project) | _to_item(moved),
                 ConditionExpression=condition,
                 **({"ExpressionAttributeValues": values} if values else {}),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -151,6 +152,10 @@ class DynamoModelRegistry:
 
 def _key(project: str, kind: str) -> dict[str, str]:
     return {"pk": f"project#{project}", "sk": kind}
+
+
+def _champion_key(project: str) -> dict[str, str]:
+    return {"pk": f"champion#{project}", "sk": "alias"}
 
 
 def _to_item(record: Document) -> dict[str, Any]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lehr.errors import ChangedDataError
+from lehr.errors import ChangedDataError, OverwriteError
 from lehr.ports import StoredObject
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
+_UNMET = {"PreconditionFailed", "412"}
+# S3's word for two conditional writes of a key at once, which botocore does not retry: how long to wait, each time.
+_CONFLICT = "ConditionalRequestConflict"
+_CONFLICT_WAITS_S = (0.1, 0.3, 1.0, 3.0)
+_CHUNK_BYTES = 1024 * 1024
 
 
 class S3ObjectStore:
     """Reads and writes whole objects; everything Lehr passes through here fits in a function's memory."""
 
-    def __init__(self, bucket: str, client: Any) -> None:
+    def __init__(self, bucket: str, client: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.bucket = bucket
         self._client = client
+        self._sleep = sleep
 
     def get(self, key: str, *, etag: str | None = None) -> bytes:
         """The object's bytes. Raises KeyError if absent, ChangedDataError if `etag` no longer matches."""
@@ -41,7 +49,7 @@ class S3ObjectStore:
             code = fault.response["Error"]["Code"]
             if code in _MISSING:
                 raise KeyError(f"s3://{self.bucket}/{key}") from fault
-            if code in {"PreconditionFailed", "412"}:
+            if code in _UNMET:
                 raise ChangedDataError(
                     "was overwritten while a run was reading it",
                     place=f"s3://{self.bucket}/{key}",
@@ -52,6 +60,44 @@ class S3ObjectStore:
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+
+    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
+        """Write an object that never changes; False if these bytes are there already, as after a lost reply.
+
+        Raises OverwriteError if other bytes are.
+        """
+        waits_s = iter(_CONFLICT_WAITS_S)
+        while True:
+            try:
+                self._client.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*"
+                )
+            except ClientError as fault:
+                code = fault.response["Error"]["Code"]
+                if code in _UNMET:
+                    break
+                wait_s = next(waits_s, None) if code == _CONFLICT else None
+                if wait_s is None:
+                    raise
+                self._sleep(wait_s)
+            else:
+                return True
+        if not self._holds(key, body):
+            raise OverwriteError(f"s3://{self.bucket}/{key} is there already, with other bytes")
+        return False
+
+    def _holds(self, key: str, body: bytes) -> bool:
+        """Whether an object has these bytes; a second copy of it might not fit into memory."""
+        answer = self._client.get_object(Bucket=self.bucket, Key=key)
+        with closing(answer["Body"]) as stream:
+            if answer["ContentLength"] != len(body):
+                return False
+            position = 0
+            for chunk in stream.iter_chunks(_CHUNK_BYTES):
+                if chunk != body[position : position + len(chunk)]:
+                    return False
+                position += len(chunk)
+        return position == len(body)
 
     def copy(self, source: str, target: str) -> None:
         self._client.copy_object(

@@ -1,0 +1,122 @@
+"""The object store against moto, and the unit tests' fake beside it: written once is written, a lost reply success."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from lehr.aws.s3 import S3ObjectStore
+from lehr.errors import OverwriteError
+from lehr.ports import ObjectStore
+from tests.fakes import InMemoryObjectStore
+
+KEY = "models/mnist/v1/model.onnx"
+LARGE = bytes(range(256)) * 10_000
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        yield client
+
+
+@pytest.fixture(params=["moto", "fake"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "fake":
+        return InMemoryObjectStore("bucket")
+    return S3ObjectStore("bucket", request.getfixturevalue("s3"))
+
+
+def test_what_is_written_once_can_be_read(store: ObjectStore) -> None:
+    assert store.put_once(KEY, b"onnx")
+    assert store.get(KEY) == b"onnx"
+
+
+@pytest.mark.parametrize("body", [b"onnx", b"", LARGE], ids=["short", "empty", "large"])
+def test_writing_the_same_bytes_again_changes_nothing(store: ObjectStore, body: bytes) -> None:
+    assert store.put_once(KEY, body)
+    assert not store.put_once(KEY, body)
+    assert store.get(KEY) == body
+
+
+@pytest.mark.parametrize(
+    "other", [b"", LARGE[:-1], LARGE + b"x", LARGE[:-1] + b"x"], ids=["none", "fewer", "more", "others"]
+)
+def test_other_bytes_are_refused_and_the_first_stay(store: ObjectStore, other: bytes) -> None:
+    store.put_once(KEY, LARGE)
+    with pytest.raises(OverwriteError, match=f"s3://bucket/{KEY} is there already, with other bytes"):
+        store.put_once(KEY, other)
+    assert store.get(KEY) == LARGE
+
+
+def test_the_content_type_of_what_is_written_once_is_kept(s3: Any) -> None:
+    S3ObjectStore("bucket", s3).put_once(KEY, b"{}", content_type="application/json")
+    assert s3.head_object(Bucket="bucket", Key=KEY)["ContentType"] == "application/json"
+
+
+class LosesTheReply:
+    """A client whose next write commits and is then sent again, as the SDK does after a dropped connection."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        self._client.put_object(**arguments)
+        return self._client.put_object(**arguments)
+
+
+def test_a_write_whose_reply_was_lost_finds_its_own_bytes(s3: Any) -> None:
+    assert not S3ObjectStore("bucket", LosesTheReply(s3)).put_once(KEY, b"onnx")
+    assert s3.list_object_versions(Bucket="bucket")["Versions"][0]["Size"] == 4
+
+
+def test_the_lost_reply_is_real(s3: Any) -> None:
+    """Negative control: moto refuses the second write of a key, with the code that S3 has."""
+    with pytest.raises(ClientError) as refused:
+        LosesTheReply(s3).put_object(Bucket="bucket", Key=KEY, Body=b"onnx", IfNoneMatch="*")
+    assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+
+
+class Conflicts:
+    """A client whose next `times` writes meet another one of the same key, of which moto knows nothing."""
+
+    def __init__(self, client: Any, times: int, code: str = "ConditionalRequestConflict") -> None:
+        self._client, self._left, self._code = client, times, code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        if self._left:
+            self._left -= 1
+            raise ClientError({"Error": {"Code": self._code, "Message": ""}}, "PutObject")
+        return self._client.put_object(**arguments)
+
+
+def test_a_write_that_meets_another_is_tried_again_with_growing_pauses(s3: Any) -> None:
+    pauses: list[float] = []
+    assert S3ObjectStore("bucket", Conflicts(s3, 3), sleep=pauses.append).put_once(KEY, b"onnx")
+    assert len(pauses) == 3
+    assert pauses == sorted(pauses)
+    assert sum(pauses) < 10
+
+
+@pytest.mark.parametrize(("times", "code"), [(99, "ConditionalRequestConflict"), (1, "AccessDenied")])
+def test_what_does_not_pass_is_raised(s3: Any, times: int, code: str) -> None:
+    store = S3ObjectStore("bucket", Conflicts(s3, times, code), sleep=lambda _: None)
+    with pytest.raises(ClientError, match=code):
+        store.put_once(KEY, b"onnx")
