@@ -65,11 +65,11 @@ def test_what_is_missing_is_said_in_one_sentence(
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """A local cloud with two stacks: `lehr`, and `with-batch`."""
+    """A local cloud whose stack `lehr` has subnets for Batch."""
     place = make_workplace(tmp_path_factory.mktemp("stand-in"), LocalTarget())
     up = place.lehr("local", "up", "--port", "0", "--https-port", "0")
     assert up.code == 0, up.stderr
-    deploy(place, "with-batch", BATCH)
+    deploy(place, "lehr", BATCH)
     yield place
     assert place.lehr("local", "down").code == 0
 
@@ -89,17 +89,16 @@ def as_an_account(place: Workplace) -> dict[str, str]:
     return KEYS | here | {"AWS_CA_BUNDLE": str(cloud.ca_file)}
 
 
-def everything(place: Workplace, stack: str) -> tuple[list[str], list[str]]:
-    """All object versions of a stack's buckets, and all items of its registry."""
-    other = Workplace(place.folder, LocalTarget(stack))
-    outputs, s3 = other.outputs(), other.client("s3")
+def everything(place: Workplace) -> tuple[list[str], list[str]]:
+    """All object versions of the stack's buckets, and all items of its registry."""
+    outputs, s3 = place.outputs(), place.client("s3")
     keys = [
         version["Key"]
         for bucket in (outputs["DataBucket"], outputs["ArtifactBucket"])
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
         for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
     ]
-    pages = other.client("dynamodb").get_paginator("scan").paginate(TableName=outputs["RegistryTable"])
+    pages = place.client("dynamodb").get_paginator("scan").paginate(TableName=outputs["RegistryTable"])
     return keys, [item["pk"]["S"] for page in pages for item in page["Items"]]
 
 
@@ -133,7 +132,7 @@ def test_a_stack_whose_endpoint_takes_no_signatures_is_refused(stand_in: Workpla
 
 def test_the_aws_target_trains_asks_and_leaves_nothing_behind(stand_in: Workplace) -> None:
     """The quick form: one model, asked over HTTPS. What is of a local cloud only is skipped and says so."""
-    before = everything(stand_in, "lehr")
+    before = everything(stand_in)
     result = suite(
         *("--target", "aws", "--stack", "lehr", "-rs", "-k", "prediction or unsigned or outside"),
         variables=as_an_account(stand_in),
@@ -143,20 +142,20 @@ def test_the_aws_target_trains_asks_and_leaves_nothing_behind(stand_in: Workplac
     assert re.search(r"^2 passed, 1 skipped", result.stdout, re.MULTILINE), result.stdout
     assert "local only: the demo brings up a local cloud" in result.stdout
     assert "stack lehr: at most 1 training jobs on ml.m5.large, 0.01 USD if each" in result.stdout
-    assert everything(stand_in, "lehr") == before
+    assert everything(stand_in) == before
 
 
 @pytest.mark.slow
 def test_the_whole_suite_passes_with_the_aws_target_and_starts_no_more_than_it_says(
     stand_in: Workplace,
 ) -> None:
-    before, had = everything(stand_in, "with-batch"), jobs(stand_in)
+    before, had = everything(stand_in), jobs(stand_in)
     result = suite(
-        *("--target", "aws", "--stack", "with-batch", "-rs"),
+        *("--target", "aws", "--stack", "lehr", "-rs"),
         variables=as_an_account(stand_in),
         timeout_s=900,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     (most,) = re.findall(r"at most (\d+) training jobs", result.stdout)
     assert 7 <= jobs(stand_in) - had <= int(most)
-    assert everything(stand_in, "with-batch") == before
+    assert everything(stand_in) == before
