@@ -50,6 +50,10 @@ def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+def parameters_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])}
+
+
 def check_stack(target: Target, name: str, stack: Mapping[str, Any] | None) -> Iterator[Finding]:
     """Whether there is a stack, in a state in which it can work."""
     if stack is None:
@@ -104,10 +108,7 @@ def check_image(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
     if target.endpoint_url:
         yield not_here(check)
         return
-    parameters = {
-        item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])
-    }
-    uri = parameters.get("TrainerImageUri", "")
+    uri = parameters_of(stack).get("TrainerImageUri", "")
     if not uri:
         return
     push = "docs/deploy.md has the commands that build and push it"
