@@ -1,6 +1,6 @@
 # Everything is reached from here; `make help` says what there is.
-# Environments: .venv for the project, .venv-sam for the SAM CLI and .venv-checkov for the scanners of the template,
-# whose pins do not fit beside ours.
+# Environments: .venv for the project, .venv-sam for the SAM CLI and the AWS CLI, .venv-checkov for the scanners of the
+# template, whose pins do not fit beside ours.
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,9 +26,9 @@ $(VENV)/.ready: constraints.txt pyproject.toml layers/core/pyproject.toml layers
 	@touch $@
 
 $(SAM_VENV)/.ready: constraints-sam.txt
-	@echo "creating $(SAM_VENV), the environment of the SAM CLI"
+	@echo "creating $(SAM_VENV), the environment of the SAM CLI and the AWS CLI"
 	@$(PYTHON) -m venv $(SAM_VENV)
-	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-sam.txt aws-sam-cli
+	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-sam.txt aws-sam-cli awscli
 	@touch $@
 
 $(CHECKOV_VENV)/.ready: constraints-checkov.txt

@@ -16,8 +16,10 @@ from lehr_cli.target import Target
 
 ON_DEMAND, SPOT = " for training job usage", " for spot training job usage"
 _LAMBDA_CONCURRENCY = "L-B99A9384"
-# PrepareShards and EvaluateShards call as many functions at once as their MaxConcurrency says.
-_WANTED_CONCURRENCY = 20
+# The template's default; a prediction and the start of another run have to find room beside the shards.
+SHARD_CONCURRENCY = 8
+_BESIDE_SHARDS = 2
+_MOST_ASKED = 1000
 # EC2 counts vCPUs for each family, by quota code: on demand, spot.
 _VCPU_QUOTAS = {
     "g": ("L-DB2E81BA", "L-3819A6DF"),
@@ -44,21 +46,24 @@ def check_training_quotas(target: Target, backend: Backend, jobs: int) -> Iterat
         yield _spot(target, quotas, backend.instance_type, backend.instance_count)
 
 
-def check_functions_quota(target: Target) -> Iterator[Finding]:
-    """How many functions may run at once."""
+def check_functions_quota(target: Target, shard_concurrency: int) -> Iterator[Finding]:
+    """How many functions may run at once, held against the stack's ShardConcurrency."""
     quota = target.client("service-quotas").get_service_quota(
         ServiceCode="lambda", QuotaCode=_LAMBDA_CONCURRENCY
     )["Quota"]
     value, check = int(quota["Value"]), "Lambda concurrent executions"
-    if value >= _WANTED_CONCURRENCY:
+    wanted = shard_concurrency + _BESIDE_SHARDS
+    if value >= wanted:
         yield Finding(check=check, status="ok", saw=str(value))
         return
+    room = max(value - _BESIDE_SHARDS, 1)
     yield Finding(
         check=check,
         status="warn",
-        saw=str(value),
-        meaning=f"data is prepared {value} shards at a time, not {_WANTED_CONCURRENCY}; calls beyond are retried",
-        command=request_command("lambda", _LAMBDA_CONCURRENCY, 1000, target.region),
+        saw=f"{value}, {wanted} wanted: ShardConcurrency is {shard_concurrency}, and {_BESIDE_SHARDS} beside it",
+        meaning="shards, predictions and starts hold each other up, and a run fails after 20 minutes without room: "
+        f"ask for more, or deploy with ShardConcurrency={room}",
+        command=request_command("lambda", _LAMBDA_CONCURRENCY, max(_MOST_ASKED, wanted), target.region),
     )
 
 

@@ -50,6 +50,10 @@ def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+def parameters_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])}
+
+
 def check_stack(target: Target, name: str, stack: Mapping[str, Any] | None) -> Iterator[Finding]:
     """Whether there is a stack, in a state in which it can work."""
     if stack is None:

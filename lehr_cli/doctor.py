@@ -71,9 +71,7 @@ def examine(target: Target, stack_name: str, recipe: Recipe | None) -> Iterator[
         yield from map(not_here, ("training quotas", "Lambda concurrent executions"))
     else:
         yield from _examine_training(target, backend, jobs)
-        yield from carefully(
-            "Lambda concurrent executions", partial(check_quotas.check_functions_quota, target)
-        )
+        yield from carefully("Lambda concurrent executions", partial(_examine_functions, target, stack_name))
     yield from _examine_stack(target, stack_name)
 
 
@@ -91,6 +89,14 @@ def _examine_training(target: Target, backend: Backend, jobs: int) -> Iterator[F
         yield from carefully(
             f"EC2 {machine}", partial(check_quotas.check_batch_quotas, target, machine, count)
         )
+
+
+def _examine_functions(target: Target, stack_name: str) -> Iterator[Finding]:
+    """The quota, for what the stack was deployed with; for the default where there is none yet."""
+    stack = check_stack.find_stack(target, stack_name)
+    deployed = check_stack.parameters_of(stack or {}).get("ShardConcurrency")
+    wanted = int(deployed) if deployed else check_quotas.SHARD_CONCURRENCY
+    yield from check_quotas.check_functions_quota(target, wanted)
 
 
 def _examine_stack(target: Target, name: str) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 import time
@@ -51,8 +52,10 @@ def request_body(rows: Sequence[Any]) -> bytes:
 
 def connection(target: Target) -> Any:
     """An HTTPS connection that is kept for the next request, as clients keep theirs."""
+    # boto3 heeds the variable in its own clients; a proxy that opens TLS stands before the endpoint too.
+    authorities = target.ca_file or os.environ.get("AWS_CA_BUNDLE")
     return URLLib3Session(
-        verify=str(target.ca_file) if target.ca_file else True,
+        verify=str(authorities) if authorities else True,
         timeout=(3, 60),
         # Without it a request in two packets waits 40 ms for the acknowledgement of the first.
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],

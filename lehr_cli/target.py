@@ -75,6 +75,8 @@ def choose_target(
             f"--aws asks for AWS, but AWS_ENDPOINT_URL is set to {named}",
             "run `unset AWS_ENDPOINT_URL`, or drop --aws",
         )
+    # boto3 reads AWS_DEFAULT_REGION only; the other SDKs, and the command line of AWS, read this one first.
+    region = region or environ.get("AWS_REGION")
     info = None if is_aws else running_local_cloud(folder or Path.cwd())
     if named and (info is None or not _same_place(named, str(info["endpoint_url"]))):
         session = boto3.Session(region_name=region)

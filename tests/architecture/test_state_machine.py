@@ -82,6 +82,33 @@ def test_states_that_call_a_function_carry_its_name(machine: dict[str, Any]) -> 
             assert state["Arguments"]["FunctionName"] == f"${{{path.rpartition('/')[2]}Function}}"
 
 
+def test_functions_that_are_throttled_are_asked_again_for_about_20_minutes(machine: dict[str, Any]) -> None:
+    asked = []
+    for path, state, _ in gate.walk_states(machine):
+        if state.get("Resource") != "arn:aws:states:::lambda:invoke":
+            continue
+        throttled, transient = state["Retry"]
+        assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"], path
+        assert "Lambda.TooManyRequestsException" not in transient["ErrorEquals"], path
+        assert throttled["JitterStrategy"] == transient["JitterStrategy"] == "FULL", path
+        waits = [
+            min(
+                throttled["IntervalSeconds"] * throttled["BackoffRate"] ** count, throttled["MaxDelaySeconds"]
+            )
+            for count in range(throttled["MaxAttempts"])
+        ]
+        # Full jitter takes half of each wait on average, and the whole of none.
+        assert 18 * 60 < sum(waits) / 2 < 25 * 60, path
+        assert waits[0] <= 10, path
+        asked.append(path)
+    assert {"PrepareShards/PrepareShard", "EvaluateShards/EvaluateShard", "RecordFailure"} < set(asked)
+
+
+def test_shards_go_through_as_many_functions_at_once_as_the_parameter_says(machine: dict[str, Any]) -> None:
+    for name in ("PrepareShards", "EvaluateShards"):
+        assert machine["States"][name]["MaxConcurrency"] == "{% ${ShardConcurrency} %}"
+
+
 def test_the_gate_finds_a_dangling_target_and_an_orphan(bad: dict[str, Any]) -> None:
     assert gate.dangling_findings(bad) == [
         "Work: leads to Nowhere, which does not exist",

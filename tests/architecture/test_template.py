@@ -80,3 +80,20 @@ def test_buckets_are_private_versioned_and_kept(template: dict[str, Any], bucket
     assert resource["DeletionPolicy"] == "Retain"
     assert resource["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(resource["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+def test_a_new_account_has_room_for_a_run_beside_the_endpoint_and_the_next_start(
+    template: dict[str, Any], functions: dict[str, dict[str, Any]]
+) -> None:
+    """It runs 10 functions at once, of 3,008 MB at most: one run's shards, one prediction, one start."""
+    parameters = template["Parameters"]
+    assert parameters["ShardConcurrency"]["Default"] + 2 <= 10
+    assert parameters["PredictReservedConcurrency"]["Default"] == 0
+    assert template["Conditions"]["HasReservedConcurrency"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "PredictReservedConcurrency"}, 0]}]
+    }
+    for name, properties in functions.items():
+        assert properties["MemorySize"] <= 3008, name
+        assert "ProvisionedConcurrencyConfig" not in properties, name
+        reserved = properties.get("ReservedConcurrentExecutions", {"Fn::If": ["HasReservedConcurrency"]})
+        assert reserved["Fn::If"][0] == "HasReservedConcurrency", name

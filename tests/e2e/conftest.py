@@ -1,97 +1,85 @@
-"""One local cloud with the real template for the whole suite, driven by the `lehr` command only."""
+"""One suite for both targets: it drives the `lehr` command, and looks at what that leaves behind.
+
+pytest tests/e2e                              a local cloud of its own
+pytest tests/e2e --target aws --stack NAME    a deployed stack, with the credentials and region in force
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import cast
 
-import boto3
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DEPLOYED = ("template.yaml", "functions", "layers", "trainer_image", "statemachine", "examples")
-LEHR = [sys.executable, "-c", "from lehr_cli.main import run; run()"]
+from lehr.contracts.recipe import parse_recipe
+from lehr.costs import estimate_run
+from lehr.prices import load_prices
+from tests.e2e import small_mnist
+from tests.e2e.targets import AwsTarget, LocalTarget, Target, chosen_target
+from tests.e2e.workplace import Workplace, cleaned_up, make_workplace
+
+TARGET = pytest.StashKey[Target]()
+ASSUMED_JOB_S = 300
 
 
-def clean_environment() -> dict[str, str]:
-    """The host's environment without anything that points at a real account or another cloud."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LEHR_"))}
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("end to end")
+    group.addoption("--target", choices=["local", "aws"], default="local", help="Where tests/e2e runs.")
+    group.addoption("--stack", help="With --target aws: the deployed stack that is tested.")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How a `lehr` command ended; `events` are its lines of JSON."""
-
-    code: int
-    events: list[dict[str, Any]]
-    stderr: str
-
-    def only(self, event: str) -> dict[str, Any]:
-        (found,) = [line for line in self.events if line["event"] == event]
-        return found
+def pytest_configure(config: pytest.Config) -> None:
+    # Without a path on the command line this file is found after the options were read.
+    name = cast(str, config.getoption("target", "local"))
+    config.stash[TARGET] = chosen_target(name, cast("str | None", config.getoption("stack", None)))
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """A folder with a copy of what is deployed, and a local cloud of its own."""
-
-    folder: Path
-
-    def lehr(self, *arguments: str, timeout_s: float = 180) -> Finished:
-        result = subprocess.run(
-            [*LEHR, "--json", *arguments],
-            cwd=self.folder,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
-        # Of ours; a user's own, out of the training log, is shown behind a bar.
-        assert not re.search("^Traceback", result.stderr, re.MULTILINE), result.stderr
-        events = [json.loads(line) for line in result.stdout.splitlines() if line.strip()]
-        return Finished(result.returncode, events, result.stderr)
-
-    def info(self) -> dict[str, Any]:
-        info: dict[str, Any] = json.loads((self.folder / ".lehr/local.json").read_text())
-        return info
-
-    def client(self, service: str) -> Any:
-        return self._session().client(service, endpoint_url=self.info()["endpoint_url"])
-
-    def outputs(self) -> dict[str, str]:
-        (stack,) = self.client("cloudformation").describe_stacks(StackName="lehr")["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-    def training_jobs(self) -> list[str]:
-        pages = self.client("sagemaker").get_paginator("list_training_jobs").paginate()
-        return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
-
-    def _session(self) -> boto3.Session:
-        return boto3.Session("local", "local-secret", region_name=self.info()["region"])
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not isinstance(config.stash[TARGET], AwsTarget):
+        return
+    for item in items:
+        if marker := item.get_closest_marker("local_only"):
+            item.add_marker(pytest.mark.skip(reason=f"local only: {marker.args[0]}"))
 
 
-def make_workplace(folder: Path) -> Workplace:
-    for name in DEPLOYED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copy(source, folder)
-    return Workplace(folder)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say what it may cost, before anything is started."""
+    target = session.config.stash[TARGET]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(target, AwsTarget) and reporter and session.items:
+        reporter.write_line(cost_line(target, training_jobs(session.items)))
+
+
+def training_jobs(items: list[pytest.Item]) -> int:
+    """How many training jobs the modules of these tests start at most."""
+    modules = {item.module for item in items if isinstance(item, pytest.Function)}
+    return sum(getattr(module, "TRAINING_JOBS", 0) for module in modules)
+
+
+def cost_line(target: AwsTarget, jobs: int) -> str:
+    cloud, prices = target.cloud(small_mnist.EXAMPLE), load_prices()
+    hour = prices.hour(small_mnist.INSTANCE_TYPE)
+    worst = estimate_run(parse_recipe(small_mnist.recipe("digits")), prices, shards=4)
+    return (
+        f"{cloud.describe()}, stack {target.stack}: at most {jobs} training jobs on {small_mnist.INSTANCE_TYPE}, "
+        f"{jobs * hour * ASSUMED_JOB_S / 3600:.2f} USD if each is billed for {ASSUMED_JOB_S // 60} minutes, "
+        f"at worst {jobs * worst.total_usd:.2f} USD (list prices of {prices.region}, {prices.as_of})"
+    )
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    place = make_workplace(tmp_path_factory.mktemp("workplace"))
+def workplace(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Workplace]:
+    """One stack for the whole suite; its projects have names of this session's own."""
+    target = pytestconfig.stash[TARGET]
+    place = make_workplace(tmp_path_factory.mktemp("workplace"), target)
+    if not isinstance(target, LocalTarget):
+        with cleaned_up(place):
+            yield place
+        return
     up = place.lehr("local", "up", "--port", "0", "--https-port", "0")
     assert up.code == 0, up.stderr
-    yield place
-    assert place.lehr("local", "down").code == 0
+    try:
+        with cleaned_up(place):
+            yield place
+    finally:
+        assert place.lehr("local", "down").code == 0

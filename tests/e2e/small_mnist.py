@@ -1,6 +1,7 @@
 """A small project of real digits: the MNIST example with fewer rows, so that a run takes seconds.
 
-How many training rows are dropped decides how good the model gets, and with that who wins.
+How many training rows are dropped decides how good the model gets, and with that who wins. On AWS it is as small:
+a machine without a GPU, of a type that a new account may start, for a quarter of an hour at most.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from lehr_runtime.decode import decode_idx
 
 EXAMPLE = Path(__file__).parents[2] / "examples/mnist"
 TEST_ROWS = 1000
+INSTANCE_TYPE = "ml.m5.large"
 
 
 def recipe(project: str, **replacements: str) -> str:
@@ -26,6 +28,8 @@ def recipe(project: str, **replacements: str) -> str:
         "min_test_rows = 10000": f"min_test_rows = {TEST_ROWS}",
         "rows_per_shard = 30000": "rows_per_shard = 3000",
         "validation_fraction = 0.02": "validation_fraction = 0.1",
+        'instance_type = "ml.g5.xlarge"': f'instance_type = "{INSTANCE_TYPE}"',
+        "max_runtime_s = 3600": "max_runtime_s = 900",
     } | replacements
     for old, new in changes.items():
         assert old in text

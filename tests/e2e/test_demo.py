@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import LEHR, Workplace, clean_environment, make_workplace
+from tests.e2e.targets import LocalTarget
+from tests.e2e.workplace import LEHR, Workplace, make_workplace
+
+pytestmark = pytest.mark.local_only("the demo brings up a local cloud")
 
 INTERRUPTED = 130
+LOCAL = LocalTarget()
 
 
 @pytest.fixture
 def quiet_workplace(tmp_path: Path) -> Iterator[Workplace]:
     """A local cloud of its own, on free ports, which the demo finds running."""
-    place = make_workplace(tmp_path)
+    place = make_workplace(tmp_path, LOCAL)
     up = place.lehr("local", "up", "--port", "0", "--https-port", "0")
     assert up.code == 0, up.stderr
     yield place
@@ -45,7 +49,7 @@ def test_ctrl_c_while_training_says_what_goes_on_and_how_to_stop_it(quiet_workpl
     demo = subprocess.Popen(
         [*LEHR, "demo"],
         cwd=folder,
-        env=clean_environment(),
+        env=LOCAL.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -66,7 +70,7 @@ def test_ctrl_c_while_training_says_what_goes_on_and_how_to_stop_it(quiet_workpl
 
     stopped = quiet_workplace.lehr("stop", "mnist")
     assert stopped.code == 0, stopped.stderr
-    (job,) = quiet_workplace.training_jobs()
+    (job,) = quiet_workplace.training_jobs("mnist")
     deadline = time.monotonic() + 30
     while (status := describe(quiet_workplace, job)) != "Stopped":
         assert time.monotonic() < deadline, status
@@ -83,7 +87,7 @@ def describe(place: Workplace, job: str) -> str:
 
 @pytest.mark.parametrize("option", ["--port", "--https-port"])
 def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, option: str) -> None:
-    place = make_workplace(tmp_path)
+    place = make_workplace(tmp_path, LOCAL)
     other = {"--port": "--https-port", "--https-port": "--port"}[option]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -96,7 +100,7 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path, option: str) -> 
 
 
 def test_the_demo_outside_of_the_repository_says_what_is_missing(tmp_path: Path) -> None:
-    place = Workplace(tmp_path)
+    place = Workplace(tmp_path, LOCAL)
     lost = place.lehr("demo")
     assert lost.code == 2
     assert "examples/mnist" in lost.stderr

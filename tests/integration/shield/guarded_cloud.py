@@ -16,7 +16,8 @@ from typing import Any
 
 from lehr_local.shield.policies import Demand, decide
 from lehr_local.shield.principals import key_of_role
-from tests.e2e.conftest import ROOT, Workplace, clean_environment, make_workplace
+from tests.e2e.targets import LocalTarget
+from tests.e2e.workplace import ROOT, Workplace, make_workplace
 
 STACK = "lehr"
 
@@ -162,13 +163,13 @@ def needed_by(grant: Grant, documents: list[dict[str, Any]], calls: list[dict[st
 @contextlib.contextmanager
 def guarded_cloud(folder: Path) -> Iterator[GuardedCloud]:
     """Started with `--enforce-iam` and deployed, by the commands that a user has."""
-    place = make_workplace(folder)
+    place = make_workplace(folder, LocalTarget())
     command = [sys.executable, "-m", "lehr_local"]
     state = ["--state", str(folder / ".lehr")]
     started = subprocess.run(
         [*command, "up", *state, "--port", "0", "--https-port", "0", "--enforce-iam"],
         cwd=ROOT,
-        env=clean_environment(),
+        env=place.target.environment(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from lehr.contracts.recipe import Backend, Recipe, parse_recipe
 from lehr_cli.check_account import check_account
-from lehr_cli.check_quotas import check_batch_quotas
+from lehr_cli.check_quotas import SHARD_CONCURRENCY, check_batch_quotas
 from lehr_cli.doctor import doctor, examine
 from lehr_cli.failures import CommandError
 from lehr_cli.findings import Finding
@@ -171,7 +171,6 @@ def test_a_new_account_is_told_how_to_ask_for_its_gpu_and_what_can_start_today()
     account = Account()
     account.quotas["ml.g5.xlarge for training job usage"] = 0
     account.quotas["ml.g5.xlarge for spot training job usage"] = 0
-    account.concurrency = 10
     findings = found(account)
     gpu = findings["ml.g5.xlarge training jobs"]
     assert (gpu.status, gpu.saw) == ("fail", "quota 0, 1 needed")
@@ -184,9 +183,42 @@ def test_a_new_account_is_told_how_to_ask_for_its_gpu_and_what_can_start_today()
     )
     spot = findings["ml.g5.xlarge spot training jobs"]
     assert (spot.status, "--quota-code L-1" in spot.command) == ("warn", True)
-    functions = findings["Lambda concurrent executions"]
-    assert (functions.status, functions.saw) == ("warn", "10")
-    assert "--service-code lambda --quota-code L-B99A9384 --desired-value 1000" in functions.command
+
+
+@pytest.mark.parametrize(
+    ("limit", "deployed", "saw"),
+    [
+        (10, None, "10"),
+        (10, "8", "10"),
+        (9, None, "9, 10 wanted: ShardConcurrency is 8, and 2 beside it"),
+        (10, "100", "10, 102 wanted: ShardConcurrency is 100, and 2 beside it"),
+        (1000, "100", "1000"),
+        (1000, "1000", "1000, 1002 wanted: ShardConcurrency is 1000, and 2 beside it"),
+    ],
+)
+def test_fewer_functions_at_once_than_the_stack_wants_are_worth_knowing(
+    limit: int, deployed: str | None, saw: str
+) -> None:
+    account = Account()
+    account.concurrency = limit
+    if deployed:
+        account.stack["Parameters"] += [{"ParameterKey": "ShardConcurrency", "ParameterValue": deployed}]
+    finding = found(account)["Lambda concurrent executions"]
+    assert (finding.status, finding.saw) == ("ok" if "wanted" not in saw else "warn", saw)
+    if finding.status == "warn":
+        assert f"deploy with ShardConcurrency={limit - 2}" in finding.meaning
+        most = max(1000, int(deployed or 8) + 2)
+        assert f"--quota-code L-B99A9384 --desired-value {most} " in finding.command
+
+
+def test_without_a_stack_the_template_s_default_is_held_against_the_limit() -> None:
+    account = Account()
+    account.stack_region, account.concurrency = "nowhere", 9
+    finding = found(account)["Lambda concurrent executions"]
+    assert finding.saw.startswith("9, 10 wanted")
+    template = (Path(__file__).parents[3] / "template.yaml").read_text()
+    declared = template.partition("\n  ShardConcurrency:\n")[2].partition("    MinValue")[0]
+    assert f"Default: {SHARD_CONCURRENCY}\n" in declared
 
 
 def test_a_quota_for_fewer_trials_than_train_at_once_is_worth_knowing() -> None:

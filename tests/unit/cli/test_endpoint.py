@@ -55,6 +55,20 @@ def test_a_request_is_signed_for_the_api_and_read_back() -> None:
     assert answer.latency_ms >= 0
 
 
+def test_authorities_of_a_company_are_trusted_where_the_cloud_brings_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verified: list[Any] = []
+    monkeypatch.setattr(endpoint, "URLLib3Session", lambda *, verify, **_: verified.append(verify))
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    aws = Target(session=None, region="us-east-1")
+    endpoint.connection(aws)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/company.pem")
+    endpoint.connection(aws)
+    endpoint.connection(LOCAL)
+    assert verified == [True, "/etc/company.pem", "/tmp/my files/ca.pem"]
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(404, UserError), (422, UserError), (503, UserError), (403, CloudError), (500, CloudError)],

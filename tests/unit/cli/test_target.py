@@ -81,6 +81,17 @@ def test_without_a_region_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatc
     assert "--region" in raised.value.hint
 
 
+@pytest.mark.usefixtures("nothing_local")
+def test_the_region_is_the_option_s_then_aws_region_s_then_the_one_that_boto3_finds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    environ = {"AWS_REGION": "eu-west-1"}
+    assert choose_target(is_aws=True, region="ca-central-1", environ=environ).region == "ca-central-1"
+    assert choose_target(is_aws=True, region=None, environ=environ).region == "eu-west-1"
+    assert choose_target(is_aws=True, region=None, environ={}).region == "us-west-2"
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"pid": 1}', '{"pid": 99999999, "port": 1}', '{"pid": "x"}']
 )
