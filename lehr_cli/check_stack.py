@@ -104,10 +104,7 @@ def check_image(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
     if target.endpoint_url:
         yield not_here(check)
         return
-    parameters = {
-        item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])
-    }
-    uri = parameters.get("TrainerImageUri", "")
+    uri = _parameters_of(stack).get("TrainerImageUri", "")
     if not uri:
         return
     push = "docs/deploy.md has the commands that build and push it"
@@ -211,6 +208,7 @@ def check_roles(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
             PolicySourceArn=f"arn:{partition}:iam::{account}:role/{roles[logical_id]}",
             ActionNames=actions,
             ResourceArns=[resource],
+            ContextEntries=_job_context(stack),
         )["EvaluationResults"]
         denied = [item["EvalActionName"] for item in answer if item["EvalDecision"] != "allowed"]
         if denied:
@@ -223,6 +221,32 @@ def check_roles(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
             )
         else:
             yield Finding(check=f"role {logical_id}", status="ok", saw=f"may {', '.join(actions)}")
+
+
+def _parameters_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])}
+
+
+def _job_context(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the state machine's own training jobs show to IAM, whose conditions a simulation knows nothing of else."""
+    parameters = _parameters_of(stack)
+    key = parameters.get("KmsKeyArn", "")
+    subnets, groups = (
+        [name for name in parameters.get(parameter, "").split(",") if name]
+        for parameter in ("TrainingSubnetIds", "TrainingSecurityGroupIds")
+    )
+    entries: list[tuple[str, str, list[str]]] = [
+        ("sagemaker:NetworkIsolation", "boolean", ["true"]),
+        ("sagemaker:MaxRuntimeInSeconds", "numeric", ["3600"]),
+        ("sagemaker:OutputKmsKey", "string", [key] if key else []),
+        ("sagemaker:VpcSubnets", "stringList", subnets),
+        ("sagemaker:VpcSecurityGroupIds", "stringList", groups),
+    ]
+    return [
+        {"ContextKeyName": name, "ContextKeyType": kind, "ContextKeyValues": values}
+        for name, kind, values in entries
+        if values
+    ]
 
 
 def _region_of(target: Target, name: str) -> str | None:

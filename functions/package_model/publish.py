@@ -60,6 +60,8 @@ def _record_cost(request: PackageRequest, artifacts: ObjectStore, registry: Mode
         [cost for result in request.results for cost in trial_costs(result, request.instance_type, prices)],
         prices,
         shards=planned_shards(artifacts, request.project, request.run),
+        # What a warm pool is billed for is known when it has ended, and by then the run has.
+        is_complete=request.keep_alive_s == 0,
     )
     record_cost(cost, artifacts, registry)
 

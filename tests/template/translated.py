@@ -84,6 +84,8 @@ EVERYTHING = {
     "RetrainSchedule": "rate(7 days)",
     "SecurityGroupIds": "sg-12345678",
     "SubnetIds": "subnet-12345678,subnet-87654321",
+    "TrainingSecurityGroupIds": "sg-12345678",
+    "TrainingSubnetIds": "subnet-12345678,subnet-87654321",
 }
 OPEN = {"EndpointAuth": "NONE", "IAcceptAPublicEndpoint": "yes"}
 

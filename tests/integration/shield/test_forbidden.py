@@ -129,11 +129,16 @@ def test_who_is_excepted_really_may(cloud: GuardedCloud) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"RoleArn": "arn:aws:iam::123456789012:role/admin"}, {"TrainingJobName": "other-1"}],
-    ids=["another role", "another name"],
+    [
+        {"RoleArn": "arn:aws:iam::123456789012:role/admin"},
+        {"TrainingJobName": "other-1"},
+        {"EnableNetworkIsolation": False},
+        {"StoppingCondition": {"MaxRuntimeInSeconds": 432_001}},
+    ],
+    ids=["another role", "another name", "an open network", "no end in sight"],
 )
-def test_the_state_machine_starts_training_jobs_of_its_name_under_the_training_role_only(
-    cloud: GuardedCloud, change: dict[str, str]
+def test_the_state_machine_starts_training_jobs_of_its_name_closed_and_under_the_training_role_only(
+    cloud: GuardedCloud, change: dict[str, Any]
 ) -> None:
     account = cloud.place.info()["account_id"]
     job: dict[str, Any] = {
@@ -143,6 +148,7 @@ def test_the_state_machine_starts_training_jobs_of_its_name_under_the_training_r
         "OutputDataConfig": {"S3OutputPath": "s3://b/o"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "EnableNetworkIsolation": True,
     }
     client = cloud.client_of("RetrainStateMachineRole", "sagemaker")
     with pytest.raises(ClientError) as refused:

@@ -92,6 +92,19 @@ def test_a_second_backend_is_a_second_price() -> None:
     ]
 
 
+def test_a_warm_pool_that_nobody_comes_for_is_part_of_the_worst_case() -> None:
+    cold, warm = (
+        estimate_run(recipe(spot=True, keep_alive_s=seconds), PRICES, shards=3) for seconds in (0, 1800)
+    )
+    volume = 0.14 * 50 / 730
+    pools = 2 * 0.5 * (PRICES.hour("ml.g5.xlarge") + volume)
+    assert cold.warm_pool_usd == 0
+    assert warm.warm_pool_usd == pytest.approx(pools, abs=1e-4)
+    assert warm.total_usd == pytest.approx(cold.total_usd + pools, abs=1e-4)
+    assert "1.42 USD of warm pools, and 0." in arithmetic(warm)
+    assert "warm pools" not in arithmetic(cold)
+
+
 def test_more_shards_cost_more_function_time() -> None:
     assert functions_usd(PRICES, shards=10) > functions_usd(PRICES, shards=1) > 0
     assert functions_usd(PRICES, shards=10, share=0.1) < functions_usd(PRICES, shards=10)
