@@ -112,7 +112,10 @@ def _texts(value: Any) -> list[str]:
     texts: list[str] = []
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, Mapping):
-            ((_, parts),) = item.items()
+            ((name, parts),) = item.items()
+            if name == "!Sub":  # with variables of its own; which, does not matter here
+                texts.append(_short(parts[0]))
+                continue
             texts += [text for part in parts[1:] for text in _texts(part) if text != "!Ref AWS::NoValue"]
         else:
             texts.append(_short(str(item)))

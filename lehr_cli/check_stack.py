@@ -196,7 +196,9 @@ def check_roles(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
     }
     partition, account = stack["StackId"].split(":")[1], stack["StackId"].split(":")[4]
     artifacts = f"arn:{partition}:s3:::{outputs.get('ArtifactBucket', '')}"
-    jobs = f"arn:{partition}:sagemaker:{target.region}:{account}:training-job/lehr-doctor"
+    # The first digits of the stack's id, as in the template: arn:…:stack/<name>/<digits>-…
+    own = stack["StackId"].rpartition("/")[2].partition("-")[0]
+    jobs = f"arn:{partition}:sagemaker:{target.region}:{account}:training-job/lehr-{own}-doctor"
     wanted = {
         "TrainingRole": (["s3:GetObject", "s3:PutObject"], f"{artifacts}/runs/doctor"),
         "RetrainStateMachineRole": (["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob"], jobs),

@@ -18,10 +18,13 @@ from lehr_local.training_request import refusal
 
 LONGEST_PROJECT = "p" * 32
 LONGEST_RUN = "0123456789ab-20"
+PREFIX = "lehr-51af3dc0-"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 SUBSTITUTIONS = {
     "TrainingRoleArn": "arn:aws:iam::123456789012:role/training",
     "TrainerImageUri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/trainer:1",
+    "StackName": "lehr-prod",
+    "JobPrefix": PREFIX,
     "KmsKeyArn": "",
     "TrainingSubnetIds": "",
     "TrainingSecurityGroupIds": "",
@@ -43,10 +46,15 @@ def train(states: dict[str, Any]) -> dict[str, Any]:
 
 
 def bindings(
-    backend: Backend, attempt: int = 0, redrives: int | None = None, instances: int = 1, **states: Any
+    backend: Backend,
+    attempt: int = 0,
+    redrives: int | None = None,
+    instances: int = 1,
+    trial_id: str = "19",
+    **states: Any,
 ) -> dict[str, Any]:
     execution = {} if redrives is None else {"RedriveCount": redrives}
-    trial = {"id": "19", "hyperparameters": {"epochs": "5"}}
+    trial = {"id": trial_id, "hyperparameters": {"epochs": "5"}}
     return {
         "project": LONGEST_PROJECT,
         "run": LONGEST_RUN,
@@ -86,8 +94,16 @@ def computed(value: Any, values: dict[str, Any], **substitutions: str) -> Any:
     return evaluate(text[2:-2], values) if text.startswith("{%") else text
 
 
+def within_trial(states: dict[str, Any], values: dict[str, Any], **substitutions: str) -> dict[str, Any]:
+    """The bindings with the name that the first state of a trial assigns."""
+    return values | {
+        "jobName": computed(states["FirstAttempt"]["Assign"]["jobName"], values, **substitutions)
+    }
+
+
 def requested(states: dict[str, Any], values: dict[str, Any], **substitutions: str) -> dict[str, Any]:
     """The body of CreateTrainingJob, as Step Functions would send it."""
+    values = within_trial(states, values, **substitutions)
     request = computed(states["RequestTraining"]["Output"], values, **substitutions)
     within = values | {"states": values["states"] | {"input": request}}
     body: dict[str, Any] = computed(states["Train"]["Arguments"], within, **substitutions)
@@ -103,13 +119,44 @@ def faults(request: dict[str, Any]) -> Iterator[str]:
         yield told
 
 
-@pytest.mark.parametrize(("attempt", "redrives", "end"), [(0, None, "19-a0r5d0"), (1, 3, "19-a1r5d3")])
+@pytest.mark.parametrize(
+    ("attempt", "redrives", "end"), [(0, None, "-999-a0r5d0"), (9, 1000, "-999-a9r5d1000")]
+)
 def test_the_longest_job_name_fits_and_tells_attempts_retries_and_redrives_apart(
     states: dict[str, Any], attempt: int, redrives: int | None, end: str
 ) -> None:
-    name = requested(states, bindings(Backend(), attempt, redrives))["TrainingJobName"]
+    values = bindings(Backend(), 0, redrives, trial_id="999")
+    values |= {"attempts": values["attempts"] * 5, "attempt": attempt}
+    request = requested(states, values)
+    assert SAGEMAKER_NAME.fullmatch(request["TrainingJobName"])
+    assert request["TrainingJobName"] == f"{PREFIX}{LONGEST_PROJECT[:18]}-{LONGEST_RUN}{end}"
+    assert list(faults(request)) == []
+
+
+def test_no_recipe_has_more_attempts_than_a_digit_counts() -> None:
+    types = ("ml.g5.xlarge", "ml.m5.xlarge", "ml.g6.xlarge", "ml.c4.xlarge")
+    recipe = {"instance_type": "ml.c5.xlarge", "fallback_instance_types": types, "fallback": "batch"}
+    assert 8 == len(plan_attempts(msgspec.convert(recipe, type=Backend), has_batch=True)) <= 10
+
+
+def test_retries_and_redrives_are_bounded_by_what_the_name_has_room_for(train: dict[str, Any]) -> None:
+    assert max(retry["MaxAttempts"] for retry in train["Retry"]) <= 9  # redrives: AWS allows 1,000
+
+
+@pytest.mark.parametrize("project", ["a" * 17 + "-b", "a--b", "a1"])
+def test_a_project_is_cut_off_so_that_the_name_stays_one(states: dict[str, Any], project: str) -> None:
+    name = requested(states, bindings(Backend()) | {"project": project})["TrainingJobName"]
     assert SAGEMAKER_NAME.fullmatch(name)
-    assert name.endswith(end)
+
+
+def test_two_stacks_never_give_a_job_the_same_name_and_tag_it_with_their_own(states: dict[str, Any]) -> None:
+    one, other = (
+        requested(states, bindings(Backend()), JobPrefix=f"lehr-{digits}-", StackName=name)
+        for digits, name in (("51af3dc0", "lehr"), ("0b1c2d3e", "lehr-dev"))
+    )
+    assert one["TrainingJobName"] != other["TrainingJobName"]
+    assert [tag["Value"] for tag in (one["Tags"][0], other["Tags"][0])] == ["lehr", "lehr-dev"]
+    assert {tag["Key"] for tag in one["Tags"]} == {"lehr:stack", "lehr:project", "lehr:run"}
 
 
 def test_spot_is_asked_for_first_and_waits_no_longer_than_it_may(states: dict[str, Any]) -> None:
@@ -263,7 +310,9 @@ def test_what_an_attempt_has_cost_is_kept_when_the_next_one_begins(
     states: dict[str, Any], train: dict[str, Any], cause: str, seconds: int | None
 ) -> None:
     (catch,) = train["Catch"]
-    values = bindings(Backend(), errorOutput={"Error": "States.TaskFailed", "Cause": cause})
+    values = within_trial(
+        states, bindings(Backend(), errorOutput={"Error": "States.TaskFailed", "Cause": cause})
+    )
     (earlier,) = computed(catch["Assign"]["earlier"], values)
     assert earlier["job"] == requested(states, values)["TrainingJobName"]
     assert earlier["billable_seconds"] == seconds
@@ -277,3 +326,5 @@ def test_a_failed_trial_lists_the_attempts_before_its_last(
 ) -> None:
     failed = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["TrialFailed"]
     assert computed(failed["Output"]["earlier"], {"earlier": attempts}) == kept
+    if attempts:
+        assert computed(failed["Output"]["job"], {"earlier": attempts}) == attempts[-1]["job"]

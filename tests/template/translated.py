@@ -27,7 +27,7 @@ PSEUDO = {
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
     "AWS::StackName": "lehr",
-    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/0",
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/51af3dc0-2e64-11f1-9c5a-0a1b2c3d4e5f",
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::NotificationARNs": [],
 }

@@ -81,7 +81,7 @@ class Account:
         self.vcpus = 0
         self.stack: dict[str, Any] = {
             "StackName": "lehr",
-            "StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/1",
+            "StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/51af3dc0-2e64-11f1-9c5a-0a1b2c3d4e5f",
             "StackStatus": "UPDATE_COMPLETE",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
             "Parameters": [{"ParameterKey": "TrainerImageUri", "ParameterValue": IMAGE}],
