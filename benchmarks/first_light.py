@@ -144,7 +144,9 @@ def handler_seconds(cloud: Cloud, since: float) -> dict[str, float]:
 
 def training_process_seconds(cloud: Cloud, project: str, run: str) -> float:
     """How long the training process lived in the run itself: SageMaker's Training phase."""
-    job = cloud.sagemaker.describe_training_job(TrainingJobName=f"lehr-{project}-{run}-0-a0r0d0")
+    found = cloud.sagemaker.list_training_jobs(NameContains=f"-{run}-0-")["TrainingJobSummaries"]
+    (name,) = [job["TrainingJobName"] for job in found]
+    job = cloud.sagemaker.describe_training_job(TrainingJobName=name)
     (phase,) = [step for step in job["SecondaryStatusTransitions"] if step["Status"] == "Training"]
     return float((phase["EndTime"] - phase["StartTime"]).total_seconds())
 

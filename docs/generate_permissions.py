@@ -130,11 +130,14 @@ def _short(text: str) -> str:
 
 
 def _conditions(conditions: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key} {operator} {' or '.join(_texts(wanted))}"
-        for operator, tests in conditions.items()
-        for key, wanted in tests.items()
-    ]
+    found = []
+    for operator, tests in conditions.items():
+        only_if = ""
+        if "!If" in tests:  # an operator of the statement that a parameter switches on
+            condition, tests, _ = tests["!If"]
+            only_if = f", with {condition}"
+        found += [f"{key} {operator} {' or '.join(_texts(wanted))}{only_if}" for key, wanted in tests.items()]
+    return found
 
 
 def page(text: str) -> str:

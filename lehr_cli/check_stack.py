@@ -218,7 +218,9 @@ def check_roles(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
     }
     partition, account = stack["StackId"].split(":")[1], stack["StackId"].split(":")[4]
     artifacts = f"arn:{partition}:s3:::{outputs.get('ArtifactBucket', '')}"
-    jobs = f"arn:{partition}:sagemaker:{target.region}:{account}:training-job/lehr-doctor"
+    # The first digits of the stack's id, as in the template: arn:…:stack/<name>/<digits>-…
+    own = stack["StackId"].rpartition("/")[2].partition("-")[0]
+    jobs = f"arn:{partition}:sagemaker:{target.region}:{account}:training-job/lehr-{own}-doctor"
     wanted = {
         "TrainingRole": (["s3:GetObject", "s3:PutObject"], f"{artifacts}/runs/doctor"),
         "RetrainStateMachineRole": (["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob"], jobs),
@@ -230,6 +232,7 @@ def check_roles(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
             PolicySourceArn=f"arn:{partition}:iam::{account}:role/{roles[logical_id]}",
             ActionNames=actions,
             ResourceArns=[resource],
+            ContextEntries=_job_context(stack),
         )["EvaluationResults"]
         denied = [item["EvalActionName"] for item in answer if item["EvalDecision"] != "allowed"]
         if denied:
@@ -242,6 +245,28 @@ def check_roles(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:
             )
         else:
             yield Finding(check=f"role {logical_id}", status="ok", saw=f"may {', '.join(actions)}")
+
+
+def _job_context(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the state machine's own training jobs show to IAM, whose conditions a simulation knows nothing of else."""
+    parameters = parameters_of(stack)
+    key = parameters.get("KmsKeyArn", "")
+    subnets, groups = (
+        [name for name in parameters.get(parameter, "").split(",") if name]
+        for parameter in ("TrainingSubnetIds", "TrainingSecurityGroupIds")
+    )
+    entries: list[tuple[str, str, list[str]]] = [
+        ("sagemaker:NetworkIsolation", "boolean", ["true"]),
+        ("sagemaker:MaxRuntimeInSeconds", "numeric", ["3600"]),
+        ("sagemaker:OutputKmsKey", "string", [key] if key else []),
+        ("sagemaker:VpcSubnets", "stringList", subnets),
+        ("sagemaker:VpcSecurityGroupIds", "stringList", groups),
+    ]
+    return [
+        {"ContextKeyName": name, "ContextKeyType": kind, "ContextKeyValues": values}
+        for name, kind, values in entries
+        if values
+    ]
 
 
 def _region_of(target: Target, name: str) -> str | None:

@@ -111,7 +111,7 @@ class RunView:
 
 
 def _trial(job: str) -> str:
-    """`lehr-<project>-<run>-<trial>-<retry count>`."""
+    """`lehr-<stack>-<project>-<run>-<trial>-<counts>`."""
     parts = job.rsplit("-", 2)
     return parts[1] if len(parts) == 3 else job
 

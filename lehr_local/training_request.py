@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lehr.instances import has_local_storage
 from lehr_local.training_container import ML_ROOT
 
 _JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -59,6 +60,12 @@ def _refused_resources(request: Mapping[str, Any]) -> str | None:
         return "KeepAlivePeriodInSeconds has to be between 0 and 3600."
     if keep_alive_s and request.get("EnableManagedSpotTraining"):
         return "KeepAlivePeriodInSeconds cannot be used with managed spot training."
+    types = [item.get("InstanceType", "") for item in resources.get("InstancePreferences") or [resources]]
+    if resources.get("VolumeKmsKeyId") and any(map(has_local_storage, types)):
+        return f"VolumeKmsKeyId cannot be used with local storage, which one of {', '.join(types)} has."
+    network = request.get("VpcConfig")
+    if network is not None and not (network.get("Subnets") and network.get("SecurityGroupIds")):
+        return "VpcConfig needs Subnets and SecurityGroupIds."
     attempts = (request.get("RetryStrategy") or {}).get("MaximumRetryAttempts")
     if attempts is not None and not 1 <= int(attempts) <= 30:
         return "RetryStrategy.MaximumRetryAttempts has to be between 1 and 30."

@@ -34,7 +34,7 @@ def record_failed_cost(
     if job:
         try:
             recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
-            is_complete = len(recipe.trial_settings()) == 1
+            is_complete = len(recipe.trial_settings()) == 1 and recipe.backend.keep_alive_s == 0
         except (LehrError, KeyError):
             return
         found = _INSTANCE.search(request.cause)

@@ -22,7 +22,7 @@ tracer = Tracer()
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Environment):
-    artifact_bucket: str
+    job_prefix: str
     registry_table: str
     state_machine_arn: str
     job_queues: str
@@ -36,7 +36,7 @@ def stopper() -> StopOrphans:
     settings = Settings.read(os.environ)
     queues = settings.job_queues.split() if settings.job_queues != NO_BATCH else []
     return StopOrphans(
-        backends=open_running_jobs(settings.artifact_bucket, queues),
+        backends=open_running_jobs(settings.job_prefix, queues),
         executions=open_executions(settings.state_machine_arn),
         registry=open_registry(settings.registry_table),
         logger=logger,  # type: ignore[arg-type]

@@ -241,13 +241,17 @@ class _Reader:
             "sagemaker:MaxRuntimeInSeconds": str(
                 (self._parameters.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", 86400)
             ),
-            "sagemaker:InstanceTypes": (str(resources.get("InstanceType", "")),),
+            "sagemaker:InstanceTypes": _instance_types(resources),
         }
-        keys = {
+        network = self._parameters.get("VpcConfig") or {}
+        optional = {
             "sagemaker:VolumeKmsKey": resources.get("VolumeKmsKeyId"),
             "sagemaker:OutputKmsKey": (self._parameters.get("OutputDataConfig") or {}).get("KmsKeyId"),
+            "sagemaker:KeepAlivePeriod": str(resources.get("KeepAlivePeriodInSeconds") or ""),
+            "sagemaker:VpcSubnets": tuple(map(str, network.get("Subnets") or ())),
+            "sagemaker:VpcSecurityGroupIds": tuple(map(str, network.get("SecurityGroupIds") or ())),
         }
-        context |= {name: key for name, key in keys.items() if key}
+        context |= {name: value for name, value in optional.items() if value}
         return self._tagged(arn, context, "AddTags", "StepFunctionsGetEventsForSageMakerTrainingJobsRule")
 
     def _batch(self) -> list[Demand]:
@@ -275,6 +279,12 @@ class _Reader:
             rule_arn = self._arn(f"rule/{rule}", "events")
             demands += [Demand(action, rule_arn) for action in _RULE_ACTIONS]
         return demands
+
+
+def _instance_types(resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a training job: the one type, or those of an ordered list."""
+    preferences = resources.get("InstancePreferences") or [resources]
+    return tuple(str(item.get("InstanceType", "")) for item in preferences)
 
 
 def _flag(value: Any) -> str:

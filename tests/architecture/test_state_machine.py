@@ -135,8 +135,8 @@ def test_the_gate_finds_a_schema_fault(bad: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_sagemaker_reads_the_metrics_that_the_trainer_prints(machine: dict[str, Any]) -> None:
-    train = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["Train"]
-    assert train["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"] == METRIC_DEFINITIONS
+    request = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["RequestTraining"]["Output"]
+    assert request["AlgorithmSpecification"]["MetricDefinitions"] == METRIC_DEFINITIONS
 
 
 def test_every_outcome_of_a_run_has_an_event_of_its_own(machine: dict[str, Any]) -> None:

@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import botocore.session
+import msgspec
 import pytest
+from botocore.validate import ParamValidator
 
 from functions.start_run.attempts import plan_attempts
 from lehr.contracts.recipe import Backend
 from lehr_local.jsonata_engine import evaluate
+from lehr_local.training_request import refusal
 
 LONGEST_PROJECT = "p" * 32
 LONGEST_RUN = "0123456789ab-20"
+PREFIX = "lehr-51af3dc0-"
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+SUBSTITUTIONS = {
+    "TrainingRoleArn": "arn:aws:iam::123456789012:role/training",
+    "TrainerImageUri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/trainer:1",
+    "StackName": "lehr-prod",
+    "JobPrefix": PREFIX,
+    "KmsKeyArn": "",
+    "TrainingSubnetIds": "",
+    "TrainingSecurityGroupIds": "",
+}
 SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
 @pytest.fixture(scope="module")
-def train(machine: dict[str, Any]) -> dict[str, Any]:
-    state: dict[str, Any] = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["Train"]
+def states(machine: dict[str, Any]) -> dict[str, Any]:
+    """The states of one trial."""
+    found: dict[str, Any] = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def train(states: dict[str, Any]) -> dict[str, Any]:
+    state: dict[str, Any] = states["Train"]
     return state
 
 
 def bindings(
-    backend: Backend, attempt: int = 0, redrives: int | None = None, **states: Any
+    backend: Backend,
+    attempt: int = 0,
+    redrives: int | None = None,
+    instances: int = 1,
+    trial_id: str = "19",
+    **states: Any,
 ) -> dict[str, Any]:
     execution = {} if redrives is None else {"RedriveCount": redrives}
+    trial = {"id": trial_id, "hyperparameters": {"epochs": "5"}}
     return {
         "project": LONGEST_PROJECT,
         "run": LONGEST_RUN,
+        "codeUri": "s3://artifacts/projects/p/c0de/",
+        "dataset": {
+            "manifest_uri": "s3://artifacts/datasets/p/d/manifest.json",
+            "train_uri": "s3://artifacts/datasets/p/d/train/",
+            "validation_uri": "s3://artifacts/datasets/p/d/validation/",
+            "rows": {"train": 100, "validation": 10},
+        },
+        "checkpointPrefix": "s3://artifacts/runs/p/r/checkpoints/",
+        "outputPrefix": "s3://artifacts/runs/p/r/trials/",
+        "trial": trial,
         "attempt": attempt,
         "earlier": [],
         "attempts": [vars_of(attempt) for attempt in plan_attempts(backend, has_batch=True)],
-        "resources": {"instance_count": 1, "volume_gb": 50, "max_runtime_s": 3600},
-        "states": {"input": {"id": "19"}, "context": {"State": {"RetryCount": 5}, "Execution": execution}}
-        | states,
+        "resources": {"instance_count": instances, "volume_gb": 50, "max_runtime_s": 3600},
+        "states": {"input": trial, "context": {"State": {"RetryCount": 5}, "Execution": execution}} | states,
     }
 
 
@@ -42,34 +80,104 @@ def vars_of(attempt: Any) -> dict[str, Any]:
     return {name: getattr(attempt, name) for name in attempt.__struct_fields__}
 
 
-def computed(text: str, values: dict[str, Any]) -> Any:
-    return evaluate(text.strip().removeprefix("{%").removesuffix("%}"), values)
+def computed(value: Any, values: dict[str, Any], **substitutions: str) -> Any:
+    """What a member of a state comes to: substitutions made, every expression in it evaluated."""
+    if isinstance(value, dict):
+        return {name: computed(item, values, **substitutions) for name, item in value.items()}
+    if isinstance(value, list):
+        return [computed(item, values, **substitutions) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    for name, replacement in (SUBSTITUTIONS | substitutions).items():
+        text = text.replace(f"${{{name}}}", replacement)
+    return evaluate(text[2:-2], values) if text.startswith("{%") else text
 
 
-@pytest.mark.parametrize(("attempt", "redrives", "end"), [(0, None, "19-a0r5d0"), (1, 3, "19-a1r5d3")])
-def test_the_longest_job_name_fits_and_tells_attempts_retries_and_redrives_apart(
-    train: dict[str, Any], attempt: int, redrives: int | None, end: str
-) -> None:
-    name = computed(train["Arguments"]["TrainingJobName"], bindings(Backend(), attempt, redrives))
-    assert SAGEMAKER_NAME.fullmatch(name)
-    assert name.endswith(end)
-
-
-def test_spot_is_asked_for_first_and_waits_no_longer_than_it_may(train: dict[str, Any]) -> None:
-    values = bindings(Backend(max_wait_s=7200))
-    assert computed(train["Arguments"]["EnableManagedSpotTraining"], values) is True
-    assert computed(train["Arguments"]["StoppingCondition"], values) == {
-        "MaxRuntimeInSeconds": 3600,
-        "MaxWaitTimeInSeconds": 7200,
+def within_trial(states: dict[str, Any], values: dict[str, Any], **substitutions: str) -> dict[str, Any]:
+    """The bindings with the name that the first state of a trial assigns."""
+    return values | {
+        "jobName": computed(states["FirstAttempt"]["Assign"]["jobName"], values, **substitutions)
     }
-    assert computed(train["Arguments"]["ResourceConfig"], values)["InstanceType"] == "ml.g5.xlarge"
 
 
-def test_on_demand_takes_the_first_of_an_ordered_list_and_has_no_wait(train: dict[str, Any]) -> None:
+def requested(states: dict[str, Any], values: dict[str, Any], **substitutions: str) -> dict[str, Any]:
+    """The body of CreateTrainingJob, as Step Functions would send it."""
+    values = within_trial(states, values, **substitutions)
+    request = computed(states["RequestTraining"]["Output"], values, **substitutions)
+    within = values | {"states": values["states"] | {"input": request}}
+    body: dict[str, Any] = computed(states["Train"]["Arguments"], within, **substitutions)
+    return body
+
+
+def faults(request: dict[str, Any]) -> Iterator[str]:
+    """What the API and the local cloud have against a request."""
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    report = ParamValidator().validate(request, model.operation_model("CreateTrainingJob").input_shape)
+    yield from report.generate_report().splitlines()
+    if told := refusal(request):
+        yield told
+
+
+@pytest.mark.parametrize(
+    ("attempt", "redrives", "end"), [(0, None, "-999-a0r5d0"), (9, 1000, "-999-a9r5d1000")]
+)
+def test_the_longest_job_name_fits_and_tells_attempts_retries_and_redrives_apart(
+    states: dict[str, Any], attempt: int, redrives: int | None, end: str
+) -> None:
+    values = bindings(Backend(), 0, redrives, trial_id="999")
+    values |= {"attempts": values["attempts"] * 5, "attempt": attempt}
+    request = requested(states, values)
+    assert SAGEMAKER_NAME.fullmatch(request["TrainingJobName"])
+    assert request["TrainingJobName"] == f"{PREFIX}{LONGEST_PROJECT[:18]}-{LONGEST_RUN}{end}"
+    assert list(faults(request)) == []
+
+
+def test_no_recipe_has_more_attempts_than_a_digit_counts() -> None:
+    types = ("ml.g5.xlarge", "ml.m5.xlarge", "ml.g6.xlarge", "ml.c4.xlarge")
+    recipe = {"instance_type": "ml.c5.xlarge", "fallback_instance_types": types, "fallback": "batch"}
+    assert 8 == len(plan_attempts(msgspec.convert(recipe, type=Backend), has_batch=True)) <= 10
+
+
+def test_retries_and_redrives_are_bounded_by_what_the_name_has_room_for(train: dict[str, Any]) -> None:
+    assert max(retry["MaxAttempts"] for retry in train["Retry"]) <= 9  # redrives: AWS allows 1,000
+
+
+@pytest.mark.parametrize("project", ["a" * 17 + "-b", "a--b", "a1"])
+def test_a_project_is_cut_off_so_that_the_name_stays_one(states: dict[str, Any], project: str) -> None:
+    name = requested(states, bindings(Backend()) | {"project": project})["TrainingJobName"]
+    assert SAGEMAKER_NAME.fullmatch(name)
+
+
+def test_two_stacks_never_give_a_job_the_same_name_and_tag_it_with_their_own(states: dict[str, Any]) -> None:
+    one, other = (
+        requested(states, bindings(Backend()), JobPrefix=f"lehr-{digits}-", StackName=name)
+        for digits, name in (("51af3dc0", "lehr"), ("0b1c2d3e", "lehr-dev"))
+    )
+    assert one["TrainingJobName"] != other["TrainingJobName"]
+    assert [tag["Value"] for tag in (one["Tags"][0], other["Tags"][0])] == ["lehr", "lehr-dev"]
+    assert {tag["Key"] for tag in one["Tags"]} == {"lehr:stack", "lehr:project", "lehr:run"}
+
+
+def test_spot_is_asked_for_first_and_waits_no_longer_than_it_may(states: dict[str, Any]) -> None:
+    request = requested(states, bindings(Backend(max_wait_s=7200)))
+    assert request["EnableManagedSpotTraining"] is True
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
+    assert request["ResourceConfig"] == {
+        "VolumeSizeInGB": 50,
+        "InstanceType": "ml.g5.xlarge",
+        "InstanceCount": 1,
+    }
+    assert list(faults(request)) == []
+
+
+def test_on_demand_takes_the_first_of_an_ordered_list_and_has_no_wait(states: dict[str, Any]) -> None:
     values = bindings(Backend(fallback_instance_types=("ml.g6.xlarge", "ml.g4dn.xlarge")), attempt=1)
-    assert computed(train["Arguments"]["EnableManagedSpotTraining"], values) is False
-    assert computed(train["Arguments"]["StoppingCondition"], values) == {"MaxRuntimeInSeconds": 3600}
-    assert computed(train["Arguments"]["ResourceConfig"], values) == {
+    request = requested(states, values)
+    assert request["EnableManagedSpotTraining"] is False
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+    assert list(faults(request)) == []
+    assert request["ResourceConfig"] == {
         "VolumeSizeInGB": 50,
         "InstancePreferences": [
             {"InstanceType": name, "InstanceCount": 1}
@@ -78,8 +186,78 @@ def test_on_demand_takes_the_first_of_an_ordered_list_and_has_no_wait(train: dic
     }
 
 
-def test_without_spot_there_is_one_attempt() -> None:
-    assert [attempt.spot for attempt in plan_attempts(Backend(spot=False), has_batch=False)] == [False]
+def test_without_a_key_and_subnets_a_request_names_neither(states: dict[str, Any]) -> None:
+    request = requested(states, bindings(Backend()))
+    assert request["OutputDataConfig"] == {"S3OutputPath": "s3://artifacts/runs/p/r/trials/"}
+    assert "VolumeKmsKeyId" not in request["ResourceConfig"]
+    assert "VpcConfig" not in request
+
+
+@pytest.mark.parametrize(("instance", "volume_key"), [("ml.c5.xlarge", KEY), ("ml.g5.xlarge", None)])
+def test_a_key_is_named_for_outputs_and_for_volumes_that_can_take_one(
+    states: dict[str, Any], instance: str, volume_key: str | None
+) -> None:
+    request = requested(states, bindings(Backend(instance_type=instance)), KmsKeyArn=KEY)
+    assert request["OutputDataConfig"]["KmsKeyId"] == KEY
+    assert request["ResourceConfig"].get("VolumeKmsKeyId") == volume_key
+    assert list(faults(request)) == []
+
+
+def test_a_list_that_mixes_kinds_of_storage_is_asked_for_in_parts_and_every_part_is_accepted(
+    states: dict[str, Any],
+) -> None:
+    backend = Backend(spot=False, instance_type="ml.c5.xlarge", fallback_instance_types=("ml.g5.xlarge",))
+    requests = [
+        requested(states, bindings(backend, attempt=number), KmsKeyArn=KEY)["ResourceConfig"]
+        for number in range(len(plan_attempts(backend, has_batch=True)))
+    ]
+    assert [(each["InstanceType"], each.get("VolumeKmsKeyId")) for each in requests] == [
+        ("ml.c5.xlarge", KEY),
+        ("ml.g5.xlarge", None),
+    ]
+
+
+def test_the_local_cloud_refuses_a_key_for_an_instance_with_disks_as_aws_does(states: dict[str, Any]) -> None:
+    request = requested(states, bindings(Backend(fallback_instance_types=("ml.g6.xlarge",)), attempt=1))
+    request["ResourceConfig"]["VolumeKmsKeyId"] = KEY
+    assert any("local storage" in fault for fault in faults(request))
+
+
+@pytest.mark.parametrize("subnets", ["subnet-12345678", "subnet-12345678,subnet-87654321"])
+def test_a_job_is_put_into_the_given_subnets(states: dict[str, Any], subnets: str) -> None:
+    given = {"TrainingSubnetIds": subnets, "TrainingSecurityGroupIds": "sg-12345678"}
+    request = requested(states, bindings(Backend()), **given)
+    assert request["VpcConfig"] == {"Subnets": subnets.split(","), "SecurityGroupIds": ["sg-12345678"]}
+    assert request["EnableNetworkIsolation"] is True
+    assert list(faults(request)) == []
+
+
+@pytest.mark.parametrize(("instances", "is_encrypted"), [(1, False), (2, True)])
+def test_what_several_instances_tell_each_other_is_encrypted(
+    states: dict[str, Any], instances: int, is_encrypted: bool
+) -> None:
+    request = requested(states, bindings(Backend(), instances=instances))
+    assert request["EnableInterContainerTrafficEncryption"] is is_encrypted
+    assert request["ResourceConfig"]["InstanceCount"] == instances
+    assert list(faults(request)) == []
+
+
+@pytest.mark.parametrize(("attempt", "kept"), [(0, None), (1, 900)])
+def test_a_warm_pool_is_kept_after_a_job_on_demand_only(
+    states: dict[str, Any], attempt: int, kept: int | None
+) -> None:
+    request = requested(states, bindings(Backend(keep_alive_s=900), attempt=attempt))
+    assert request["ResourceConfig"].get("KeepAlivePeriodInSeconds") == kept
+    assert list(faults(request)) == []
+
+
+@pytest.mark.parametrize(("backend", "longest"), [(Backend(), 0), (Backend(keep_alive_s=900), 900)])
+def test_packaging_hears_of_warm_pools_whose_price_is_not_known_yet(
+    machine: dict[str, Any], backend: Backend, longest: int
+) -> None:
+    payload = machine["States"]["PackageModel"]["Arguments"]["Payload"]
+    for tried in (backend, msgspec.structs.replace(backend, spot=False)):
+        assert computed(payload["keep_alive_s"], bindings(tried)) == longest
 
 
 @pytest.mark.parametrize(
@@ -129,12 +307,14 @@ def test_only_a_lack_of_capacity_is_tried_again_in_another_way(
     ],
 )
 def test_what_an_attempt_has_cost_is_kept_when_the_next_one_begins(
-    train: dict[str, Any], cause: str, seconds: int | None
+    states: dict[str, Any], train: dict[str, Any], cause: str, seconds: int | None
 ) -> None:
     (catch,) = train["Catch"]
-    values = bindings(Backend(), errorOutput={"Error": "States.TaskFailed", "Cause": cause})
+    values = within_trial(
+        states, bindings(Backend(), errorOutput={"Error": "States.TaskFailed", "Cause": cause})
+    )
     (earlier,) = computed(catch["Assign"]["earlier"], values)
-    assert earlier["job"] == computed(train["Arguments"]["TrainingJobName"], values)
+    assert earlier["job"] == requested(states, values)["TrainingJobName"]
     assert earlier["billable_seconds"] == seconds
 
 
@@ -146,3 +326,5 @@ def test_a_failed_trial_lists_the_attempts_before_its_last(
 ) -> None:
     failed = machine["States"]["TrainTrials"]["ItemProcessor"]["States"]["TrialFailed"]
     assert computed(failed["Output"]["earlier"], {"earlier": attempts}) == kept
+    if attempts:
+        assert computed(failed["Output"]["job"], {"earlier": attempts}) == attempts[-1]["job"]

@@ -156,12 +156,13 @@ class Workplace:
 
     def _training_jobs(self, project: str) -> list[tuple[str, str]]:
         pages = self.client("sagemaker").get_paginator("list_training_jobs")
-        prefix = f"lehr-{project}-"
+        # A name has room for a part of the stack's id and for 18 characters of the project.
+        name = re.compile(rf"lehr-[0-9a-f]{{8}}-{re.escape(project[:18])}-")
         return [
             (job["TrainingJobName"], job["TrainingJobStatus"])
-            for page in pages.paginate(NameContains=prefix)
+            for page in pages.paginate(NameContains=project[:18])
             for job in page["TrainingJobSummaries"]
-            if job["TrainingJobName"].startswith(prefix)
+            if name.match(job["TrainingJobName"])
         ]
 
     def _pages(self, project: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -84,6 +84,8 @@ def test_an_open_route_is_found_in_the_bad_template() -> None:
         ({"EndpointAuth": "JWT", "JwtIssuer": "https://a.b"}, ["EndpointAuth=JWT needs JwtAudience."]),
         ({"SubnetIds": "subnet-12345678"}, ["SubnetIds needs SecurityGroupIds."]),
         ({"SecurityGroupIds": "sg-12345678"}, ["SecurityGroupIds needs SubnetIds."]),
+        ({"TrainingSubnetIds": "subnet-12345678"}, ["TrainingSubnetIds needs TrainingSecurityGroupIds."]),
+        ({"TrainingSecurityGroupIds": "sg-12345678"}, ["TrainingSecurityGroupIds needs TrainingSubnetIds."]),
         ({"RetrainSchedule": "rate(1 day)"}, ["RetrainSchedule needs RetrainProject."]),
     ],
 )

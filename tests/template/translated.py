@@ -27,7 +27,7 @@ PSEUDO = {
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
     "AWS::StackName": "lehr",
-    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/0",
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/51af3dc0-2e64-11f1-9c5a-0a1b2c3d4e5f",
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::NotificationARNs": [],
 }
@@ -90,6 +90,8 @@ EVERYTHING = {
     "SecurityGroupIds": "sg-12345678",
     "SubnetIds": "subnet-12345678,subnet-87654321",
     "TrainerImageUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/lehr-trainer:1",
+    "TrainingSecurityGroupIds": "sg-12345678",
+    "TrainingSubnetIds": "subnet-12345678,subnet-87654321",
 }
 OPEN = {"EndpointAuth": "NONE", "IAcceptAPublicEndpoint": "yes"}
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lehr import layout
+from lehr.attempts import attempts_of
 from lehr.contracts.cost import AttemptEstimate, RunCost, RunEstimate, TrialCost
 from lehr.contracts.recipe import Backend, Recipe
 from lehr.contracts.registry import RunRecord
@@ -49,6 +50,9 @@ def estimate_run(recipe: Recipe, prices: PriceTable, *, shards: int) -> RunEstim
     hours = backend.max_runtime_s / 3600 * backend.instance_count
     volume = prices.volume_gb_month * backend.volume_gb / _HOURS_PER_MONTH
     trial = hours * sum(attempt.hour_usd + volume for attempt in attempts)
+    warm_pool = backend.instance_count * sum(
+        attempt.keep_alive_s / 3600 * (attempt.hour_usd + volume) for attempt in attempts
+    )
     functions = functions_usd(prices, shards=shards)
     return RunEstimate(
         project=recipe.project.name,
@@ -59,22 +63,27 @@ def estimate_run(recipe: Recipe, prices: PriceTable, *, shards: int) -> RunEstim
         shards=shards,
         trial_usd=_rounded(trial),
         training_usd=_rounded(trial * trials),
+        warm_pool_usd=_rounded(warm_pool * trials),
         functions_usd=functions,
-        total_usd=_rounded(trial * trials + functions),
+        total_usd=_rounded((trial + warm_pool) * trials + functions),
         price_date=prices.as_of,
         price_region=prices.region,
     )
 
 
 def _attempts(backend: Backend, prices: PriceTable) -> Iterator[AttemptEstimate]:
-    """In the order in which start_run plans them. Batch is taken to use EC2's machine of the same name."""
-    for kind in dict.fromkeys((backend.kind, backend.fallback or backend.kind)):
-        for is_spot in (True, False) if backend.spot else (False,):
-            types = (backend.instance_type, *(() if is_spot else backend.fallback_instance_types))
-            names = [name.removeprefix("ml.") if kind == "batch" else name for name in types]
-            hour, name = max((prices.hour(name), name) for name in names)
-            usd = _rounded(hour * prices.spot_share) if is_spot else hour
-            yield AttemptEstimate(backend=kind, spot=is_spot, instance_type=name, hour_usd=usd)
+    """Each at its dearest instance type. Batch is taken to use EC2's machine of the same name."""
+    for attempt in attempts_of(backend):
+        is_batch = attempt.backend == "batch"
+        names = [name.removeprefix("ml.") if is_batch else name for name in attempt.instance_types]
+        hour, name = max((prices.hour(name), name) for name in names)
+        yield AttemptEstimate(
+            backend=attempt.backend,
+            spot=attempt.spot,
+            instance_type=name,
+            hour_usd=_rounded(hour * prices.spot_share) if attempt.spot else hour,
+            keep_alive_s=attempt.keep_alive_s,
+        )
 
 
 def functions_usd(prices: PriceTable, *, shards: int, share: float = 1.0) -> float:
@@ -135,7 +144,7 @@ def run_cost(
     shards: int,
     is_complete: bool = True,
 ) -> RunCost:
-    """Add up. `is_complete=False` says that there were trials beside these."""
+    """Add up. `is_complete=False` says that there were trials beside these, or warm pools after them."""
     training = sum(trial.usd or 0.0 for trial in trials)
     functions = functions_usd(prices, shards=shards, share=ASSUMED_SHARE)
     return RunCost(
@@ -185,7 +194,9 @@ def arithmetic(estimate: RunEstimate) -> str:
         for attempt in estimate.attempts
     )
     hours = estimate.max_runtime_s / 3600 * estimate.instance_count
-    return f"{estimate.trials} trial(s) x {hours:g} h x ({attempts}), and {estimate.functions_usd:.2f} USD of functions"
+    pool = f", {estimate.warm_pool_usd:.2f} USD of warm pools" if estimate.warm_pool_usd else ""
+    trials = f"{estimate.trials} trial(s) x {hours:g} h x ({attempts})"
+    return f"{trials}{pool}, and {estimate.functions_usd:.2f} USD of functions"
 
 
 def _number(pattern: re.Pattern[str], cause: str) -> int | None:

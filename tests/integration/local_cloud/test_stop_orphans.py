@@ -29,6 +29,7 @@ from tests.integration.local_cloud.orchestration_cloud import (
 
 __all__ = ["orchestration"]
 
+PREFIX = "lehr-0a1b2c3d-"
 WAITS = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 300, "End": True}}}
 
 
@@ -46,8 +47,8 @@ class Cloud:
         self.queue = self._make_queue()
         self.stopper = StopOrphans(
             backends=(
-                SageMakerJobs(orchestration.client("sagemaker"), BUCKET),
-                BatchJobs(self.batch, [self.queue]),
+                SageMakerJobs(orchestration.client("sagemaker"), PREFIX),
+                BatchJobs(self.batch, [self.queue], PREFIX),
             ),
             executions=StepFunctionsExecutions(self.machine, self.functions),
             registry=self.registry,
@@ -74,22 +75,23 @@ class Cloud:
         )["jobQueueArn"]
         return arn
 
-    def submit(self, run: str) -> str:
+    def submit(self, run: str, nodes: int = 1) -> str:
         """A Batch job as the state machine would submit it; gives its id."""
-        definition = self.batch.register_job_definition(
-            jobDefinitionName=unique("definition"),
-            type="container",
-            containerProperties={
-                "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/trainer:1",
-                "command": ["python3", "-c", "import time; time.sleep(120)"],
-                "resourceRequirements": [
-                    {"type": "VCPU", "value": "1"},
-                    {"type": "MEMORY", "value": "2048"},
-                ],
-            },
-        )["jobDefinitionArn"]
+        container = {
+            "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/trainer:1",
+            "command": ["python3", "-c", "import time; time.sleep(120)"],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}],
+        }
+        kind: dict[str, Any] = {"type": "container", "containerProperties": container}
+        if nodes > 1:
+            ranges = [{"targetNodes": "0:", "container": container}]
+            properties = {"numNodes": nodes, "mainNode": 0, "nodeRangeProperties": ranges}
+            kind = {"type": "multinode", "nodeProperties": properties}
+        definition = self.batch.register_job_definition(jobDefinitionName=unique("definition"), **kind)[
+            "jobDefinitionArn"
+        ]
         job: str = self.batch.submit_job(
-            jobName=f"lehr-mnist-{run}-0-a0r0d0",
+            jobName=f"{PREFIX}mnist-{run}-0-a0r0d0",
             jobQueue=self.queue,
             jobDefinition=definition,
             tags={"lehr:project": "mnist", "lehr:run": run},
@@ -115,13 +117,13 @@ class Cloud:
         )
         return run, arn
 
-    def train(self, run: str, prefix: str = "lehr-", bucket: str = BUCKET) -> str:
+    def train(self, run: str, prefix: str = PREFIX) -> str:
         name = f"{prefix}mnist-{run}-0"
         request = training_request(
             name,
             "import time; time.sleep(120)",
             Environment={"LEHR_PROJECT": "mnist", "LEHR_RUN": run},
-            OutputDataConfig={"S3OutputPath": f"s3://{bucket}/runs/mnist/{run}/trials/"},
+            OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/runs/mnist/{run}/trials/"},
         )
         self.orchestration.client("sagemaker").create_training_job(**request)
         return name
@@ -143,7 +145,7 @@ def test_one_look_stops_the_job_of_a_stopped_execution_and_no_other(cloud: Cloud
     stopped, arn = cloud.start()
     going_on, _ = cloud.start()
     orphan, kept = cloud.train(stopped), cloud.train(going_on)
-    foreign = [cloud.train(stopped, prefix="theirs-"), cloud.train(stopped + "x", bucket="elsewhere")]
+    foreign = [cloud.train(stopped, prefix=prefix) for prefix in ("theirs-", "lehr-99999999-")]
     cloud.functions.stop_execution(executionArn=arn)
     assert cloud.stopper.look() == Round(seen=2, stopped=[orphan], failed=[])
     assert cloud.status(orphan) in {"Stopping", "Stopped"}
@@ -163,10 +165,11 @@ def test_a_second_look_finds_nothing_to_do(cloud: Cloud) -> None:
     assert cloud.stopper.look() == Round(seen=0, stopped=[], failed=[])
 
 
-def test_a_batch_job_goes_the_same_way(cloud: Cloud) -> None:
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_batch_job_goes_the_same_way_with_all_of_its_nodes(cloud: Cloud, nodes: int) -> None:
     stopped, arn = cloud.start()
     going_on, _ = cloud.start()
-    orphan, kept = cloud.submit(stopped), cloud.submit(going_on)
+    orphan, kept = cloud.submit(stopped, nodes), cloud.submit(going_on, nodes)
 
     def job(name: str) -> dict[str, Any]:
         (description,) = cloud.batch.describe_jobs(jobs=[name])["jobs"]
@@ -174,7 +177,7 @@ def test_a_batch_job_goes_the_same_way(cloud: Cloud) -> None:
 
     until(lambda: {job(name)["status"] for name in (orphan, kept)} == {"RUNNING"}, 20)
     cloud.functions.stop_execution(executionArn=arn)
-    assert cloud.stopper.look() == Round(seen=2, stopped=[f"lehr-mnist-{stopped}-0-a0r0d0"], failed=[])
+    assert cloud.stopper.look() == Round(seen=2, stopped=[f"{PREFIX}mnist-{stopped}-0-a0r0d0"], failed=[])
     until(lambda: job(orphan)["status"] == "FAILED", 20)
     assert "the execution ended as ABORTED" in job(orphan)["statusReason"]
     assert job(kept)["status"] == "RUNNING"

@@ -241,7 +241,7 @@ def _is_forbidden(cloud: GuardedCloud, function: str, payload: dict[str, Any]) -
 
 def _running_job(cloud: GuardedCloud, project: str) -> str | None:
     answer = cloud.place.client("sagemaker").list_training_jobs(
-        NameContains=f"lehr-{project}-", StatusEquals="InProgress"
+        NameContains=f"-{project}-", StatusEquals="InProgress"
     )
     jobs = [job["TrainingJobName"] for job in answer["TrainingJobSummaries"]]
     return jobs[0] if jobs else None
@@ -255,12 +255,10 @@ def _has_stopped(cloud: GuardedCloud, job: str) -> bool:
 def _log_streams(cloud: GuardedCloud, project: str) -> list[Any]:
     logs = cloud.place.client("logs")
     try:
-        streams: list[Any] = logs.describe_log_streams(
-            logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"lehr-{project}-"
-        )["logStreams"]
+        streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
     except logs.exceptions.ResourceNotFoundException:
         return []
-    return streams
+    return [stream for stream in streams if f"-{project}-" in stream["logStreamName"]]
 
 
 def _logging(cloud: GuardedCloud) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.shield.guarded_cloud import GuardedCloud
+from tests.integration.shield.guarded_cloud import STACK, GuardedCloud
 
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"}
 CHAMPION = {"pk": {"S": "champion#forbidden"}, "sk": {"S": "alias"}}
@@ -212,22 +212,41 @@ def test_who_is_excepted_really_may(cloud: GuardedCloud, deed: Deed, role: str) 
 
 @pytest.mark.parametrize(
     "change",
-    [{"RoleArn": "arn:aws:iam::123456789012:role/admin"}, {"TrainingJobName": "other-1"}],
-    ids=["another role", "another name"],
+    [
+        {"RoleArn": "arn:aws:iam::123456789012:role/admin"},
+        {"TrainingJobName": "other-1"},
+        {"TrainingJobName": "lehr-99999999-forbidden"},
+        {"EnableNetworkIsolation": False},
+        {"StoppingCondition": {"MaxRuntimeInSeconds": 432_001}},
+    ],
+    ids=["another role", "another name", "the name of another stack", "an open network", "no end in sight"],
 )
-def test_the_state_machine_starts_training_jobs_of_its_name_under_the_training_role_only(
-    cloud: GuardedCloud, change: dict[str, str]
+def test_the_state_machine_starts_training_jobs_of_its_name_closed_and_under_the_training_role_only(
+    cloud: GuardedCloud, change: dict[str, Any]
 ) -> None:
+    client = cloud.client_of("RetrainStateMachineRole", "sagemaker")
+    with pytest.raises(ClientError) as refused:
+        client.create_training_job(**own_job(cloud, "forbidden") | change)
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+
+
+def test_the_job_that_was_changed_above_is_allowed_as_it_is(cloud: GuardedCloud) -> None:
+    client = cloud.client_of("RetrainStateMachineRole", "sagemaker")
+    job = own_job(cloud, "allowed")
+    assert client.create_training_job(**job)["TrainingJobArn"].endswith(job["TrainingJobName"])
+
+
+def own_job(cloud: GuardedCloud, name: str) -> dict[str, Any]:
+    """A training job as the state machine of this stack may ask for it."""
     account = cloud.place.info()["account_id"]
-    job: dict[str, Any] = {
-        "TrainingJobName": "lehr-forbidden",
+    (stack,) = cloud.place.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    prefix = f"lehr-{stack['StackId'].rpartition('/')[2].partition('-')[0]}-"
+    return {
+        "TrainingJobName": f"{prefix}{name}",
         "RoleArn": f"arn:aws:iam::{account}:role/{cloud.roles['TrainingRole']}",
         "AlgorithmSpecification": {"TrainingImage": "i", "TrainingInputMode": "File"},
         "OutputDataConfig": {"S3OutputPath": "s3://b/o"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "EnableNetworkIsolation": True,
     }
-    client = cloud.client_of("RetrainStateMachineRole", "sagemaker")
-    with pytest.raises(ClientError) as refused:
-        client.create_training_job(**job | change)
-    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"

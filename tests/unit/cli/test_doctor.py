@@ -20,6 +20,8 @@ from lehr_cli.failures import CommandError
 from lehr_cli.findings import Finding
 from lehr_cli.invocation import Invocation
 from lehr_cli.target import Target
+from lehr_local.shield.policies import Demand, decide
+from tests.template.translated import EVERYTHING, deployed, policies
 
 RECIPE = (Path(__file__).parents[3] / "examples" / "mnist" / "lehr.toml").read_text()
 REGION, ACCOUNT = "eu-central-1", "123456789012"
@@ -81,7 +83,7 @@ class Account:
         self.vcpus = 0
         self.stack: dict[str, Any] = {
             "StackName": "lehr",
-            "StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/1",
+            "StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/51af3dc0-2e64-11f1-9c5a-0a1b2c3d4e5f",
             "StackStatus": "UPDATE_COMPLETE",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
         }
@@ -165,6 +167,41 @@ def test_a_good_account_is_ok_throughout() -> None:
         "role RetrainStateMachineRole",
         "notifications",
     }
+
+
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["default", "everything"])
+def test_the_roles_are_asked_about_jobs_as_closed_as_the_template_wants_them(
+    parameters: dict[str, str],
+) -> None:
+    account = Account()
+    account.stack["Parameters"] = [
+        {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+    ]
+    document = policies(deployed(parameters))["RetrainStateMachineRole/0"]
+
+    def simulate(
+        ActionNames: list[str], ResourceArns: list[str], ContextEntries: list[dict[str, Any]], **_: Any
+    ) -> Any:
+        context = {
+            entry["ContextKeyName"]: tuple(entry["ContextKeyValues"])
+            if entry["ContextKeyType"].endswith("List")
+            else entry["ContextKeyValues"][0]
+            for entry in ContextEntries
+        }
+        return {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": action,
+                    "EvalDecision": "allowed"
+                    if not action.startswith("sagemaker:")
+                    else decide([document], Demand(action, ResourceArns[0], context)),
+                }
+                for action in ActionNames
+            ]
+        }
+
+    account.faults["simulate_principal_policy"] = simulate
+    assert found(account)["role RetrainStateMachineRole"].status == "ok"
 
 
 def test_a_new_account_is_told_how_to_ask_for_its_gpu_and_what_can_start_today() -> None:

@@ -83,6 +83,17 @@ def test_the_worst_case_is_that_of_the_dearest_type_the_recipe_names() -> None:
     assert on_demand.hour_usd == 7.09
 
 
+def test_several_instances_cost_several_times_as_much_with_their_volumes_and_warm_pools() -> None:
+    one, two = (
+        estimate_run(recipe(spot=False, keep_alive_s=600, instance_count=count), PRICES, shards=3)
+        for count in (1, 2)
+    )
+    assert two.training_usd == pytest.approx(2 * one.training_usd, abs=2e-4)
+    assert two.warm_pool_usd == pytest.approx(2 * one.warm_pool_usd, abs=2e-4)
+    (cost,) = trial_costs(result(billable_seconds=3600), "ml.g5.xlarge", PRICES, instance_count=2)
+    assert cost.usd == 2.816
+
+
 def test_a_second_backend_is_a_second_price() -> None:
     both = recipe(spot=False, kind="batch", fallback="sagemaker")
     attempts = estimate_run(both, PRICES, shards=3).attempts
@@ -90,6 +101,19 @@ def test_a_second_backend_is_a_second_price() -> None:
         ("batch", "g5.xlarge"),
         ("sagemaker", "ml.g5.xlarge"),
     ]
+
+
+def test_a_warm_pool_that_nobody_comes_for_is_part_of_the_worst_case() -> None:
+    cold, warm = (
+        estimate_run(recipe(spot=True, keep_alive_s=seconds), PRICES, shards=3) for seconds in (0, 1800)
+    )
+    volume = 0.14 * 50 / 730
+    pools = 2 * 0.5 * (PRICES.hour("ml.g5.xlarge") + volume)
+    assert cold.warm_pool_usd == 0
+    assert warm.warm_pool_usd == pytest.approx(pools, abs=1e-4)
+    assert warm.total_usd == pytest.approx(cold.total_usd + pools, abs=1e-4)
+    assert "1.42 USD of warm pools, and 0." in arithmetic(warm)
+    assert "warm pools" not in arithmetic(cold)
 
 
 def test_more_shards_cost_more_function_time() -> None:

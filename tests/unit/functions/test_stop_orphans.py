@@ -21,6 +21,7 @@ from lehr.ports import ExecutionEnd
 from tests.fakes import InMemoryRegistry
 
 THEN = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+PREFIX = "lehr-0a1b2c3d-"
 LATER = THEN + timedelta(minutes=5)
 
 
@@ -46,13 +47,12 @@ class SageMaker:
         self.stopped: list[str] = []
         self.refusals: dict[str, ClientError] = {}
 
-    def add(self, name: str, project: str = "mnist", run: str = "r1", bucket: str = "artifacts") -> None:
+    def add(self, name: str, project: str = "mnist", run: str = "r1") -> None:
         self.jobs[name] = {
             "TrainingJobName": name,
             "TrainingJobStatus": "InProgress",
             "CreationTime": THEN,
             "Environment": {"LEHR_PROJECT": project, "LEHR_RUN": run},
-            "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/runs/{project}/{run}/trials/"},
         }
 
     def get_paginator(self, _: str) -> Pages:
@@ -121,7 +121,10 @@ class World:
             )
         )
         self.stopper = StopOrphans(
-            backends=(SageMakerJobs(self.sagemaker, "artifacts"), BatchJobs(self.batch, ["lehr-training"])),
+            backends=(
+                SageMakerJobs(self.sagemaker, PREFIX),
+                BatchJobs(self.batch, ["lehr-training"], PREFIX),
+            ),
             executions=self,
             registry=self.registry,
             logger=logging.getLogger("test"),
@@ -145,56 +148,60 @@ def world() -> World:
 
 
 def test_a_job_whose_execution_was_stopped_is_stopped_and_its_run_ended(world: World) -> None:
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d0")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d0")
     world.abort()
     found = world.stopper.look()
-    assert found == Round(seen=1, stopped=["lehr-mnist-r1-0-a0r0d0"], failed=[])
-    assert world.sagemaker.stopped == ["lehr-mnist-r1-0-a0r0d0"]
+    assert found == Round(seen=1, stopped=["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"], failed=[])
+    assert world.sagemaker.stopped == ["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"]
     assert world.status().startswith("failed: the execution ended as ABORTED; its training job")
 
 
 def test_a_job_of_an_execution_that_goes_on_is_left_alone(world: World) -> None:
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d0")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d0")
     assert world.stopper.look() == Round(seen=1, stopped=[], failed=[])
     assert world.status() == "running: "
 
 
 @pytest.mark.parametrize(
-    ("name", "bucket"),
-    [("lehr-mnist-r1-0-a0r0d0", "another-stack"), ("their-lehr-mnist-r1", "artifacts")],
+    "name", ["lehr-99999999-mnist-r1-0-a0r0d0", "their-lehr-0a1b2c3d-mnist-r1", "lehr-mnist-r1-0-a0r0d0"]
 )
-def test_a_foreign_job_is_left_alone(world: World, name: str, bucket: str) -> None:
-    world.sagemaker.add(name, bucket=bucket)
+def test_a_job_of_another_stack_is_left_alone(world: World, name: str) -> None:
+    world.sagemaker.add(name)
+    world.batch.add("lehr-training", "id-1", name, {"lehr:project": "mnist", "lehr:run": "r1"})
     world.abort()
     assert world.stopper.look() == Round(seen=0, stopped=[], failed=[])
     assert not world.sagemaker.stopped
+    assert not world.batch.ended
 
 
 def test_a_job_that_is_younger_than_the_end_belongs_to_a_redrive(world: World) -> None:
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d1")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d1")
     world.abort(at=THEN - timedelta(seconds=1))
     assert not world.stopper.look().stopped
 
 
 def test_a_job_that_ended_meanwhile_counts_as_nothing_stopped(world: World) -> None:
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d0")
-    world.sagemaker.refusals["lehr-mnist-r1-0-a0r0d0"] = refused("ValidationException")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d0")
+    world.sagemaker.refusals["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"] = refused("ValidationException")
     world.abort()
     assert world.stopper.look() == Round(seen=1, stopped=[], failed=[])
 
 
 def test_a_job_that_cannot_be_stopped_does_not_hold_up_the_others(world: World) -> None:
     for trial in (0, 1):
-        world.sagemaker.add(f"lehr-mnist-r1-{trial}-a0r0d0")
-    world.sagemaker.refusals["lehr-mnist-r1-0-a0r0d0"] = refused("AccessDeniedException")
+        world.sagemaker.add(f"lehr-0a1b2c3d-mnist-r1-{trial}-a0r0d0")
+    world.sagemaker.refusals["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"] = refused("AccessDeniedException")
     world.abort()
     found = world.stopper.look()
-    assert (found.stopped, found.failed) == (["lehr-mnist-r1-1-a0r0d0"], ["lehr-mnist-r1-0-a0r0d0"])
+    assert (found.stopped, found.failed) == (
+        ["lehr-0a1b2c3d-mnist-r1-1-a0r0d0"],
+        ["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"],
+    )
 
 
 def test_a_run_that_was_ended_already_keeps_its_reason(world: World) -> None:
     world.registry.end_run("mnist", "r1", status="failed", reason="stopped by a person")
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d0")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d0")
     world.abort()
     world.stopper.look()
     assert world.status() == "failed: stopped by a person"
@@ -202,12 +209,12 @@ def test_a_run_that_was_ended_already_keeps_its_reason(world: World) -> None:
 
 def test_a_batch_job_is_stopped_once_though_it_moved_on_while_it_was_looked_for(world: World) -> None:
     tags = {"lehr:project": "mnist", "lehr:run": "r1"}
-    world.batch.add("lehr-training", "id-1", "lehr-mnist-r1-0-a0r0d0", tags)
-    world.batch.add("lehr-training", "id-2", "lehr-mnist-r1-0-a0r0d0", {})
+    world.batch.add("lehr-training", "id-1", "lehr-0a1b2c3d-mnist-r1-0-a0r0d0", tags)
+    world.batch.add("lehr-training", "id-2", "lehr-0a1b2c3d-mnist-r1-0-a0r0d0", {})
     world.batch.add("lehr-training", "id-3", "theirs", tags)
-    world.batch.add("other-training", "id-4", "lehr-mnist-r1-0-a0r0d0", tags)
+    world.batch.add("other-training", "id-4", "lehr-0a1b2c3d-mnist-r1-0-a0r0d0", tags)
     world.abort()
-    assert world.stopper.look().stopped == ["lehr-mnist-r1-0-a0r0d0"]
+    assert world.stopper.look().stopped == ["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"]
     assert [job for job, _ in world.batch.ended] == ["id-1"]
     assert "ended as ABORTED" in world.batch.ended[0][1]
 
@@ -224,7 +231,7 @@ def test_a_stack_without_batch_has_no_queues(
 
     monkeypatch.setattr("lehr.aws.connect.open_running_jobs", open_running_jobs)
     environment = {
-        "ARTIFACT_BUCKET": "artifacts",
+        "JOB_PREFIX": PREFIX,
         "REGISTRY_TABLE": "registry",
         "STATE_MACHINE_ARN": "arn:aws:states:r:1:stateMachine:m",
         "JOB_QUEUES": queues,
@@ -236,7 +243,7 @@ def test_a_stack_without_batch_has_no_queues(
         app.stopper()
     finally:
         app.stopper.cache_clear()
-    assert opened == [("artifacts", backends)]
+    assert opened == [(PREFIX, backends)]
 
 
 class Context:
@@ -249,7 +256,7 @@ def test_the_handler_counts_what_it_stopped_and_is_silent_when_there_was_nothing
     monkeypatch.setattr(app, "stopper", lambda: world.stopper)
     assert app.handler({}, Context()) == {"seen": 0, "stopped": [], "failed": []}
     assert "OrphansStopped" not in capsys.readouterr().out
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d0")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d0")
     world.abort()
     app.handler({}, Context())
     lines = [line for line in capsys.readouterr().out.splitlines() if "OrphansStopped" in line]
@@ -257,11 +264,11 @@ def test_the_handler_counts_what_it_stopped_and_is_silent_when_there_was_nothing
 
 
 def test_the_handler_fails_loudly_while_a_job_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.sagemaker.add("lehr-mnist-r1-0-a0r0d0")
-    world.sagemaker.refusals["lehr-mnist-r1-0-a0r0d0"] = refused("AccessDeniedException")
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d0")
+    world.sagemaker.refusals["lehr-0a1b2c3d-mnist-r1-0-a0r0d0"] = refused("AccessDeniedException")
     world.abort()
     monkeypatch.setattr(app, "stopper", lambda: world.stopper)
-    with pytest.raises(OrphanError, match="still running: lehr-mnist-r1-0-a0r0d0"):
+    with pytest.raises(OrphanError, match="still running: lehr-0a1b2c3d-mnist-r1-0-a0r0d0"):
         app.handler({}, Context())
 
 

@@ -239,6 +239,31 @@ def test_a_training_job_needs_the_role_that_it_runs_under() -> None:
     assert passing.context == {"iam:PassedToService": "sagemaker.amazonaws.com"}
 
 
+def test_conditions_can_ask_for_key_subnets_and_warm_pool_of_a_training_job_if_it_names_them() -> None:
+    plain = understood("sagemaker", lambda c: c.create_training_job(**TRAINING_JOB)).demands[0].context
+    assert not {name for name in plain if "Kms" in name or "Vpc" in name or "KeepAlive" in name}
+    closed = {
+        **TRAINING_JOB,
+        "OutputDataConfig": {"S3OutputPath": "s3://b/o", "KmsKeyId": "key-1"},
+        "ResourceConfig": {
+            "InstancePreferences": [{"InstanceType": "ml.c5.xlarge"}, {"InstanceType": "ml.m5.xlarge"}],
+            "VolumeSizeInGB": 1,
+            "VolumeKmsKeyId": "key-2",
+            "KeepAlivePeriodInSeconds": 60,
+        },
+        "VpcConfig": {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+    }
+    context = understood("sagemaker", lambda c: c.create_training_job(**closed)).demands[0].context
+    assert {name: context[name] for name in context.keys() - plain.keys()} == {
+        "sagemaker:OutputKmsKey": "key-1",
+        "sagemaker:VolumeKmsKey": "key-2",
+        "sagemaker:KeepAlivePeriod": "60",
+        "sagemaker:VpcSubnets": ("subnet-1", "subnet-2"),
+        "sagemaker:VpcSecurityGroupIds": ("sg-1",),
+    }
+    assert context["sagemaker:InstanceTypes"] == ("ml.c5.xlarge", "ml.m5.xlarge")
+
+
 def test_tags_of_a_training_job_need_a_permission_of_their_own() -> None:
     tagged = {**TRAINING_JOB, "Tags": [{"Key": "lehr:run", "Value": "1"}]}
     call = understood("sagemaker", lambda c: c.create_training_job(**tagged))

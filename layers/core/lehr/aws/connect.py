@@ -32,9 +32,9 @@ def open_training_logs() -> CloudWatchTrainingLogs:
     return CloudWatchTrainingLogs(client, client.meta.region_name)
 
 
-def open_running_jobs(bucket: str, queues: Sequence[str]) -> tuple[RunningJobs, ...]:
-    """What jobs of a stack may run on: SageMaker, if they write to `bucket`, and Batch with these queues."""
+def open_running_jobs(prefix: str, queues: Sequence[str]) -> tuple[RunningJobs, ...]:
+    """What jobs with names of this prefix may run on: SageMaker, and Batch with these queues."""
     return (
-        SageMakerJobs(make_client("sagemaker"), bucket),
-        BatchJobs(make_client("batch"), queues),
+        SageMakerJobs(make_client("sagemaker"), prefix),
+        BatchJobs(make_client("batch"), queues, prefix),
     )

@@ -1,7 +1,7 @@
 """`RunningJobs` over SageMaker and Batch: the jobs of this stack's runs that are billed at this moment.
 
-Names alone would not do: another stack of the same account names its jobs alike. A SageMaker job is this stack's if it
-writes to its bucket, a Batch job if it is in one of its queues.
+A job is this stack's if its name begins with the stack's prefix (`lehr-<part of the stack's id>-`), which the state
+machine gives it; another stack of the same account has another.
 """
 
 from __future__ import annotations
@@ -14,33 +14,31 @@ from botocore.exceptions import ClientError
 
 from lehr.ports import RunningJob
 
-PREFIX = "lehr-"
 PROJECT_TAG, RUN_TAG = "lehr:project", "lehr:run"
 _BATCH_STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 
 class SageMakerJobs:
-    """Training jobs of SageMaker, known by the environment that the state machine gave them."""
+    """Training jobs of SageMaker, known by their name; whose they are stands in the environment they were given."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
-        self._client, self._bucket = client, bucket
+    def __init__(self, client: Any, prefix: str) -> None:
+        self._client, self._prefix = client, prefix
 
     def running(self) -> Iterator[RunningJob]:
         pages = self._client.get_paginator("list_training_jobs").paginate(
-            NameContains=PREFIX, StatusEquals="InProgress"
+            NameContains=self._prefix, StatusEquals="InProgress"
         )
         for page in pages:
             for summary in page["TrainingJobSummaries"]:
                 name = summary["TrainingJobName"]
-                if name.startswith(PREFIX):
+                if name.startswith(self._prefix):
                     job = self._client.describe_training_job(TrainingJobName=name)
                     yield from self._ours(name, job)
 
     def _ours(self, name: str, job: dict[str, Any]) -> Iterator[RunningJob]:
         environment = job.get("Environment") or {}
         project, run = environment.get("LEHR_PROJECT"), environment.get("LEHR_RUN")
-        output = job["OutputDataConfig"]["S3OutputPath"]
-        if project and run and output.startswith(f"s3://{self._bucket}/"):
+        if project and run:
             yield RunningJob(name=name, handle=name, project=project, run=run, created_at=job["CreationTime"])
 
     def stop(self, job: RunningJob, reason: str) -> bool:
@@ -55,10 +53,10 @@ class SageMakerJobs:
 
 
 class BatchJobs:
-    """Jobs of Batch in these queues (names or ARNs), known by their tags."""
+    """Jobs of Batch in these queues (names or ARNs), known by name and tags. One of several nodes is one job."""
 
-    def __init__(self, client: Any, queues: Sequence[str]) -> None:
-        self._client, self._queues = client, queues
+    def __init__(self, client: Any, queues: Sequence[str], prefix: str) -> None:
+        self._client, self._queues, self._prefix = client, queues, prefix
 
     def running(self) -> Iterator[RunningJob]:
         seen: set[str] = set()  # a job that moves on while it is looked for is listed twice
@@ -67,7 +65,9 @@ class BatchJobs:
                 pages = self._client.get_paginator("list_jobs").paginate(jobQueue=queue, jobStatus=status)
                 for page in pages:
                     ids = [
-                        job["jobId"] for job in page["jobSummaryList"] if job["jobName"].startswith(PREFIX)
+                        job["jobId"]
+                        for job in page["jobSummaryList"]
+                        if job["jobName"].startswith(self._prefix)
                     ]
                     yield from self._described([job_id for job_id in ids if job_id not in seen])
                     seen.update(ids)

@@ -17,13 +17,15 @@ class AttemptEstimate(Part, frozen=True, kw_only=True):
     spot: bool
     instance_type: str
     hour_usd: float
+    keep_alive_s: int
 
 
 class RunEstimate(Document, frozen=True, kw_only=True):
     """The worst case of a run: every trial trains until its limit, every function until its timeout.
 
     Every attempt counts in full: a trial may lose its spare capacity at the last moment and begin again on the
-    next. `shards` is the number of prepared units that the functions' share was worked out with.
+    next, and nobody may come for a warm pool. `shards` is the number of prepared units that the functions' share was
+    worked out with.
     """
 
     schema: Literal[1] = 1
@@ -35,6 +37,7 @@ class RunEstimate(Document, frozen=True, kw_only=True):
     shards: int
     trial_usd: float
     training_usd: float
+    warm_pool_usd: float
     functions_usd: float
     total_usd: float
     currency: Literal["USD"] = "USD"
@@ -61,7 +64,8 @@ class TrialCost(Part, frozen=True, kw_only=True):
 class RunCost(Document, frozen=True, kw_only=True):
     """`cost.json`: training as billed, at list prices; functions as estimated.
 
-    `is_complete` is False if a trial, an attempt at one, or a price is not known: the total is then a lower bound.
+    `is_complete` is False if a trial, an attempt at one, a warm pool or a price is not known: the total is then a lower
+    bound.
     """
 
     schema: Literal[1] = 1

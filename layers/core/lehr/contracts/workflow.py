@@ -31,13 +31,18 @@ class Resources(Part, frozen=True, kw_only=True):
 
 
 class Attempt(Part, frozen=True, kw_only=True):
-    """One way to get a trial trained. The next is taken when this one found no capacity."""
+    """One way to get a trial trained. The next is taken when this one found no capacity.
+
+    On SageMaker `has_local_storage` holds for all its instance types or for none. `keep_alive_s`: 0 for no warm pool.
+    """
 
     backend: Literal["sagemaker", "batch"] = "sagemaker"
     spot: bool
     instance_types: list[str]
     has_gpu: bool
     max_wait_s: int
+    has_local_storage: bool
+    keep_alive_s: int
 
 
 class RunInput(Document, frozen=True, kw_only=True):
@@ -142,6 +147,8 @@ class PackageRequest(Document, frozen=True, kw_only=True):
     code_sha: str
     trainer_version: str = ""
     instance_type: str
+    instance_count: int = 1
+    keep_alive_s: int = 0
     trials: list[Trial]
     results: list[TrialResult]
 

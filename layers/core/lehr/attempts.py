@@ -1,0 +1,49 @@
+"""In which order capacity is asked for: spot first, then on demand, then the same of the other backend.
+
+What differs from attempt to attempt is decided here, so that the state machine only copies it, and an estimate counts
+what is really tried. Managed spot takes one instance type and no warm pool; no list mixes types that take a key for
+their volume with types that refuse one.
+"""
+
+from __future__ import annotations
+
+from lehr.contracts.recipe import Backend, BackendKind
+from lehr.contracts.workflow import Attempt
+from lehr.instances import by_storage, has_gpu, has_local_storage
+
+
+def backends_of(backend: Backend) -> list[BackendKind]:
+    """The backend of the recipe, and its fallback if that is another."""
+    kinds: list[BackendKind] = [backend.kind]
+    if backend.fallback and backend.fallback != backend.kind:
+        kinds.append(backend.fallback)
+    return kinds
+
+
+def attempts_of(backend: Backend) -> list[Attempt]:
+    """The attempts of every trial, in their order."""
+    return [
+        Attempt(
+            backend=kind,
+            spot=is_spot,
+            instance_types=types,
+            has_gpu=any(map(has_gpu, types)),
+            max_wait_s=backend.max_wait_s or backend.max_runtime_s,
+            has_local_storage=has_local_storage(types[0]),
+            keep_alive_s=0 if is_spot or kind == "batch" else backend.keep_alive_s,
+        )
+        for kind in backends_of(backend)
+        for is_spot in ([True, False] if _has_spot(backend, kind) else [False])
+        for types in _instance_types(backend, kind, is_spot=is_spot)
+    ]
+
+
+def _has_spot(backend: Backend, kind: BackendKind) -> bool:
+    """Batch runs jobs of several nodes on demand only: docs.aws.amazon.com/batch/latest/userguide/mnp-ce.html."""
+    return backend.spot and (kind == "sagemaker" or backend.instance_count == 1)
+
+
+def _instance_types(backend: Backend, kind: BackendKind, *, is_spot: bool) -> list[list[str]]:
+    """Ordered lists, one for each attempt."""
+    types = [backend.instance_type] if is_spot else [backend.instance_type, *backend.fallback_instance_types]
+    return by_storage(types) if kind == "sagemaker" else [types]
