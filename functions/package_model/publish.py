@@ -57,7 +57,13 @@ def _record_cost(request: PackageRequest, artifacts: ObjectStore, registry: Mode
     cost = run_cost(
         request.project,
         request.run,
-        [cost for result in request.results for cost in trial_costs(result, request.instance_type, prices)],
+        [
+            cost
+            for result in request.results
+            for cost in trial_costs(
+                result, request.instance_type, prices, instance_count=request.instance_count
+            )
+        ],
         prices,
         shards=planned_shards(artifacts, request.project, request.run),
         # What a warm pool is billed for is known when it has ended, and by then the run has.

@@ -94,9 +94,14 @@ def batch_stream(cause: str) -> str:
 
 
 def _container(details: dict[str, Any]) -> dict[str, Any]:
-    """The container of a Batch job, as its last attempt left it."""
-    container = details.get("Container")
-    return container if isinstance(container, dict) else {}
+    """The container of a Batch job, as its last attempt left it; that of the main node, if there are several."""
+    attempts = details.get("Attempts")
+    for holder in (details, attempts[-1] if isinstance(attempts, list) and attempts else {}):
+        container = holder.get("Container")
+        # A job of several nodes has none of its own, or one that names no stream.
+        if isinstance(container, dict) and container.get("LogStreamName"):
+            return container
+    return {}
 
 
 def _parsed(cause: str) -> dict[str, Any]:

@@ -74,6 +74,21 @@ def test_every_function_has_a_role_of_its_own_with_a_reason_for_each_statement(
     assert sum("#" not in line for line in allows) == trusts
 
 
+def test_a_node_of_several_is_the_same_container_as_a_node_alone(template: dict[str, Any]) -> None:
+    alone, several = (
+        template["Resources"][name]["Properties"]
+        for name in ("BatchJobDefinition", "BatchNodesJobDefinition")
+    )
+    (nodes,) = several["NodeProperties"]["NodeRangeProperties"]
+    assert nodes["TargetNodes"] == "0:"
+    families = template["Resources"]["BatchEnvironment"]["Properties"]["ComputeResources"]["InstanceTypes"]
+    assert nodes["Container"]["InstanceType"].split(".")[0] in families
+    expected = alone["ContainerProperties"] | {"InstanceType": nodes["Container"]["InstanceType"]}
+    assert nodes["Container"] == expected
+    for member in ("Timeout", "RetryStrategy", "PropagateTags"):
+        assert several[member] == alone[member]
+
+
 @pytest.mark.parametrize("bucket", ["DataBucket", "ArtifactBucket"])
 def test_buckets_are_private_versioned_and_kept(template: dict[str, Any], bucket: str) -> None:
     resource = template["Resources"][bucket]

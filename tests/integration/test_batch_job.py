@@ -67,6 +67,18 @@ def trains(root: Path, stop: Any, environ: Any) -> int:
     return 0
 
 
+def test_a_node_of_several_is_told_of_the_others_so_that_the_trainer_can_refuse(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whose = {"LEHR_PROJECT": "p", "LEHR_RUN": "r", "LEHR_TRIAL": "0"}
+    several = environ(AWS_BATCH_JOB_NUM_NODES="2", AWS_BATCH_JOB_NODE_INDEX="1", **whose)
+    assert run_batch_job(tmp_path, several, client, StopFlag()) == 1
+    config = json.loads((tmp_path / "input/config/resourceconfig.json").read_text())
+    assert config == {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}
+    assert "has 2 hosts" in capsys.readouterr().out
+    assert keys(client, "runs/trials/") == []
+
+
 def test_channels_come_down_and_the_model_goes_up(
     client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

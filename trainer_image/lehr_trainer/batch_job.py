@@ -10,6 +10,7 @@ trains, and uploads `model.tar.gz`. Told by the state machine through the enviro
     LEHR_HYPERPARAMETERS                             [training] of the trial, a JSON object of strings
     LEHR_CHECKPOINT_URI LEHR_OUTPUT_URI              where checkpoints and model.tar.gz go
     LEHR_PROJECT LEHR_RUN LEHR_TRIAL                 whose job it is
+    AWS_BATCH_JOB_NUM_NODES AWS_BATCH_JOB_NODE_INDEX how many nodes the job has, and which this is; Batch sets them
 
 Exit codes: 0 trained, 1 failed (the last line says why), 75 stopped before the end: the next attempt resumes.
 """
@@ -110,13 +111,16 @@ def _write_inputs(root: Path, environ: Mapping[str, str], client: Any) -> None:
     for name, uri in channels.items():
         if not S3Folder(client, uri, root / "input/data" / name).download():
             raise FileNotFoundError(f"channel {name}: there is nothing under {uri}")
+    # Batch says to each node of a job of several which one it is; SageMaker's names of them are kept.
+    hosts = [f"algo-{number + 1}" for number in range(int(environ.get("AWS_BATCH_JOB_NUM_NODES", "1")))]
+    node = int(environ.get("AWS_BATCH_JOB_NODE_INDEX", "0"))
     config = root / "input/config"
     config.mkdir(parents=True, exist_ok=True)
     (root / "model").mkdir(exist_ok=True)
     documents = {
         "hyperparameters.json": json.loads(environ["LEHR_HYPERPARAMETERS"]),
         "inputdataconfig.json": {name: {"TrainingInputMode": "File"} for name in channels},
-        "resourceconfig.json": {"current_host": "algo-1", "hosts": ["algo-1"]},
+        "resourceconfig.json": {"current_host": hosts[node], "hosts": hosts},
     }
     for name, document in documents.items():
         (config / name).write_text(json.dumps(document))

@@ -32,9 +32,14 @@ def attempts_of(backend: Backend) -> list[Attempt]:
             keep_alive_s=0 if is_spot or kind == "batch" else backend.keep_alive_s,
         )
         for kind in backends_of(backend)
-        for is_spot in ([True, False] if backend.spot else [False])
+        for is_spot in ([True, False] if _has_spot(backend, kind) else [False])
         for types in _instance_types(backend, kind, is_spot=is_spot)
     ]
+
+
+def _has_spot(backend: Backend, kind: BackendKind) -> bool:
+    """Batch runs jobs of several nodes on demand only: docs.aws.amazon.com/batch/latest/userguide/mnp-ce.html."""
+    return backend.spot and (kind == "sagemaker" or backend.instance_count == 1)
 
 
 def _instance_types(backend: Backend, kind: BackendKind, *, is_spot: bool) -> list[list[str]]:

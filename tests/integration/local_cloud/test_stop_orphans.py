@@ -75,20 +75,21 @@ class Cloud:
         )["jobQueueArn"]
         return arn
 
-    def submit(self, run: str) -> str:
+    def submit(self, run: str, nodes: int = 1) -> str:
         """A Batch job as the state machine would submit it; gives its id."""
-        definition = self.batch.register_job_definition(
-            jobDefinitionName=unique("definition"),
-            type="container",
-            containerProperties={
-                "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/trainer:1",
-                "command": ["python3", "-c", "import time; time.sleep(120)"],
-                "resourceRequirements": [
-                    {"type": "VCPU", "value": "1"},
-                    {"type": "MEMORY", "value": "2048"},
-                ],
-            },
-        )["jobDefinitionArn"]
+        container = {
+            "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/trainer:1",
+            "command": ["python3", "-c", "import time; time.sleep(120)"],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}],
+        }
+        kind: dict[str, Any] = {"type": "container", "containerProperties": container}
+        if nodes > 1:
+            ranges = [{"targetNodes": "0:", "container": container}]
+            properties = {"numNodes": nodes, "mainNode": 0, "nodeRangeProperties": ranges}
+            kind = {"type": "multinode", "nodeProperties": properties}
+        definition = self.batch.register_job_definition(jobDefinitionName=unique("definition"), **kind)[
+            "jobDefinitionArn"
+        ]
         job: str = self.batch.submit_job(
             jobName=f"{PREFIX}mnist-{run}-0-a0r0d0",
             jobQueue=self.queue,
@@ -164,10 +165,11 @@ def test_a_second_look_finds_nothing_to_do(cloud: Cloud) -> None:
     assert cloud.stopper.look() == Round(seen=0, stopped=[], failed=[])
 
 
-def test_a_batch_job_goes_the_same_way(cloud: Cloud) -> None:
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_batch_job_goes_the_same_way_with_all_of_its_nodes(cloud: Cloud, nodes: int) -> None:
     stopped, arn = cloud.start()
     going_on, _ = cloud.start()
-    orphan, kept = cloud.submit(stopped), cloud.submit(going_on)
+    orphan, kept = cloud.submit(stopped, nodes), cloud.submit(going_on, nodes)
 
     def job(name: str) -> dict[str, Any]:
         (description,) = cloud.batch.describe_jobs(jobs=[name])["jobs"]

@@ -83,6 +83,17 @@ def test_the_worst_case_is_that_of_the_dearest_type_the_recipe_names() -> None:
     assert on_demand.hour_usd == 7.09
 
 
+def test_several_instances_cost_several_times_as_much_with_their_volumes_and_warm_pools() -> None:
+    one, two = (
+        estimate_run(recipe(spot=False, keep_alive_s=600, instance_count=count), PRICES, shards=3)
+        for count in (1, 2)
+    )
+    assert two.training_usd == pytest.approx(2 * one.training_usd, abs=2e-4)
+    assert two.warm_pool_usd == pytest.approx(2 * one.warm_pool_usd, abs=2e-4)
+    (cost,) = trial_costs(result(billable_seconds=3600), "ml.g5.xlarge", PRICES, instance_count=2)
+    assert cost.usd == 2.816
+
+
 def test_a_second_backend_is_a_second_price() -> None:
     both = recipe(spot=False, kind="batch", fallback="sagemaker")
     attempts = estimate_run(both, PRICES, shards=3).attempts

@@ -56,6 +56,14 @@ def test_a_warm_pool_goes_with_sagemaker_on_demand_only() -> None:
     assert [attempt.keep_alive_s for attempt in attempts] == [0, 600, 0, 0]
 
 
+def test_several_nodes_of_batch_are_asked_for_on_demand_only_and_those_of_sagemaker_as_ever() -> None:
+    assert planned(instance_count=2, fallback="batch") == [
+        ("sagemaker", True, ["ml.g5.xlarge"]),
+        ("sagemaker", False, ["ml.g5.xlarge"]),
+        ("batch", False, ["ml.g5.xlarge"]),
+    ]
+
+
 def test_batch_in_a_stack_without_it_is_refused() -> None:
     with pytest.raises(RecipeError, match="names AWS Batch"):
         plan_attempts(Backend(fallback="batch"), has_batch=False)
@@ -63,7 +71,14 @@ def test_batch_in_a_stack_without_it_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "backend",
-    [{}, {"spot": False}, {"fallback": "batch", "keep_alive_s": 60}, MIXED, {"kind": "batch", **MIXED}],
+    [
+        {},
+        {"spot": False},
+        {"fallback": "batch", "keep_alive_s": 60},
+        {"fallback": "batch", "instance_count": 2},
+        MIXED,
+        {"kind": "batch", **MIXED},
+    ],
 )
 def test_the_worst_case_is_that_of_the_attempts_that_are_made(backend: dict[str, Any]) -> None:
     attempts = plan_attempts(Backend(**backend), has_batch=True)

@@ -78,6 +78,20 @@ def test_a_batch_job_knows_only_its_exit_code_so_the_log_says_why() -> None:
     assert batch_stream(JOB_FAILED) == ""
 
 
+def test_of_a_job_of_several_nodes_the_main_node_of_the_last_attempt_says_why() -> None:
+    several = json.loads(BATCH_FAILED) | {
+        "Container": {},
+        "Attempts": [
+            {"Container": {"ExitCode": 137, "LogStreamName": "lehr/default/1"}},
+            {"Container": {"ExitCode": 1, "LogStreamName": "lehr/default/2"}},
+        ],
+    }
+    assert batch_stream(json.dumps(several)) == "lehr/default/2"
+    assert explain("States.TaskFailed", json.dumps(several)).endswith("exit code: 1")
+    del several["Container"], several["Attempts"]
+    assert batch_stream(json.dumps(several)) == ""
+
+
 def test_the_job_is_found_also_in_a_cause_that_was_cut() -> None:
     assert training_job(JOB_FAILED) == "lehr-mnist-r1-0-0"
     assert training_job(JOB_FAILED[:60]) == "lehr-mnist-r1-0-0"

@@ -49,6 +49,15 @@ def test_packaging_writes_what_every_trial_was_billed_for_failed_ones_too() -> N
     assert (cost.training_usd, cost.is_complete) == (0.4224, True)
 
 
+def test_packaging_counts_every_instance_of_a_job() -> None:
+    store, request = world(0.9)
+    results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
+    request = msgspec.structs.replace(request, results=results, instance_count=2)
+    package_best_trial(request, store, InMemoryRegistry())
+    (trial,) = RunCost.from_json(store.objects[KEY]).trials
+    assert (trial.instance_count, trial.usd) == (2, 0.2816)
+
+
 def test_a_run_with_warm_pools_is_a_lower_bound_so_that_the_month_counts_its_worst_case() -> None:
     store, request = world(0.9)
     results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]

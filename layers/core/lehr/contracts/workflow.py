@@ -132,6 +132,7 @@ class PackageRequest(Document, frozen=True, kw_only=True):
     dataset_version: str
     code_sha: str
     instance_type: str
+    instance_count: int = 1
     keep_alive_s: int = 0
     trials: list[Trial]
     results: list[TrialResult]
