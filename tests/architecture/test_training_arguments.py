@@ -65,6 +65,13 @@ def bindings(
             "validation_uri": "s3://artifacts/datasets/p/d/validation/",
             "rows": {"train": 100, "validation": 10},
         },
+        "trainer": {
+            "version": "0123456789abcdef",
+            "uri": "s3://artifacts/trainer/0123456789abcdef/",
+            "gpu_image": "gpu-image",
+            "cpu_image": "cpu-image",
+            "entrypoint": ["bash", "/opt/ml/input/data/trainer/start.sh"],
+        },
         "checkpointPrefix": "s3://artifacts/runs/p/r/checkpoints/",
         "outputPrefix": "s3://artifacts/runs/p/r/trials/",
         "trial": trial,

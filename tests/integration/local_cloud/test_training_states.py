@@ -23,9 +23,16 @@ __all__ = ["orchestration"]
 ROOT = Path(__file__).parents[3]
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 # Says where it runs; of several nodes all do.
-TELLS = (
-    "print(json.dumps({name: value for name, value in os.environ.items() if name[:4] in ('LEHR', 'AWS_')}))"
-)
+TELLS = """
+told = {name: value for name, value in os.environ.items() if name[:4] in ('LEHR', 'AWS_')}
+print(json.dumps(told), flush=True)
+"""
+# The job ends with its main node, which therefore waits until the other one has spoken.
+WAITS = """
+spoken = pathlib.Path(SPOKEN)
+if os.environ['AWS_BATCH_JOB_NODE_INDEX'] == '1': spoken.touch()
+while not spoken.exists(): time.sleep(0.02)
+"""
 FAILS = "print('no such layer'); sys.exit(3)"
 
 
@@ -139,6 +146,14 @@ class Trials:
                 "memory_mb": 2048,
                 "gpus": 0,
             },
+            # An image of one's own: the stand-ins below need no source.
+            "trainer": {
+                "version": "",
+                "uri": "",
+                "gpu_image": "i",
+                "cpu_image": "i",
+                "entrypoint": ["python", "-m", "lehr_trainer"],
+            },
             "checkpointPrefix": f"{prefix}runs/{run}/checkpoints/",
             "outputPrefix": f"{prefix}runs/{run}/trials/",
         }
@@ -161,7 +176,8 @@ def on_batch(**members: Any) -> Backend:
 
 
 def test_a_job_of_two_nodes_is_submitted_on_demand_with_the_same_settings_for_both(trials: Trials) -> None:
-    (result,) = trials.run(on_batch(instance_count=2, instance_type="ml.g5.2xlarge"), TELLS)
+    script = TELLS + WAITS.replace("SPOKEN", repr(str(trials.cloud.state_dir / unique("spoken"))))
+    (result,) = trials.run(on_batch(instance_count=2, instance_type="ml.g5.2xlarge"), script)
     assert result["status"] == "Completed"
     assert result["job"].endswith("-0-a0r0d0")
     assert (result["instance_type"], result["earlier"]) == ("g5.2xlarge", [])

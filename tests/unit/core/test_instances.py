@@ -5,19 +5,31 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import moto
 import pytest
 
-from lehr.instances import by_storage, has_local_storage
+from lehr.instances import by_storage, has_gpu, has_local_storage
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """EC2's description of every type, as moto has recorded it."""
+    path = Path(moto.__file__).parent / "ec2/resources/instance_types.json.gz"
+    types: dict[str, dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))
+    return types
 
 
 def described() -> dict[str, bool]:
-    """EC2's answer, as moto has recorded it: whether a type has instance storage."""
-    path = Path(moto.__file__).parent / "ec2/resources/instance_types.json.gz"
-    types = json.loads(gzip.decompress(path.read_bytes()))
-    return {name: bool(details.get("InstanceStorageSupported")) for name, details in types.items()}
+    """Whether a type has instance storage."""
+    return {name: bool(details.get("InstanceStorageSupported")) for name, details in recorded().items()}
+
+
+def has_cuda(details: dict[str, Any]) -> bool:
+    """Whether a type has a GPU of NVIDIA and a processor for which there is a stock image."""
+    makers = {gpu.get("Manufacturer") for gpu in details.get("GpuInfo", {}).get("Gpus", [])}
+    return "NVIDIA" in makers and "x86_64" in details["ProcessorInfo"]["SupportedArchitectures"]
 
 
 def trainable() -> list[str]:
@@ -33,6 +45,17 @@ def test_the_rule_agrees_with_ec2_for_every_type_that_sagemaker_trains_on() -> N
     assert len(types) > 200
     assert {name for name, is_local in types.items() if has_local_storage(name) is not is_local} == set()
     assert set(types.values()) == {True, False}
+
+
+def test_the_gpus_are_those_that_ec2_knows_of_every_type_that_sagemaker_trains_on() -> None:
+    known = recorded()
+    types = {
+        name: known[name.removeprefix("ml.")] for name in trainable() if name.removeprefix("ml.") in known
+    }
+    wrong = {name for name, details in types.items() if has_gpu(name) is not has_cuda(details)}
+    assert wrong == set()
+    assert len([name for name in types if has_gpu(name)]) > 40
+    assert has_gpu("g5.xlarge")
 
 
 def test_types_that_ec2_s_record_lacks_are_few_and_decided_here() -> None:
