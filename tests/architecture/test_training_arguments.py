@@ -335,3 +335,34 @@ def test_a_failed_trial_lists_the_attempts_before_its_last(
     assert computed(failed["Output"]["earlier"], {"earlier": attempts}) == kept
     if attempts:
         assert computed(failed["Output"]["job"], {"earlier": attempts}) == attempts[-1]["job"]
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "image"), [("ml.g5.xlarge", "gpu-image"), ("ml.m5.large", "cpu-image")]
+)
+def test_a_stock_image_is_the_one_for_the_instance_and_gets_the_source_as_a_channel(
+    states: dict[str, Any], instance_type: str, image: str
+) -> None:
+    values = bindings(Backend(instance_type=instance_type))
+    request = requested(states, values)
+    algorithm = request["AlgorithmSpecification"]
+    assert algorithm["TrainingImage"] == image
+    assert algorithm["ContainerEntrypoint"] == values["trainer"]["entrypoint"]
+    assert algorithm["ContainerArguments"] == ["train"]
+    channels = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for channel in request["InputDataConfig"]
+    }
+    assert channels["trainer"] == values["trainer"]["uri"]
+    assert set(channels) == {"code", "manifest", "train", "validation", "trainer"}
+
+
+def test_an_image_of_ones_own_gets_no_source(states: dict[str, Any]) -> None:
+    values = bindings(Backend())
+    values["trainer"] |= {"uri": "", "version": "", "entrypoint": ["python", "-m", "lehr_trainer"]}
+    request = requested(states, values)
+    assert {channel["ChannelName"] for channel in request["InputDataConfig"]} == {
+        *("code", "manifest", "train", "validation")
+    }
+    assert request["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "lehr_trainer"]
+    assert list(faults(request)) == []

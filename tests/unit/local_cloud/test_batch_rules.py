@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lehr_local.batch_container import with_entrypoint
 from lehr_local.batch_documents import array_status
 from lehr_local.batch_request import JobPlan, RefusedError, plan, with_parameters
 from lehr_local.batch_retries import EXITED, TIMED_OUT, AttemptEnd, is_retried
@@ -187,3 +188,23 @@ def test_the_status_of_an_array_comes_from_its_children(children: list[str], exp
         for status in children
     ]
     assert array_status(jobs) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "argv"),
+    [
+        (
+            "1.dkr.ecr.x.amazonaws.com/pytorch-training:2.10.0-gpu-py313",
+            ["a b && c"],
+            ["bash", "-c", "a b && c"],
+        ),
+        ("1.dkr.ecr.x.amazonaws.com/pytorch-training@sha256:0", ["a", "b"], ["bash", "-c", "a b"]),
+        ("r/lehr-trainer:1", ["batch"], ["python", "-m", "lehr_trainer", "batch"]),
+        ("r/lehr-trainer", [], ["python", "-m", "lehr_trainer", "train"]),
+        ("busybox", ["echo", "a b"], ["echo", "a b"]),
+    ],
+)
+def test_a_command_goes_to_the_entry_point_of_its_image(
+    image: str, command: list[str], argv: list[str]
+) -> None:
+    assert with_entrypoint(image, command) == argv
