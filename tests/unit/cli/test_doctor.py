@@ -86,6 +86,7 @@ class Account:
             "StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lehr/51af3dc0-2e64-11f1-9c5a-0a1b2c3d4e5f",
             "StackStatus": "UPDATE_COMPLETE",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
+            "Parameters": [],
         }
         self.stack_region = REGION
         self.decision = "allowed"
