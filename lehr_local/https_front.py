@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import ssl
 import threading
 import uuid
@@ -53,7 +54,7 @@ Invoke = Callable[[str, bytes], Invocation]
 
 
 class HttpsFront:
-    """Serves the deployed HTTP APIs on `settings.https_port` of the loopback interface.
+    """Serves the deployed HTTP APIs on `settings.https_port`, where a socket listens already.
 
     `invoke(function_name, payload)` runs a function and waits for it.
     """
@@ -64,12 +65,12 @@ class HttpsFront:
         self._invocations = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="https-invoke")
         self._server: HttpsServer | None = None
 
-    def start(self) -> None:
-        """Serve until `close`. Raises OSError when the port is taken."""
+    def start(self, listener: socket.socket) -> None:
+        """Serve at `listener` until `close`, which closes it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(ensure_certificate(self._settings))
-        self._server = HttpsServer(self._settings.https_port, context, self.respond)
+        self._server = HttpsServer(listener, context, self.respond)
         threading.Thread(target=self._server.serve_forever, name="https-front", daemon=True).start()
 
     def close(self) -> None:

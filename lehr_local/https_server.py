@@ -177,15 +177,14 @@ def _reason(status: int) -> str:
 
 
 class HttpsServer(ThreadingMixIn, TCPServer):
-    """Answers HTTPS requests with `respond` on a port of the loopback interface, from threads."""
+    """Answers HTTPS requests with `respond` at a socket that listens, from threads."""
 
     daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
 
-    def __init__(self, port: int, context: ssl.SSLContext, respond: Respond) -> None:
-        """Bind. Raises OSError when the port is taken."""
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, listener: socket.socket, context: ssl.SSLContext, respond: Respond) -> None:
+        super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
         self.respond = respond
         self._context = context
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)

@@ -56,12 +56,11 @@ def serve(
         closing.enter_context(files.cloud_lock())
         files.remove_info()
         listener = closing.enter_context(listen(port, "--port"))
-        with listen(https_port, "--https-port") as probe:
-            https_port = probe.getsockname()[1]
+        https_listener = closing.enter_context(listen(https_port, "--https-port"))
         settings = LocalSettings(
             state_dir=files.state_dir,
             port=listener.getsockname()[1],
-            https_port=https_port,
+            https_port=https_listener.getsockname()[1],
             authority=_authority(is_enforcing_iam),
         )
         clean_environment(settings)
@@ -70,7 +69,7 @@ def serve(
         )
         for chatty in ("werkzeug", "botocore", "boto3", "urllib3", "moto", "samtranslator"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
-        compose(settings, listener, closing, is_kept=is_kept)
+        compose(settings, listener, https_listener, closing, is_kept=is_kept)
         files.write_info(
             CloudInfo(
                 pid=os.getpid(),
@@ -99,6 +98,7 @@ def serve(
 def compose(
     settings: LocalSettings,
     listener: socket.socket,
+    https_listener: socket.socket,
     closing: contextlib.ExitStack,
     *,
     is_kept: bool = False,
@@ -140,7 +140,7 @@ def compose(
     closing.callback(jobs.close)
     closing.callback(batch.close)
     front = HttpsFront(settings, runtime.invoke)
-    front.start()
+    front.start(https_listener)
     closing.callback(front.close)
 
 

@@ -27,6 +27,7 @@ from botocore.credentials import Credentials
 from lehr_local import https_front, https_server
 from lehr_local.api_gateway import SERVICE
 from lehr_local.https_front import HttpsFront
+from lehr_local.server import listen
 from lehr_local.service_clients import ServiceClients
 from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
 from tests.integration.local_cloud.template_cloud import free_port
@@ -118,7 +119,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         )
     functions = Functions()
     front = HttpsFront(settings, functions.invoke)
-    front.start()
+    front.start(listen(settings.https_port, "--https-port"))
     try:
         yield Front(settings, functions, api_id)
     finally:
@@ -455,7 +456,7 @@ def test_a_front_that_is_closed_lets_go_of_its_port(tmp_path: Path) -> None:
     settings = LocalSettings(state_dir=tmp_path, port=free_port(), https_port=free_port())
     for _ in range(2):
         front = HttpsFront(settings, Functions().invoke)
-        front.start()
+        front.start(listen(settings.https_port, "--https-port"))
         front.close()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", settings.https_port))
