@@ -90,13 +90,17 @@ def as_an_account(place: Workplace) -> dict[str, str]:
 
 
 def everything(place: Workplace) -> tuple[list[str], list[str]]:
-    """All object versions of the stack's buckets, and all items of its registry."""
+    """All object versions of the stack's buckets, and all items of its registry.
+
+    Not the trainer's source: that is the stack's own, for whoever trains next.
+    """
     outputs, s3 = place.outputs(), place.client("s3")
     keys = [
         version["Key"]
         for bucket in (outputs["DataBucket"], outputs["ArtifactBucket"])
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
         for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        if not version["Key"].startswith("trainer/")
     ]
     pages = place.client("dynamodb").get_paginator("scan").paginate(TableName=outputs["RegistryTable"])
     return keys, [item["pk"]["S"] for page in pages for item in page["Items"]]
