@@ -7,16 +7,17 @@ from __future__ import annotations
 
 _IMAGES = "SageMaker pulls the image; the local cloud runs the trainer without one"
 
+_NO_BATCH = "the stack is deployed as by default, without Batch"
+
 # Roles that nothing acts under: all of their statements.
-ROLES: dict[str, str] = {
-    "StopOrphansFunctionRole": "called by the clock, for jobs that an execution has left behind; no clock runs here",
-}
+ROLES: dict[str, str] = {}
 
 # Role and actions: the reason.
 STATEMENTS: dict[str, str] = {
     "TrainingRole: cloudwatch:PutMetricData": "SageMaker publishes metrics; the local cloud keeps them in the job",
     "TrainingRole: ecr:BatchGetImage, ecr:GetDownloadUrlForLayer, ecr:BatchCheckLayerAvailability": _IMAGES,
     "TrainingRole: ecr:GetAuthorizationToken": _IMAGES,
+    "StopOrphansFunctionRole: batch:TerminateJob": _NO_BATCH,
 }
 
 # Actions that stand in a needed statement beside others and are not called themselves.
@@ -24,5 +25,7 @@ ACTIONS: dict[str, str] = {
     "RetrainStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
     "RetrainStateMachineRole: sagemaker:ListTags": "Step Functions reads tags when it looks for its own jobs",
     "TrainingRole: s3:DeleteObject": "the local checkpoint sync does not pass deletions on",
+    "StopOrphansFunctionRole: batch:ListJobs": _NO_BATCH,
+    "StopOrphansFunctionRole: batch:DescribeJobs": _NO_BATCH,
     "StartRunFunctionRole: dynamodb:Query": "adds up what the runs of a month have cost, for a project with a budget",
 }

@@ -119,6 +119,37 @@ def second_try(cloud: GuardedCloud, project: str) -> Observation:
     return seen
 
 
+def orphan(cloud: GuardedCloud, project: str) -> Observation:
+    """A training job that has outlived its execution is stopped, and its run is ended, when somebody looks."""
+    run, outputs = "0123456789ab", cloud.place.outputs()
+    (function,) = [name for name in cloud.functions() if "-StopOrphansFunction-" in name]
+    aws = cloud.place.client("lambda")
+    variables = aws.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    job = f"{variables['JOB_PREFIX']}{project[:18]}-{run}-0-a0r0d0"
+    _start_job(cloud, job, {"LEHR_PROJECT": project, "LEHR_RUN": run})
+    record = {"pk": f"project#{project}", "sk": f"run#{run}", "status": "running"}
+    cloud.place.client("dynamodb").put_item(
+        TableName=outputs["RegistryTable"], Item={name: {"S": value} for name, value in record.items()}
+    )
+    states = cloud.place.client("stepfunctions")
+    execution = states.start_execution(
+        stateMachineArn=outputs["StateMachineArn"],
+        name=f"{project}-{run}",
+        input=json.dumps({"project": project, "run": run}),
+    )["executionArn"]
+    eventually(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING")
+    _call(cloud, function, {})
+    key = {"pk": {"S": record["pk"]}, "sk": {"S": record["sk"]}}
+    item = cloud.place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key)["Item"]
+    has_stopped = bool(eventually(lambda: _has_stopped(cloud, job), 5))
+    if not has_stopped:
+        cloud.place.client("sagemaker").stop_training_job(TrainingJobName=job)
+    return {
+        "stopped": has_stopped,
+        "reason": "went on and was stopped" in item.get("reason", {}).get("S", ""),
+    }
+
+
 def redeployment(cloud: GuardedCloud, project: str) -> Observation:
     """The state machine is changed: Step Functions looks whether it can still deliver its log."""
     client = cloud.place.client("stepfunctions")
@@ -138,6 +169,7 @@ def redeployment(cloud: GuardedCloud, project: str) -> Observation:
 # The cheapest first: a statement is taken away in the first one that needs it.
 SCENARIOS: dict[str, Scenario] = {
     "redeployment": redeployment,
+    "orphan": orphan,
     "drop_for_nobody": drop_for_nobody,
     "prediction_before_training": prediction_before_training,
     "lost_event": lost_event,
@@ -231,12 +263,36 @@ def _status_of_prediction(cloud: GuardedCloud, project: str) -> int:
 def _is_forbidden(cloud: GuardedCloud, function: str, payload: dict[str, Any]) -> bool:
     """Whether a call of a function fails because of a permission. It has to fail."""
     (name,) = [name for name in cloud.functions() if f"-{function}-" in name]
-    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
-    with answer["Payload"] as body:
-        error = json.loads(body.read())
-    assert answer.get("FunctionError"), error
+    has_failed, error = _call(cloud, name, payload)
+    assert has_failed, error
     # The answer to HEAD has no body, so that its code is all that it says. A request id may hold any digits.
     return re.search(r"\((AccessDenied|403)\)", error["errorMessage"]) is not None
+
+
+def _call(cloud: GuardedCloud, name: str, payload: dict[str, Any]) -> tuple[bool, Any]:
+    """Whether the function has failed, and its answer."""
+    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+    with answer["Payload"] as body:
+        return "FunctionError" in answer, json.loads(body.read())
+
+
+def _start_job(cloud: GuardedCloud, name: str, environment: dict[str, str]) -> None:
+    """A training job that nobody waits for, under the training role, until it is stopped."""
+    bucket = cloud.place.outputs()["ArtifactBucket"]
+    cloud.place.client("sagemaker").create_training_job(
+        TrainingJobName=name,
+        RoleArn=f"arn:aws:iam::{cloud.place.info()['account_id']}:role/{cloud.roles['TrainingRole']}",
+        AlgorithmSpecification={
+            "TrainingImage": "1.dkr.ecr.us-east-1.amazonaws.com/lehr-trainer:1",
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python", "-c", "import time; time.sleep(120)"],
+        },
+        OutputDataConfig={"S3OutputPath": f"s3://{bucket}/runs/orphan/"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 600},
+        EnableNetworkIsolation=True,
+        Environment=environment,
+    )
 
 
 def _running_job(cloud: GuardedCloud, project: str) -> str | None:
