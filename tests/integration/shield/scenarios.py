@@ -169,7 +169,6 @@ def redeployment(cloud: GuardedCloud, project: str) -> Observation:
 # The cheapest first: a statement is taken away in the first one that needs it.
 SCENARIOS: dict[str, Scenario] = {
     "redeployment": redeployment,
-    "orphan": orphan,
     "drop_for_nobody": drop_for_nobody,
     "prediction_before_training": prediction_before_training,
     "lost_event": lost_event,
@@ -177,6 +176,8 @@ SCENARIOS: dict[str, Scenario] = {
     "failure": failure,
     "promotion": promotion,
     "second_try": second_try,
+    # Last, because of its execution it notices only that it has ended.
+    "orphan": orphan,
 }
 
 
