@@ -37,7 +37,8 @@ def promotion(cloud: GuardedCloud, project: str) -> Observation:
 
 
 def failure(cloud: GuardedCloud, project: str) -> Observation:
-    """The trainer raises an error; the run says which."""
+    """The trainer raises an error; the run says which. It is the first run of a stack: nothing is published yet."""
+    _forget_trainer(cloud)
     folder = write_project(
         cloud.place.folder / project, project, **{'name = "mlp"': 'name = "custom"\nfactory = "net:build"'}
     )
@@ -127,10 +128,6 @@ def orphan(cloud: GuardedCloud, project: str) -> Observation:
     variables = aws.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     job = f"{variables['JOB_PREFIX']}{project[:18]}-{run}-0-a0r0d0"
     _start_job(cloud, job, {"LEHR_PROJECT": project, "LEHR_RUN": run})
-    record = {"pk": f"project#{project}", "sk": f"run#{run}", "status": "running"}
-    cloud.place.client("dynamodb").put_item(
-        TableName=outputs["RegistryTable"], Item={name: {"S": value} for name, value in record.items()}
-    )
     states = cloud.place.client("stepfunctions")
     execution = states.start_execution(
         stateMachineArn=outputs["StateMachineArn"],
@@ -138,6 +135,11 @@ def orphan(cloud: GuardedCloud, project: str) -> Observation:
         input=json.dumps({"project": project, "run": run}),
     )["executionArn"]
     eventually(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING")
+    # Written now, so that nobody else has ended the run.
+    record = {"pk": f"project#{project}", "sk": f"run#{run}", "status": "running"}
+    cloud.place.client("dynamodb").put_item(
+        TableName=outputs["RegistryTable"], Item={name: {"S": value} for name, value in record.items()}
+    )
     _call(cloud, function, {})
     key = {"pk": {"S": record["pk"]}, "sk": {"S": record["sk"]}}
     item = cloud.place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key)["Item"]
@@ -185,6 +187,13 @@ def _push(cloud: GuardedCloud, project: str, **changes: str) -> None:
     folder = write_project(cloud.place.folder / project, project, **changes)
     pushed = cloud.place.lehr("push", str(folder))
     assert pushed.code == 0, pushed.stderr
+
+
+def _forget_trainer(cloud: GuardedCloud) -> None:
+    """Whose source is published once for all runs."""
+    bucket, s3 = cloud.place.outputs()["ArtifactBucket"], cloud.place.client("s3")
+    for entry in s3.list_objects_v2(Bucket=bucket, Prefix="trainer/").get("Contents", []):
+        s3.delete_object(Bucket=bucket, Key=entry["Key"])
 
 
 def _train(cloud: GuardedCloud, project: str) -> Observation:
