@@ -41,12 +41,11 @@ class Settings(Environment):
 
 @cache
 def champions() -> Champions:
-    """The composition root: boto3 is imported here, not while the handler is."""
-    from lehr.aws.clients import ENDPOINT_CONFIG
-    from lehr.aws.connect import open_bucket, open_registry
+    """The composition root: no boto3, on the way here nor later."""
+    from lehr.aws.readers import open_readers
 
     settings = Settings.read(os.environ)
-    store = open_bucket(settings.artifact_bucket, ENDPOINT_CONFIG)
+    store, registry = open_readers(settings.artifact_bucket, settings.registry_table)
     load = partial(
         load_package,
         store,
@@ -55,7 +54,8 @@ def champions() -> Champions:
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
     )
-    return Champions(store, open_registry(settings.registry_table, ENDPOINT_CONFIG), load, logger)
+    on_fallback = partial(metrics.add_metric, name="ChampionFallbacks", unit=MetricUnit.Count, value=1)
+    return Champions(store, registry, load, logger, on_fallback=on_fallback)
 
 
 @app.post("/predict/<project>")

@@ -12,13 +12,14 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE, PACKAGE_FILE, SIGNATURE_FILE, ModelPackage, Signature
 from lehr.errors import ContractError, ModelPackageError
-from lehr.ports import ObjectStore
+from lehr.ports import ObjectReader
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session
 
@@ -30,16 +31,21 @@ _FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A package whose files were checked, whose graph fits its signature, and which has answered once."""
+    """A package whose files were checked, whose graph fits its signature, and which has answered once.
+
+    `graph` says which of the package's two graphs answers; `reason` why it is not the optimised one.
+    """
 
     version: str
     package: ModelPackage
     signature: Signature
     predictor: Predictor
+    graph: Literal["portable", "serving"] = "portable"
+    reason: str = ""
 
 
 def load_package(
-    store: ObjectStore, project: str, version: str, *, directory: Path, threads: int
+    store: ObjectReader, project: str, version: str, *, directory: Path, threads: int
 ) -> LoadedModel:
     """Fetch, check and open models/<project>/<version>/.
 
@@ -70,7 +76,7 @@ def load_package(
     return LoadedModel(version=version, package=package, signature=signature, predictor=predictor)
 
 
-def _read_package(store: ObjectStore, project: str, version: str) -> ModelPackage:
+def _read_package(store: ObjectReader, project: str, version: str) -> ModelPackage:
     raw = _get(store, layout.model_file_key(project, version, PACKAGE_FILE))
     try:
         package = ModelPackage.from_json(raw)
@@ -94,7 +100,7 @@ def _read_signature(raw: bytes) -> Signature:
 
 
 def _fetch(
-    store: ObjectStore, project: str, version: str, package: ModelPackage, name: str, max_bytes: int
+    store: ObjectReader, project: str, version: str, package: ModelPackage, name: str, max_bytes: int
 ) -> bytes:
     """The checked bytes of one file of the package."""
     entry = package.files.get(name)
@@ -111,7 +117,7 @@ def _fetch(
     return raw
 
 
-def _get(store: ObjectStore, key: str, *, count: int = MAX_DOCUMENT_BYTES) -> bytes:
+def _get(store: ObjectReader, key: str, *, count: int = MAX_DOCUMENT_BYTES) -> bytes:
     """At most `count` bytes are read, whatever lies there."""
     try:
         return store.get_start(key, count)

@@ -1,0 +1,67 @@
+"""A whole prediction in a process of its own, from the import to the answer, needs no SDK and no validator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lehr import layout
+from tests import tiny_models
+from tests.integration.predict.aws_stand_in import aws_stand_in
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, sys
+from types import SimpleNamespace
+from functions.predict import app
+event = json.loads(sys.stdin.read())
+context = SimpleNamespace(function_name="predict", memory_limit_in_mb=1769, aws_request_id="r",
+                          invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:predict")
+answer = app.handler(event, context)
+absent = ["boto3", "botocore", "urllib3", "requests", "pydantic", "aws_xray_sdk", "onnx", "torch"]
+print("RESULT" + json.dumps([answer["statusCode"], json.loads(answer["body"]),
+                             [name for name in absent if name in sys.modules]]))
+"""
+
+
+def test_a_whole_prediction_imports_neither_boto3_nor_a_validator() -> None:
+    with aws_stand_in() as aws:
+        version = tiny_models.publish(aws.store, "mnist", tiny_models.files(1))
+        aws.store.put(layout.project_head_key("mnist"), b"{}")
+        aws.registry.promote("mnist", version, run="r1", generation=0)
+        event = {
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": "/predict/mnist",
+            "rawQueryString": "",
+            "headers": {"content-type": "application/json"},
+            "requestContext": {
+                "stage": "$default",
+                "http": {"method": "POST", "path": "/predict/mnist", "sourceIp": "127.0.0.1"},
+            },
+            "body": json.dumps({"inputs": [[0] * 28] * 28}),
+            "isBase64Encoded": False,
+        }
+        environment = aws.environment() | {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "ARTIFACT_BUCKET": "artifacts",
+            "REGISTRY_TABLE": "table",
+            "POWERTOOLS_METRICS_NAMESPACE": "Lehr",
+            "POWERTOOLS_SERVICE_NAME": "predict",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            input=json.dumps(event),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
+    status, body, imported = json.loads(line.removeprefix("RESULT"))
+    assert (status, body["model_version"], imported) == (200, version, [])
