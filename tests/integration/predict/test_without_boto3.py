@@ -22,7 +22,7 @@ context = SimpleNamespace(function_name="predict", memory_limit_in_mb=1769, aws_
                           invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:predict")
 answer = app.handler(event, context)
 absent = {"boto3", "botocore", "urllib3", "requests", "pydantic", "aws_xray_sdk", "onnx", "torch"}
-# Powertools looks whether there is a botocore to tell its name to, and imports the bare package for it: no module of it.
+# Powertools imports the bare package botocore to tell it its name; no module of it.
 found = [name for name in sys.modules if name.partition(".")[0] in absent and name != "botocore"]
 print("RESULT" + json.dumps([answer["statusCode"], json.loads(answer["body"]), found]))
 """
