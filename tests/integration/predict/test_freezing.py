@@ -136,10 +136,10 @@ def test_a_process_that_is_awake_for_moments_only_still_sees_a_promotion(aws: Aw
     predictor = Predictor(aws, refresh_s=0.1, give_up_s=0.2)
     try:
         assert predictor.ask()[0] == first
-        aws.hang_s = 0.02
+        aws.hang_s = 0.03  # four of them; without a moment lent, none ends while the process is awake
         second = promote(aws, 2)
         answers, took = [], []
-        for _ in range(30):
+        for _ in range(5):
             predictor.stop()
             aws.drop_connections()
             time.sleep(0.25)
