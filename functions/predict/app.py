@@ -23,6 +23,7 @@ from functions.predict.answers import describe_champion, describe_predictions, t
 from functions.predict.champions import Champions
 from functions.predict.problems import Problem, as_problem, internal_error, no_route
 from functions.predict.requests import parse_inputs, read_body
+from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
 from lehr.errors import NoChampionError, UnknownProjectError
 from lehr.settings import Environment
 from lehr_runtime.packages import load_package
@@ -37,6 +38,7 @@ app = APIGatewayHttpResolver()
 class Settings(Environment):
     artifact_bucket: str
     registry_table: str
+    warm_projects: str = ""
 
 
 @cache
@@ -55,7 +57,14 @@ def champions() -> Champions:
         ),
     )
     on_fallback = partial(metrics.add_metric, name="ChampionFallbacks", unit=MetricUnit.Count, value=1)
-    return Champions(store, registry, load, logger, on_fallback=on_fallback)
+    opened = Champions(store, registry, load, logger, on_fallback=on_fallback)
+    if is_for_snapshot(os.environ):
+        prepare_snapshot(opened, settings.warm_projects, [store, registry], logger)
+    return opened
+
+
+if is_for_snapshot(os.environ):
+    champions()
 
 
 @app.post("/predict/<project>")

@@ -128,16 +128,23 @@ class Champions:
             return serving.canary
         return serving.champion
 
-    def refresh_all(self) -> None:
-        """Read the alias of every warm project now and in this thread, as after a restore from a snapshot."""
+    def refresh_all(self, *, within_s: float) -> bool:
+        """Read the alias of every warm project now, as after a restore; whether all of it was done in that time.
+
+        What is not goes on in the background.
+        """
+        begun = []
         with self._lock:
-            entries = dict(self._entries)
-            for entry in entries.values():
-                entry.checked_at = self._clock()
-                entry.refresh = _Refresh(entry.checked_at, entry.serving.models())
-        for project, entry in entries.items():
-            if entry.refresh:
-                self._refresh(project, entry, entry.refresh)
+            now = self._clock()
+            for project, entry in self._entries.items():
+                refresh = _Refresh(now, entry.serving.models())
+                entry.checked_at, entry.refresh = now, refresh
+                self._refreshes += 1
+                begun.append((project, entry, refresh))
+        for one in begun:
+            self._begin(*one)
+        deadline = time.monotonic() + within_s
+        return all(refresh.done.wait(max(0, deadline - time.monotonic())) for *_, refresh in begun)
 
     def _warm(self, project: str) -> _Serving | None:
         """What serves the project already; begins a refresh if one is due."""
@@ -184,6 +191,7 @@ class Champions:
             with self._lock:
                 self._refreshes -= 1
                 entry.refresh = None
+            refresh.done.set()
 
     def _refresh_counted(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
         try:

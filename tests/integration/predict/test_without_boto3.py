@@ -66,3 +66,31 @@ def test_a_whole_prediction_imports_neither_boto3_nor_a_validator() -> None:
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
     status, body, imported = json.loads(line.removeprefix("RESULT"))
     assert (status, body["model_version"], imported) == (200, version, [])
+
+
+def test_a_process_that_is_initialised_for_a_snapshot_loads_its_champions_and_registers_a_hook() -> None:
+    program = (
+        "from functions.predict import app; import snapshot_restore_py as hooks; "
+        "registered = hooks._after_restore_registry; "
+        "print('RESULT', len(registered), app.champions().get('mnist').model.version); "
+        "registered[0][0]()"
+    )
+    with aws_stand_in() as aws:
+        version = tiny_models.publish(aws.store, "mnist", tiny_models.files(1))
+        aws.registry.promote("mnist", version, run="r1", generation=0)
+        environment = aws.environment() | {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "ARTIFACT_BUCKET": "artifacts",
+            "REGISTRY_TABLE": "table",
+            "WARM_PROJECTS": "mnist",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+            "POWERTOOLS_SERVICE_NAME": "predict",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+        )
+        reads = sum(method == "POST" for method, _, _ in aws.requests)
+    assert done.returncode == 0, done.stderr
+    assert f"RESULT 1 {version}" in done.stdout
+    assert reads == 2  # in the initialisation, and after the restore

@@ -72,6 +72,11 @@ class World:
     def serving(self, key: str | None = None) -> str:
         return self.champions.get("mnist", key).model.version
 
+    def refresh_all(self) -> None:
+        self.champions._spawn = lambda work: work()
+        assert self.champions.refresh_all(within_s=0)
+        self.champions._spawn = self.waiting.append
+
     def run_refreshes(self) -> None:
         waiting, self.waiting[:] = list(self.waiting), []
         for work in waiting:
@@ -228,10 +233,10 @@ def test_after_a_restore_every_warm_alias_is_read_at_once(world: World) -> None:
     world.move("v1")
     world.serving()
     world.move("v2")
-    world.champions.refresh_all()
+    world.refresh_all()
     assert world.serving() == "v2"
     world.registry.faults = [ConnectionError("refused")]
-    world.champions.refresh_all()
+    world.refresh_all()
     assert world.serving() == "v2"
 
 
@@ -264,6 +269,16 @@ def test_first_requests_at_once_load_the_model_once(world: World) -> None:
     for thread in threads:
         thread.join()
     assert world.loads == ["v1"]
+
+
+def test_a_restore_does_not_wait_for_what_hangs(world: World) -> None:
+    world.move("v1")
+    world.serving()
+    world.move("v2")
+    assert not world.champions.refresh_all(within_s=0.01)
+    assert world.serving() == "v1"
+    world.run_refreshes()
+    assert world.serving() == "v2"
 
 
 # --- a champion that must not be loaded
@@ -337,11 +352,11 @@ def test_more_weight_only_adds_keys(world: World) -> None:
     world.move("v1", canary="v2", weight=0.1)
     few = {key for key in keys if world.serving(key) == "v2"}
     world.move("v1", canary="v2", weight=0.5)
-    world.champions.refresh_all()
+    world.refresh_all()
     many = {key for key in keys if world.serving(key) == "v2"}
     assert few < many
     world.move("v2", canary="v2", weight=1.0)
-    world.champions.refresh_all()
+    world.refresh_all()
     assert {world.serving(key) for key in keys} == {"v2"}
 
 
@@ -363,7 +378,7 @@ def test_the_promotion_of_a_canary_loads_nothing(world: World) -> None:
     world.move("v1", canary="v2", weight=0.5)
     world.serving()
     world.move("v2", previous="v1")
-    world.champions.refresh_all()
+    world.refresh_all()
     assert world.serving() == "v2"
     assert world.loads == ["v1", "v2"]
 

@@ -55,7 +55,7 @@ class S3Reader:
         return f"s3://{self.bucket}/{key}"
 
     def close(self) -> None:
-        """Drop idle connections, as after a restore."""
+        """Drop idle connections and credentials, as after a restore."""
         self._http.close()
 
     def _path(self, key: str) -> str:
@@ -82,7 +82,7 @@ class ChampionReader:
         return from_item({name: _value(typed) for name, typed in item.items()}, Alias)
 
     def close(self) -> None:
-        """Drop idle connections, as after a restore."""
+        """Drop idle connections and credentials, as after a restore."""
         self._http.close()
 
 

@@ -101,7 +101,8 @@ class SignedHttp:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Drop every idle connection."""
+        """Drop every idle connection, and the credentials that were fetched."""
+        self._credentials.forget()
         with self._lock:
             idle, self._idle = self._idle, []
         for one in idle:
