@@ -119,11 +119,13 @@ class Champions:
         NoChampionError before the first promotion and where no promoted model can be loaded; any other fault
         only when there is no earlier model to answer with.
         """
-        serving = self._warm(project)
-        if serving is None:
-            with self._first:
-                serving = self._warm(project) or self._read_first(project)
-        self._report_fallbacks()
+        try:
+            serving = self._warm(project)
+            if serving is None:
+                with self._first:
+                    serving = self._warm(project) or self._read_first(project)
+        finally:
+            self._report_fallbacks()
         if serving.canary and key is not None and fraction(key) < serving.weight:
             return serving.canary
         return serving.champion

@@ -55,7 +55,20 @@ def save_optimised(path: Path, target: Path, *, data_name: str) -> None:
 
 def runtime_of_this_process() -> tuple[str, str]:
     """The processor's architecture and the version of ONNX Runtime: what an optimised graph is good for."""
-    return platform.machine(), ort.__version__
+    return architecture_of(platform.machine(), Path("/proc/cpuinfo")), ort.__version__
+
+
+def architecture_of(machine: str, cpuinfo: Path) -> str:
+    """`machine`, and for x86_64 how wide its registers are.
+
+    ONNX Runtime lays the weights of convolutions out in blocks of 16 with AVX-512 and of 8 without. A kernel that is
+    given blocks of the other size reads past their end, which no comparison of answers would survive.
+    """
+    if machine != "x86_64" or not cpuinfo.exists():
+        return machine
+    with cpuinfo.open() as lines:
+        flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return f"{machine}-avx512" if "avx512f" in flags else f"{machine}-avx2" if "avx2" in flags else machine
 
 
 def _options(threads: int) -> ort.SessionOptions:

@@ -320,6 +320,7 @@ def test_a_broken_champion_with_nothing_before_it_is_no_champion(previous: str |
         with pytest.raises(NoChampionError):
             world.serving()
     assert Counter(world.loads) == Counter({"v1": 1} | ({"v0": 1} if previous else {}))
+    assert world.fallbacks == 3
 
 
 def test_a_store_that_is_away_is_no_reason_to_serve_the_one_before(world: World) -> None:

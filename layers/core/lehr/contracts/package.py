@@ -16,7 +16,7 @@ TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
 
 
 def serving_file(architecture: str, onnxruntime: str) -> str:
-    """The name of model.onnx optimised for an architecture, as uname calls it, and a version of ONNX Runtime.
+    """The name of model.onnx optimised for an architecture (`lehr_runtime.session`) and a version of ONNX Runtime.
 
     So package.json itself says where it may be opened. Its weights lie beside it, in a file of this name and `.data`.
     """
