@@ -14,6 +14,11 @@ from lehr.ports import StoredObject
 NOW = "2026-01-01T00:00:00.000Z"
 
 
+def without_more(trained: dict[str, bytes]) -> dict[str, bytes]:
+    """For package_best_trial: nothing is published beside what was trained."""
+    return {}
+
+
 class InMemoryObjectStore:
     """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
 

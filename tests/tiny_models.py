@@ -64,6 +64,46 @@ def graph(
     return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def convolutional(seed: int = 0, channels: int = 32) -> onnx.ModelProto:
+    """Cast -> Unsqueeze -> Conv -> Relu -> Conv -> Relu -> GlobalAveragePool -> Gemm -> Softmax over 28 x 28 pixels.
+
+    ONNX Runtime's optimiser fuses each pair, and lays the weights out for the processor where it can.
+    """
+    random = np.random.default_rng(seed)
+
+    def constant(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(random.normal(0, 0.02, shape).astype(np.float32), name)
+
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["f", "one"], ["image"]),
+        helper.make_node("Conv", ["image", "w1", "b1"], ["c1"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], kernel_shape=[3, 3], strides=[2, 2]),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w3", "b3"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    proto = helper.make_graph(
+        nodes,
+        "convolutional",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, ["batch", *SHAPE])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 10])],
+        [
+            numpy_helper.from_array(np.array([1], dtype=np.int64), "one"),
+            constant("w1", channels, 1, 3, 3),
+            constant("b1", channels),
+            constant("w2", channels, channels, 3, 3),
+            constant("b2", channels),
+            constant("w3", channels, 10),
+            constant("b3", 10),
+        ],
+    )
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
 def weights(seed: int = 0, classes: int = 10, pixels: int = 784) -> np.ndarray:
     """Small seeded weights, so that softmax saturates nowhere."""
     return np.random.default_rng(seed).normal(0, 1e-4, (pixels, classes)).astype(np.float32)

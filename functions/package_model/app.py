@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.package_model.publish import package_best_trial
+from functions.package_model.serving import prepare_serving, read_rows
 from lehr.contracts.workflow import PackageRequest
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.settings import Environment
@@ -45,6 +46,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """PackageRequest in, PackagedModel out. Raises NoCompletedTrialError with the trials' causes."""
     request = PackageRequest.from_value(event)
     artifacts, registry = adapters()
-    packaged = package_best_trial(request, artifacts, registry)
+
+    def prepare(trained: dict[str, bytes]) -> dict[str, bytes]:
+        return prepare_serving(
+            trained, read_rows(request.project, request.dataset_version, artifacts), logger
+        )
+
+    packaged = package_best_trial(request, artifacts, registry, prepare)
     metrics.add_metric(name="ModelsPackaged", unit=MetricUnit.Count, value=1)
     return packaged.to_value()

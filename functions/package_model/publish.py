@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -27,9 +28,12 @@ from lehr.errors import ModelPackageError, NoCompletedTrialError
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import load_prices
 
+# From the trained files to those to publish beside them.
+Prepare = Callable[[dict[str, bytes]], dict[str, bytes]]
+
 
 def package_best_trial(
-    request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry
+    request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry, prepare: Prepare
 ) -> PackagedModel:
     """Publish the trial with the best validation accuracy (the lowest id wins a tie) as the candidate."""
     _record_cost(request, artifacts, registry)
@@ -39,7 +43,7 @@ def package_best_trial(
         raise NoCompletedTrialError(causes or "the run had no trials")
     best = max((_open_trial(result, artifacts) for result in completed), key=lambda trial: trial[0])
     _, result, files = best
-    version = _publish(request, result, files, artifacts, registry)
+    version = _publish(request, result, files | prepare(files), artifacts, registry)
     alias = registry.alias(request.project)
     champion = alias.champion if alias else None
     return PackagedModel(

@@ -23,6 +23,7 @@ from functions.predict.answers import describe_champion, describe_predictions, t
 from functions.predict.champions import Champions
 from functions.predict.problems import Problem, as_problem, internal_error, no_route
 from functions.predict.requests import parse_inputs, read_body
+from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
 from lehr.errors import NoChampionError, UnknownProjectError
 from lehr.settings import Environment
 from lehr_runtime.packages import load_package
@@ -37,16 +38,16 @@ app = APIGatewayHttpResolver()
 class Settings(Environment):
     artifact_bucket: str
     registry_table: str
+    warm_projects: str = ""
 
 
 @cache
 def champions() -> Champions:
-    """The composition root: boto3 is imported here, not while the handler is."""
-    from lehr.aws.clients import ENDPOINT_CONFIG
-    from lehr.aws.connect import open_bucket, open_registry
+    """The composition root: no boto3, on the way here nor later."""
+    from lehr.aws.readers import open_readers
 
     settings = Settings.read(os.environ)
-    store = open_bucket(settings.artifact_bucket, ENDPOINT_CONFIG)
+    store, registry = open_readers(settings.artifact_bucket, settings.registry_table)
     load = partial(
         load_package,
         store,
@@ -55,7 +56,15 @@ def champions() -> Champions:
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
     )
-    return Champions(store, open_registry(settings.registry_table, ENDPOINT_CONFIG), load, logger)
+    on_fallback = partial(metrics.add_metric, name="ChampionFallbacks", unit=MetricUnit.Count, value=1)
+    opened = Champions(store, registry, load, logger, on_fallback=on_fallback)
+    if is_for_snapshot(os.environ):
+        prepare_snapshot(opened, settings.warm_projects, [store, registry], logger)
+    return opened
+
+
+if is_for_snapshot(os.environ):
+    champions()
 
 
 @app.post("/predict/<project>")

@@ -1,27 +1,45 @@
-"""Which model serves: the champion of each project, read again every half minute and swapped whole.
+"""Which model serves: the champion of each project, read again in the background and swapped whole.
 
-A new champion is loaded, checked and asked once beside the old one, then replaces it by one assignment: no
-request sees half a model. What goes wrong on the way leaves the old one serving.
+Once a project is warm no request waits for S3 or DynamoDB: it is answered with the model at hand, and the alias is
+read again at most every half minute by a thread beside it. A new model is loaded, checked and asked once beside the
+old one, then replaces it by one assignment. What goes wrong on the way leaves the old one serving.
+
+Lambda freezes the whole process between two requests, with that thread in it, for seconds or for hours. So a reading
+of the alias that has been under way for long is given up, and whatever comes of it later is dropped; a load goes on,
+since a version is the same bytes whenever it arrives. And a request that finds such a refresh lends it a moment of
+its own (GRACE_S, at most once in REFRESH_S): a function that is asked rarely would otherwise never be awake for long
+enough to see a promotion.
 """
 
 from __future__ import annotations
 
+import hashlib
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aws_lambda_powertools import Logger
 
 from lehr import layout
-from lehr.errors import NoChampionError, UnknownProjectError, UserError
-from lehr.ports import ModelRegistry, ObjectStore
+from lehr.contracts.registry import Alias
+from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError, UserError
+from lehr.ports import ChampionPointers, ObjectReader
 from lehr_runtime.packages import LoadedModel
 
 REFRESH_S = 30.0
+# Longer than the reader's own time-outs allow: what takes longer to read the alias was frozen.
+GIVE_UP_S = 30.0
+LOAD_GIVE_UP_S = 600.0
+GRACE_S = 0.25
+# A package is addressed by its content: one that was refused is only tried again because a file may have been missing.
+REFUSED_S = 300.0
 MAX_PROJECTS = 8
+MAX_REFRESHES = 4
 
 Load = Callable[[str, str], LoadedModel]
+Spawn = Callable[[Callable[[], None]], None]
 
 
 @dataclass(frozen=True)
@@ -32,52 +50,209 @@ class Champion:
     generation: int
 
 
+@dataclass(frozen=True)
+class _Serving:
+    """What answers for a project: read once per request, replaced whole."""
+
+    champion: Champion
+    canary: Champion | None = None
+    weight: float = 0.0
+
+    def models(self) -> dict[str, LoadedModel]:
+        served = [self.champion, *([self.canary] if self.canary else [])]
+        return {one.model.version: one.model for one in served}
+
+
+@dataclass
+class _Refresh:
+    """One reading of the alias and of what it names; `warm` are the models at hand, `done` is set at its end."""
+
+    begun_at: float
+    warm: dict[str, LoadedModel]
+    is_loading: bool = False
+    lent_at: float | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class _Entry:
+    serving: _Serving
+    checked_at: float
+    refresh: _Refresh | None = None
+
+
+def _start_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="refresh-champion", daemon=True).start()
+
+
 class Champions:
-    """The champions of the last MAX_PROJECTS projects asked for; `load(project, version)` gives a model."""
+    """The champions of the last MAX_PROJECTS projects asked for; `load(project, version)` gives a model.
+
+    `on_fallback` is called, by the next request, for each time that a champion could not be loaded and the one
+    before it serves.
+    """
 
     def __init__(
         self,
-        store: ObjectStore,
-        registry: ModelRegistry,
+        store: ObjectReader,
+        registry: ChampionPointers,
         load: Load,
         logger: Logger,
         *,
+        on_fallback: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        spawn: Spawn = _start_thread,
     ) -> None:
         self._store, self._registry, self._load, self._logger = store, registry, load, logger
-        self._clock = clock
-        self._entries: OrderedDict[str, tuple[float, Champion]] = OrderedDict()
+        self._on_fallback, self._clock, self._spawn = on_fallback, clock, spawn
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._refused: dict[tuple[str, str], float] = {}
+        self._fallbacks = 0
+        self._refreshes = 0
+        self._lock = threading.Lock()  # for the four above; never held while anything is read or loaded
+        self._first = threading.Lock()  # two first requests for a project load its model once
 
-    def get(self, project: str) -> Champion:
-        """The model that answers for `project`, at most REFRESH_S behind the alias.
+    def get(self, project: str, key: str | None = None) -> Champion:
+        """The model that answers for `project`; a request with a `key` may be the canary's.
 
-        Raises UnknownProjectError for a name that nobody has pushed, NoChampionError before the first
-        promotion; any other fault only when there is no earlier model to answer with.
+        The same key always goes the same way. Raises UnknownProjectError for a name that nobody has pushed,
+        NoChampionError before the first promotion and where no promoted model can be loaded; any other fault
+        only when there is no earlier model to answer with.
         """
-        checked_at, current = self._entries.get(project, (0.0, None))
-        if current and self._clock() - checked_at < REFRESH_S:
-            self._entries.move_to_end(project)
-            return current
         try:
-            champion = self._read(project, current)
-        except (NoChampionError, UnknownProjectError):
-            self._entries.pop(project, None)
-            raise
+            serving = self._warm(project)
+            if serving is None:
+                with self._first:
+                    serving = self._warm(project) or self._read_first(project)
+        finally:
+            self._report_fallbacks()
+        if serving.canary and key is not None and fraction(key) < serving.weight:
+            return serving.canary
+        return serving.champion
+
+    def refresh_all(self, *, within_s: float) -> bool:
+        """Read the alias of every warm project now, as after a restore; whether all of it was done in that time.
+
+        What is not goes on in the background.
+        """
+        begun = []
+        with self._lock:
+            now = self._clock()
+            for project, entry in self._entries.items():
+                refresh = _Refresh(now, entry.serving.models())
+                entry.checked_at, entry.refresh = now, refresh
+                self._refreshes += 1
+                begun.append((project, entry, refresh))
+        for one in begun:
+            self._begin(*one)
+        deadline = time.monotonic() + within_s
+        return all(refresh.done.wait(max(0, deadline - time.monotonic())) for *_, refresh in begun)
+
+    def _warm(self, project: str) -> _Serving | None:
+        """What serves the project already; begins a refresh if one is due."""
+        with self._lock:
+            entry = self._entries.get(project)
+            if entry is None:
+                return None
+            self._entries.move_to_end(project)
+            begun, overdue = self._due(entry)
+        if begun:
+            self._begin(project, entry, begun)
+        if overdue:
+            overdue.done.wait(GRACE_S)
+        with self._lock:
+            current = self._entries.get(project)
+            return current.serving if current else None
+
+    def _due(self, entry: _Entry) -> tuple[_Refresh | None, _Refresh | None]:
+        """A refresh to begin now, and one to wait a moment for, because a freeze has come between."""
+        now, running = self._clock(), entry.refresh
+        if running:
+            age_s = now - running.begun_at
+            if age_s < GIVE_UP_S:
+                return None, None
+            if running.is_loading and age_s < LOAD_GIVE_UP_S:
+                if running.lent_at is not None and now - running.lent_at < REFRESH_S:
+                    return None, None
+                running.lent_at = now
+                return None, running
+        elif now - entry.checked_at < REFRESH_S:
+            return None, None
+        if self._refreshes >= MAX_REFRESHES:
+            return None, None
+        self._refreshes += 1
+        entry.checked_at = now
+        entry.refresh = _Refresh(now, entry.serving.models(), lent_at=now if running else None)
+        return entry.refresh, entry.refresh if running else None
+
+    def _begin(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
+        try:
+            self._spawn(lambda: self._refresh_counted(project, entry, refresh))
+        except RuntimeError:  # the process may start no more threads
+            self._logger.exception("champion not refreshed", extra={"project": project})
+            with self._lock:
+                self._refreshes -= 1
+                entry.refresh = None
+            refresh.done.set()
+
+    def _refresh_counted(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
+        try:
+            self._refresh(project, entry, refresh)
+        finally:
+            with self._lock:
+                self._refreshes -= 1
+
+    def _refresh(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
+        """Read the alias and load what it names; has no effect if it was given up meanwhile."""
+        before = entry.serving
+        after: _Serving | None = before
+        try:
+            after = self._resolve(project, before, refresh)
+        except (NoChampionError, UnknownProjectError) as fault:
+            self._logger.warning(
+                "champion taken away", extra={"project": project, "reason": type(fault).__name__}
+            )
+            after = None
         except Exception:
-            if current is None:
-                raise
             self._logger.exception(
                 "champion not refreshed, the earlier one serves",
-                extra={"project": project, "model_version": current.model.version},
+                extra={"project": project, "model_version": before.champion.model.version},
             )
-            champion = current
-        self._entries[project] = (self._clock(), champion)
-        self._entries.move_to_end(project)
-        if len(self._entries) > MAX_PROJECTS:
-            self._entries.popitem(last=False)
-        return champion
+        finally:
+            with self._lock:
+                if entry.refresh is refresh:
+                    entry.refresh = None
+                    if after is not None:
+                        entry.serving = after
+                    elif self._entries.get(project) is entry:
+                        del self._entries[project]
+            refresh.done.set()
 
-    def _read(self, project: str, current: Champion | None) -> Champion:
+    def _read_first(self, project: str) -> _Serving:
+        serving = self._resolve(project, None, _Refresh(self._clock(), {}))
+        with self._lock:
+            self._entries[project] = _Entry(serving, self._clock())
+            self._entries.move_to_end(project)
+            while len(self._entries) > MAX_PROJECTS:
+                self._entries.popitem(last=False)
+        return serving
+
+    def _resolve(self, project: str, before: _Serving | None, refresh: _Refresh) -> _Serving:
+        alias = self._read_alias(project)
+        champion = Champion(self._champion(project, alias, before, refresh), alias.generation)
+        if not alias.canary or not 0 < alias.weight <= 1 or alias.canary == champion.model.version:
+            return _Serving(champion)
+        try:
+            canary = self._model(project, alias.canary, refresh)
+        except Exception:
+            self._logger.exception(
+                "canary not loaded, the champion answers for it",
+                extra={"project": project, "model_version": alias.canary},
+            )
+            return _Serving(champion)
+        return _Serving(champion, Champion(canary, alias.generation), alias.weight)
+
+    def _read_alias(self, project: str) -> Alias:
         try:
             layout.checked_name(project)
         except UserError as fault:
@@ -87,8 +262,65 @@ class Champions:
             if not self._store.exists(layout.project_head_key(project)):
                 raise UnknownProjectError("no project of that name was pushed")
             raise NoChampionError(project)
-        if current and current.model.version == alias.champion:
-            return Champion(current.model, alias.generation)
-        model = self._load(project, alias.champion)
-        self._logger.info("champion loaded", extra={"project": project, "model_version": model.version})
-        return Champion(model, alias.generation)
+        return alias
+
+    def _champion(
+        self, project: str, alias: Alias, before: _Serving | None, refresh: _Refresh
+    ) -> LoadedModel:
+        """The alias's champion, or the one before it if the champion's package must not be loaded."""
+        try:
+            return self._model(project, alias.champion, refresh)
+        except ModelPackageError:
+            self._logger.exception(
+                "champion must not be loaded", extra={"project": project, "model_version": alias.champion}
+            )
+        with self._lock:
+            self._fallbacks += 1
+        if alias.previous:
+            try:
+                return self._model(project, alias.previous, refresh)
+            except ModelPackageError:
+                self._logger.exception(
+                    "the champion before it must not be loaded either",
+                    extra={"project": project, "model_version": alias.previous},
+                )
+        if before:
+            return before.champion.model
+        raise NoChampionError(project)
+
+    def _model(self, project: str, version: str, refresh: _Refresh) -> LoadedModel:
+        """A model that is loaded already, or a new one. Raises ModelPackageError also for one refused of late."""
+        if version in refresh.warm:
+            return refresh.warm[version]
+        refused_at = self._refused.get((project, version))
+        if refused_at is not None and self._clock() - refused_at < REFUSED_S:
+            raise ModelPackageError(f"{version}: was refused before")
+        refresh.is_loading = True
+        try:
+            model = self._load(project, version)
+        except ModelPackageError:
+            with self._lock:
+                self._refused[project, version] = self._clock()
+                while len(self._refused) > 4 * MAX_PROJECTS:
+                    del self._refused[next(iter(self._refused))]
+            raise
+        self._refused.pop((project, version), None)
+        self._logger.info(
+            "champion loaded",
+            extra={"project": project, "model_version": version, "graph": model.graph}
+            | ({"reason": model.reason} if model.reason else {}),
+        )
+        return model
+
+    def _report_fallbacks(self) -> None:
+        """In the thread of a request, because what collects metrics is no thread's but its own."""
+        with self._lock:
+            count, self._fallbacks = self._fallbacks, 0
+        for _ in range(count):
+            self._on_fallback()
+
+
+def fraction(key: str) -> float:
+    """Where a key stands in [0, 1): evenly spread, and the same in every process."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / (1 << 64)

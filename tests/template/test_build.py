@@ -65,6 +65,20 @@ def test_the_layers_stay_under_their_limit(built: tuple[str, Path]) -> None:
     assert sum(sizes.values()) < LAYERS_LIMIT
 
 
+def test_the_layers_bring_their_bytecode_which_is_not_compared_with_its_source(
+    built: tuple[str, Path],
+) -> None:
+    """Flags of a .pyc (PEP 552): 1 is by hash, never checked; a zip changes times, and /opt takes no new files."""
+    _, build = built
+    for layer, package in (("CoreLayer", "lehr"), ("CoreLayer", "msgspec"), ("RuntimeLayer", "numpy")):
+        folder = build / layer / "python"
+        sources = list((folder / package).rglob("*.py"))
+        assert sources
+        for source in sources:
+            (compiled,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-313.pyc")
+            assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 1
+
+
 def test_wheels_are_those_of_the_architecture(built: tuple[str, Path]) -> None:
     architecture, build = built
     machine = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture]

@@ -19,6 +19,20 @@ class StoredObject:
     bytes: int
 
 
+class ObjectReader(Protocol):
+    """What loading a model takes of a bucket. Missing objects raise KeyError with the key."""
+
+    def get_start(self, key: str, count: int) -> bytes: ...
+    def exists(self, key: str) -> bool: ...
+    def uri(self, key: str) -> str: ...
+
+
+class ChampionPointers(Protocol):
+    """Which model version serves a project; None before its first promotion."""
+
+    def alias(self, project: str) -> Alias | None: ...
+
+
 class ObjectStore(Protocol):
     """One bucket. Missing objects raise KeyError with the key."""
 

@@ -6,6 +6,7 @@ Runtime 1.32 (session.use_ort_model_bytes_for_initializers) ends the process.
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import onnxruntime as ort
@@ -15,6 +16,8 @@ from lehr.errors import ModelPackageError
 
 # One vCPU per 1,769 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB_PER_VCPU = 1769
+# Weights from this size on are mapped from their file instead of parsed with the graph.
+EXTERNAL_FROM_BYTES = 256
 _TENSOR_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
 
@@ -23,14 +26,62 @@ def threads_for_memory(memory_mb: int) -> int:
     return max(1, memory_mb // MEMORY_MB_PER_VCPU)
 
 
-def open_session(path: Path, *, threads: int) -> ort.InferenceSession:
-    """Open the graph at `path`. Raises ModelPackageError if ONNX Runtime refuses it."""
+def open_session(path: Path, *, threads: int, is_optimised: bool = False) -> ort.InferenceSession:
+    """Open the graph at `path`, and optimise it unless it is already.
+
+    A ResNet-18 takes 150 ms to optimise and open, 6 ms to open optimised, with weights in a file that is mapped.
+    Raises ModelPackageError if ONNX Runtime refuses it.
+    """
+    options = _options(threads)
+    if is_optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _open(path, options)
+
+
+def save_optimised(path: Path, target: Path, *, data_name: str) -> None:
+    """Write the graph at `path` to `target` as ONNX Runtime would run it here, its weights to `data_name` beside it.
+
+    What it writes is for this processor's architecture and this version. Raises ModelPackageError.
+    """
+    options = _options(1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", data_name)
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(EXTERNAL_FROM_BYTES)
+    )
+    _open(path, options)
+
+
+def runtime_of_this_process() -> tuple[str, str]:
+    """The processor's architecture and the version of ONNX Runtime: what an optimised graph is good for."""
+    return architecture_of(platform.machine(), Path("/proc/cpuinfo")), ort.__version__
+
+
+def architecture_of(machine: str, cpuinfo: Path) -> str:
+    """`machine`, and for x86_64 how wide its registers are.
+
+    ONNX Runtime lays the weights of convolutions out in blocks of 16 with AVX-512 and of 8 without. A kernel that is
+    given blocks of the other size reads past their end, which no comparison of answers would survive.
+    """
+    if machine != "x86_64" or not cpuinfo.exists():
+        return machine
+    with cpuinfo.open() as lines:
+        flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return f"{machine}-avx512" if "avx512f" in flags else f"{machine}-avx2" if "avx2" in flags else machine
+
+
+def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    return options
+
+
+def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # ONNX Runtime's errors share no base class of their own

@@ -20,7 +20,7 @@ from lehr.contracts.package import Lineage, ModelPackage
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
-from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
 
 
 def summary(validation_accuracy: float) -> bytes:
@@ -107,7 +107,7 @@ def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
 
 def test_the_trial_with_the_best_validation_accuracy_becomes_the_candidate() -> None:
     store, request = world(0.90, 0.95, 0.93)
-    packaged = package_best_trial(request, store, InMemoryRegistry())
+    packaged = package_best_trial(request, store, InMemoryRegistry(), without_more)
     assert packaged.trial == "1"
     assert store.objects[layout.model_file_key("mnist", packaged.version, "model.onnx")] == b"onnx1"
     lineage = Lineage.from_json(
@@ -119,7 +119,9 @@ def test_the_trial_with_the_best_validation_accuracy_becomes_the_candidate() -> 
 def test_the_lineage_names_the_instance_that_was_had_not_the_one_that_was_wished_for() -> None:
     store, request = world(0.90)
     had = msgspec.structs.replace(request.results[0], instance_type="ml.g4dn.xlarge")
-    packaged = package_best_trial(msgspec.structs.replace(request, results=[had]), store, InMemoryRegistry())
+    packaged = package_best_trial(
+        msgspec.structs.replace(request, results=[had]), store, InMemoryRegistry(), without_more
+    )
     lineage = Lineage.from_json(
         store.objects[layout.model_file_key("mnist", packaged.version, "lineage.json")]
     )
@@ -128,26 +130,28 @@ def test_the_lineage_names_the_instance_that_was_had_not_the_one_that_was_wished
 
 def test_the_first_trial_wins_a_tie() -> None:
     store, request = world(0.95, 0.95)
-    assert package_best_trial(request, store, InMemoryRegistry()).trial == "0"
+    assert package_best_trial(request, store, InMemoryRegistry(), without_more).trial == "0"
 
 
 def test_a_failed_trial_does_not_matter_as_long_as_one_completed() -> None:
     store, request = world(0.90)
     failed = TrialResult(id="1", status="Failed", job="job-1", error="States.TaskFailed", cause="boom")
     request = msgspec.structs.replace(request, results=[failed, *request.results])
-    assert package_best_trial(request, store, InMemoryRegistry()).trial == "0"
+    assert package_best_trial(request, store, InMemoryRegistry(), without_more).trial == "0"
 
 
 def test_a_run_whose_trials_all_failed_says_why() -> None:
     store, request = world()
     failed = TrialResult(id="0", status="Failed", job="job-0", error="States.TaskFailed", cause="boom")
     with pytest.raises(NoCompletedTrialError, match="trial 0: boom"):
-        package_best_trial(msgspec.structs.replace(request, results=[failed]), store, InMemoryRegistry())
+        package_best_trial(
+            msgspec.structs.replace(request, results=[failed]), store, InMemoryRegistry(), without_more
+        )
 
 
 def test_the_package_lists_every_file_and_is_written_last() -> None:
     store, request = world(0.9)
-    packaged = package_best_trial(request, store, InMemoryRegistry())
+    packaged = package_best_trial(request, store, InMemoryRegistry(), without_more)
     package = ModelPackage.from_json(
         store.objects[layout.model_file_key("mnist", packaged.version, "package.json")]
     )
@@ -159,12 +163,12 @@ def test_the_package_lists_every_file_and_is_written_last() -> None:
 
 def test_a_second_attempt_finds_the_files_of_the_first_and_writes_the_rest() -> None:
     store, request = world(0.9)
-    first = package_best_trial(request, store, InMemoryRegistry())
+    first = package_best_trial(request, store, InMemoryRegistry(), without_more)
     whole = {key: body for key, body in store.objects.items() if key.startswith("models/")}
     # The first attempt was cut off before its last file.
     del store.objects[layout.model_file_key("mnist", first.version, "package.json")]
     store.writes.clear()
-    assert package_best_trial(request, store, InMemoryRegistry()).version == first.version
+    assert package_best_trial(request, store, InMemoryRegistry(), without_more).version == first.version
     assert [key for key in store.writes if key.startswith("models/")] == [
         layout.model_file_key("mnist", first.version, "package.json")
     ]
@@ -174,12 +178,12 @@ def test_a_second_attempt_finds_the_files_of_the_first_and_writes_the_rest() -> 
 def test_a_file_of_other_bytes_in_the_place_of_a_package_is_not_overwritten_and_ends_the_run() -> None:
     store, request = world(0.9)
     key = layout.model_file_key(
-        "mnist", package_best_trial(request, store, InMemoryRegistry()).version, "model.onnx"
+        "mnist", package_best_trial(request, store, InMemoryRegistry(), without_more).version, "model.onnx"
     )
     store.objects[key] = b"another model"
     registry = InMemoryRegistry()
     with pytest.raises(OverwriteError, match=f"{key} is there already, with other bytes"):
-        package_best_trial(request, store, registry)
+        package_best_trial(request, store, registry, without_more)
     assert store.objects[key] == b"another model"
     assert registry.models == {}
 
@@ -188,7 +192,7 @@ def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:
     store, request = world(0.9)
     registry = InMemoryRegistry()
     registry.promote("mnist", "old", run="r0", generation=0)
-    packaged = package_best_trial(request, store, registry)
+    packaged = package_best_trial(request, store, registry, without_more)
     (unit,) = msgspec.json.decode(store.objects[packaged.plan.key], type=list[EvaluateUnit])
     assert (unit.champion, packaged.generation) == ("old", 1)
     assert unit.shard.key == "datasets/mnist/d1/test/shard-0"
@@ -198,7 +202,9 @@ def test_a_model_outside_of_the_bucket_is_refused() -> None:
     store, request = world(0.9)
     stolen = msgspec.structs.replace(request.results[0], model="s3://elsewhere/model.tar.gz")
     with pytest.raises(ModelPackageError, match="not in s3://artifacts/"):
-        package_best_trial(msgspec.structs.replace(request, results=[stolen]), store, InMemoryRegistry())
+        package_best_trial(
+            msgspec.structs.replace(request, results=[stolen]), store, InMemoryRegistry(), without_more
+        )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from functions.predict.requests import MAX_BATCH, MAX_BODY_BYTES
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE
 from lehr.contracts.registry import Alias
-from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError
+from lehr.errors import NoChampionError, UnknownProjectError
 from lehr_runtime.packages import LoadedModel, load_package
 from tests import tiny_models
 from tests.fakes import NOW, InMemoryObjectStore, InMemoryRegistry
@@ -42,7 +42,14 @@ class World:
         self.store, self.registry, self.now = InMemoryObjectStore("artifacts"), InMemoryRegistry(), 100.0
         self.directory = directory
         self.loads: list[str] = []
-        self.champions = Champions(self.store, self.registry, self.load, Logger(), clock=lambda: self.now)
+        self.champions = Champions(
+            self.store,
+            self.registry,
+            self.load,
+            Logger(),
+            clock=lambda: self.now,
+            spawn=lambda work: work(),
+        )
 
     def load(self, project: str, version: str) -> LoadedModel:
         self.loads.append(version)
@@ -402,12 +409,12 @@ def test_a_refresh_that_fails_leaves_the_old_model_serving(fault: str, world: Wo
     assert len(world.loads) <= loads + 1
 
 
-def test_a_first_model_that_cannot_be_loaded_is_an_error_of_ours(world: World) -> None:
+def test_a_first_model_that_cannot_be_loaded_is_no_champion(world: World) -> None:
     version = world.serve()
     del world.store.objects[layout.model_file_key("mnist", version, MODEL_FILE)]
-    with pytest.raises(ModelPackageError):
+    with pytest.raises(NoChampionError):
         world.champions.get("mnist")
-    assert call("POST", "/predict/mnist", GOOD)[0] == 500
+    assert call("POST", "/predict/mnist", GOOD)[0] == 503
 
 
 def test_a_champion_that_was_taken_away_serves_no_longer(world: World) -> None:

@@ -13,7 +13,7 @@ from lehr.contracts.cost import RunCost
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.workflow import FailureRequest, TrialResult
 from lehr.errors import NoCompletedTrialError
-from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
 from tests.unit.functions.test_package_model import world
 from tests.unit.functions.test_start_run import RECIPE
 
@@ -43,7 +43,9 @@ def test_packaging_writes_what_every_trial_was_billed_for_failed_ones_too() -> N
     store, request = world(0.9, 0.8)
     results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
     results.append(TrialResult(id="2", status="Failed", job=JOB, cause=CAUSE))
-    package_best_trial(msgspec.structs.replace(request, results=results), store, InMemoryRegistry())
+    package_best_trial(
+        msgspec.structs.replace(request, results=results), store, InMemoryRegistry(), without_more
+    )
     cost = RunCost.from_json(store.objects[KEY])
     assert [trial.usd for trial in cost.trials] == [0.1408, 0.1408, 0.1408]
     assert (cost.training_usd, cost.is_complete) == (0.4224, True)
@@ -53,7 +55,7 @@ def test_packaging_counts_every_instance_of_a_job() -> None:
     store, request = world(0.9)
     results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
     request = msgspec.structs.replace(request, results=results, instance_count=2)
-    package_best_trial(request, store, InMemoryRegistry())
+    package_best_trial(request, store, InMemoryRegistry(), without_more)
     (trial,) = RunCost.from_json(store.objects[KEY]).trials
     assert (trial.instance_count, trial.usd) == (2, 0.2816)
 
@@ -62,7 +64,7 @@ def test_a_run_with_warm_pools_is_a_lower_bound_so_that_the_month_counts_its_wor
     store, request = world(0.9)
     results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
     request = msgspec.structs.replace(request, results=results, keep_alive_s=600)
-    package_best_trial(request, store, InMemoryRegistry())
+    package_best_trial(request, store, InMemoryRegistry(), without_more)
     assert not RunCost.from_json(store.objects[KEY]).is_complete
     cost = failed("TrainTrials", CAUSE, JOB, RECIPE.replace("[backend]", "[backend]\nkeep_alive_s = 600"))
     assert cost is not None
@@ -73,7 +75,9 @@ def test_a_run_whose_packaging_fails_has_its_cost_all_the_same() -> None:
     store, request = world()
     result = TrialResult(id="0", status="Failed", job=JOB, cause=CAUSE)
     with pytest.raises(NoCompletedTrialError):
-        package_best_trial(msgspec.structs.replace(request, results=[result]), store, InMemoryRegistry())
+        package_best_trial(
+            msgspec.structs.replace(request, results=[result]), store, InMemoryRegistry(), without_more
+        )
     assert RunCost.from_json(store.objects[KEY]).trials[0].billable_seconds == 360
 
 

@@ -13,7 +13,7 @@ from onnxruntime import InferenceSession
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
 from lehr_runtime.predictor import Predictor
-from lehr_runtime.session import check_signature, open_session, threads_for_memory
+from lehr_runtime.session import architecture_of, check_signature, open_session, threads_for_memory
 from tests import tiny_models as models
 
 
@@ -27,6 +27,24 @@ def opened(folder: Path, model: onnx.ModelProto) -> InferenceSession:
 )
 def test_threads_follow_the_cpu_share_of_the_memory(memory_mb: int, threads: int) -> None:
     assert threads_for_memory(memory_mb) == threads
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "architecture"),
+    [
+        ("x86_64", "fpu avx avx2 avx512f avx512bw", "x86_64-avx512"),
+        ("x86_64", "fpu avx avx2", "x86_64-avx2"),
+        ("x86_64", "fpu", "x86_64"),
+        ("aarch64", "fp asimd", "aarch64"),
+    ],
+)
+def test_an_architecture_says_for_which_registers_weights_are_laid_out(
+    machine: str, flags: str, architecture: str, tmp_path: Path
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
+    assert architecture_of(machine, cpuinfo) == architecture
+    assert architecture_of(machine, tmp_path / "absent") == machine
 
 
 def test_probabilities_are_those_of_numpy(tmp_path: Path) -> None:

@@ -10,16 +10,16 @@ because the state machine writes the end of a rejected run without a function.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lehr.aws.items import champion_key, from_item
 from lehr.clock import now
 from lehr.contracts.document import Document
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
 from lehr.errors import ChampionChangedError
 
-D = TypeVar("D", bound=Document)
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
@@ -30,8 +30,8 @@ class DynamoModelRegistry:
         self._table = table
 
     def alias(self, project: str) -> Alias | None:
-        item = self._table.get_item(Key=_champion_key(project), ConsistentRead=True).get("Item")
-        return _from_item(item, Alias) if item else None
+        item = self._table.get_item(Key=champion_key(project), ConsistentRead=True).get("Item")
+        return from_item(item, Alias) if item else None
 
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
         """Make `version` champion if the alias is still at `generation` (0: no alias yet).
@@ -54,7 +54,7 @@ class DynamoModelRegistry:
         values = {} if generation == 0 else {":judged": generation}
         try:
             self._table.put_item(
-                Item=_champion_key(project) | _to_item(moved),
+                Item=champion_key(project) | _to_item(moved),
                 ConditionExpression=condition,
                 **({"ExpressionAttributeValues": values} if values else {}),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -82,18 +82,18 @@ class DynamoModelRegistry:
 
     def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
         item = self._table.get_item(Key=_key(project, f"trigger#{trigger}"), ConsistentRead=True).get("Item")
-        return _from_item(item, TriggerRecord) if item else None
+        return from_item(item, TriggerRecord) if item else None
 
     def add_run(self, record: RunRecord) -> None:
         self._add_once(record.project, f"run#{record.run}", record)
 
     def run(self, project: str, run: str) -> RunRecord | None:
         item = self._table.get_item(Key=_key(project, f"run#{run}"), ConsistentRead=True).get("Item")
-        return _from_item(item, RunRecord) if item else None
+        return from_item(item, RunRecord) if item else None
 
     def runs(self, project: str, *, limit: int = 50) -> list[RunRecord]:
         """The latest runs of a project, newest first."""
-        records = [_from_item(item, RunRecord) for item in self._items(project, "run#")]
+        records = [from_item(item, RunRecord) for item in self._items(project, "run#")]
         return sorted(records, key=lambda record: record.started_at, reverse=True)[:limit]
 
     def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
@@ -154,10 +154,6 @@ def _key(project: str, kind: str) -> dict[str, str]:
     return {"pk": f"project#{project}", "sk": kind}
 
 
-def _champion_key(project: str) -> dict[str, str]:
-    return {"pk": f"champion#{project}", "sk": "alias"}
-
-
 def _to_item(record: Document) -> dict[str, Any]:
     """DynamoDB has no floats: they go as Decimal of their shortest text."""
     return {name: _plain(value) for name, value in record.to_value().items() if value is not None}
@@ -171,15 +167,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _number(inner) for name, inner in value.items()}
-    return value
-
-
-def _from_item(item: dict[str, Any], kind: type[D]) -> D:
-    return kind.from_value({name: _number(value) for name, value in item.items() if name not in {"pk", "sk"}})

@@ -11,7 +11,16 @@ SIGNATURE_FILE = "signature.json"
 TRAINING_FILE = "training.json"
 LINEAGE_FILE = "lineage.json"
 PACKAGE_FILE = "package.json"
+GOLDEN_FILE = "golden.safetensors"
 TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
+
+
+def serving_file(architecture: str, onnxruntime: str) -> str:
+    """The name of model.onnx optimised for an architecture (`lehr_runtime.session`) and a version of ONNX Runtime.
+
+    So package.json itself says where it may be opened. Its weights lie beside it, in a file of this name and `.data`.
+    """
+    return f"serving.{architecture}.{onnxruntime}.onnx"
 
 
 class TensorSpec(Part, frozen=True, kw_only=True):
@@ -59,7 +68,10 @@ class Lineage(Document, frozen=True, kw_only=True):
 
 
 class ModelPackage(Document, frozen=True, kw_only=True):
-    """`package.json`: the files with their digests. The version is the start of this document's sha256."""
+    """`package.json`: the files with their digests. The version is the start of this document's sha256.
+
+    model.onnx opens everywhere; a file named by `serving_file` is the same graph for one kind of processor.
+    """
 
     schema: Literal[1] = 1
     project: str

@@ -1,0 +1,97 @@
+"""What a package gets beside what was trained: golden rows, and the graph optimised for the processor that serves.
+
+This function runs on the architecture that the endpoint runs on, with the same ONNX Runtime, so what its optimiser
+writes here the endpoint opens without optimising again. It is published only if both graphs agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from aws_lambda_powertools import Logger
+
+from lehr import layout
+from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.package import GOLDEN_FILE, MODEL_FILE, SIGNATURE_FILE, Signature, serving_file
+from lehr.errors import ContractError, DataError, ModelPackageError
+from lehr.ports import ObjectStore
+from lehr_runtime.golden import MAX_GOLDEN_BYTES, MAX_GOLDEN_ROWS, Golden, write_golden
+from lehr_runtime.graphs import check_graph
+from lehr_runtime.predictor import Predictor
+from lehr_runtime.session import check_signature, open_session, runtime_of_this_process, save_optimised
+from lehr_runtime.shards import read_shard
+
+PARITY_TOLERANCE = 1e-5
+
+
+def prepare_serving(trained: dict[str, bytes], rows: np.ndarray, logger: Logger) -> dict[str, bytes]:
+    """Golden rows, and the optimised graph with its weights if it gives the same answers as model.onnx on them.
+
+    Raises ModelPackageError for a graph that the endpoint would refuse, before anybody judges it.
+    """
+    try:
+        signature = Signature.from_json(trained[SIGNATURE_FILE])
+    except ContractError as fault:
+        raise ModelPackageError(f"{SIGNATURE_FILE}: {fault}") from fault
+    check_graph(trained[MODEL_FILE], place=MODEL_FILE)
+    name = serving_file(*runtime_of_this_process())
+    with tempfile.TemporaryDirectory(prefix="lehr-package-") as temporary:
+        folder = Path(temporary)
+        (folder / MODEL_FILE).write_bytes(trained[MODEL_FILE])
+        golden = Golden(rows, _answers(folder / MODEL_FILE, rows, signature))
+        files = {GOLDEN_FILE: write_golden(golden)}
+        try:
+            difference = _optimise(folder, name, golden, signature)
+        except ModelPackageError as fault:
+            logger.warning("the portable graph is published alone", extra={"reason": str(fault)})
+            return files
+        logger.info(
+            "graph optimised", extra={"file": name, "rows": len(rows), "max_absolute_difference": difference}
+        )
+        optimised = [name, f"{name}.data"]
+        return files | {path.name: path.read_bytes() for path in folder.iterdir() if path.name in optimised}
+
+
+def _answers(path: Path, rows: np.ndarray, signature: Signature, *, is_optimised: bool = False) -> np.ndarray:
+    session = open_session(path, threads=1, is_optimised=is_optimised)
+    check_signature(session, signature)
+    try:
+        return Predictor(session, signature).predict(rows)
+    except ValueError as fault:
+        raise ModelPackageError(f"{path.name}: {fault}") from fault
+
+
+def _optimise(folder: Path, name: str, golden: Golden, signature: Signature) -> float:
+    """Write the optimised graph; the largest difference on the golden rows. Raises ModelPackageError."""
+    save_optimised(folder / MODEL_FILE, folder / name, data_name=f"{name}.data")
+    check_graph((folder / name).read_bytes(), place=name, is_optimised=True, files=[f"{name}.data"])
+    found = _answers(folder / name, golden.x, signature, is_optimised=True)
+    difference = float(np.abs(found - golden.y).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise ModelPackageError(
+            f"the optimised graph differs by {difference:.2e}, over {PARITY_TOLERANCE:.0e}"
+        )
+    if (found.argmax(axis=1) != golden.y.argmax(axis=1)).any():
+        raise ModelPackageError("the optimised graph gives another label")
+    return difference
+
+
+def read_rows(project: str, version: str, artifacts: ObjectStore) -> np.ndarray:
+    """A few rows of the dataset's first test shard, spread over it. Raises DataError if it is not what it should be."""
+    manifest = DatasetManifest.from_json(artifacts.get(layout.dataset_manifest_key(project, version)))
+    shard = next((one for one in manifest.shards if one.split == "test"), None)
+    if shard is None:
+        raise DataError("the dataset has no test shard", place=f"{project} {version}")
+    key = layout.dataset_prefix(project, version) + shard.key
+    place = artifacts.uri(key)
+    raw = artifacts.get(key)
+    if hashlib.sha256(raw).hexdigest() != shard.sha256:
+        raise DataError("is not what the manifest says", place=place)
+    x = read_shard(raw, place=place).get("x")
+    if x is None or not x.ndim or not len(x):
+        raise DataError("has no rows", place=place)
+    count = min(len(x), MAX_GOLDEN_ROWS, max(1, (MAX_GOLDEN_BYTES >> 1) // max(1, x[:1].nbytes)))
+    return np.ascontiguousarray(x[np.linspace(0, len(x) - 1, count).astype(int)])

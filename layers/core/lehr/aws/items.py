@@ -1,0 +1,30 @@
+"""How documents lie in the registry table: what both the SDK's adapter and the endpoint's reader must agree on."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from lehr.contracts.document import Document
+
+D = TypeVar("D", bound=Document)
+
+
+def champion_key(project: str) -> dict[str, str]:
+    """The alias has a partition of its own, because IAM can tell partitions apart."""
+    return {"pk": f"champion#{project}", "sk": "alias"}
+
+
+def from_item(item: dict[str, Any], kind: type[D]) -> D:
+    """The document of an item, without its keys. Raises ContractError."""
+    return kind.from_value({name: _number(value) for name, value in item.items() if name not in {"pk", "sk"}})
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _number(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_number(inner) for inner in value]
+    return value

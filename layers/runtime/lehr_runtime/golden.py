@@ -1,0 +1,63 @@
+"""Golden rows: a few real inputs with the probabilities that the trained graph gave them, as `golden.safetensors`.
+
+They travel in the model package, so that every process that opens the graph, on whatever processor and by whatever
+kernels, first shows that it computes the same function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lehr.errors import DataError, ModelPackageError
+from lehr_runtime.predictor import Predictor
+from lehr_runtime.shards import read_shard, write_shard
+
+MAX_GOLDEN_ROWS = 8
+MAX_GOLDEN_BYTES = 8 << 20
+# Kernels of different processors add up in different orders: about 1e-6 apart in float32. Weights laid out for another
+# processor, or a wrong fusion, are apart by far more than this.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Golden:
+    """`x`, raw inputs [n, *shape], and `y`, float32 probabilities [n, labels]."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def write_golden(golden: Golden) -> bytes:
+    return write_shard({"x": golden.x, "y": golden.y})
+
+
+def read_golden(raw: bytes, *, place: str) -> Golden:
+    """Raises ModelPackageError for what are no golden rows."""
+    try:
+        tensors = read_shard(raw, place=place)
+    except DataError as fault:
+        raise ModelPackageError(str(fault)) from fault
+    x, y = tensors.get("x"), tensors.get("y")
+    if x is None or y is None or y.dtype != np.float32 or not x.ndim or len(x) != len(y) or not len(x):
+        raise ModelPackageError(f"{place}: not rows x with float32 probabilities y")
+    return Golden(x, y)
+
+
+def check_golden(predictor: Predictor, golden: Golden, *, place: str) -> float:
+    """The largest difference from the golden probabilities. Raises ModelPackageError if it is over TOLERANCE."""
+    try:
+        found = predictor.predict(golden.x)
+    except ValueError as fault:
+        raise ModelPackageError(f"{place}: golden rows: {fault}") from fault
+    if found.shape != golden.y.shape:
+        raise ModelPackageError(
+            f"{place}: golden rows have probabilities of {golden.y.shape}, not {found.shape}"
+        )
+    difference = float(np.abs(found - golden.y).max())
+    if not difference <= TOLERANCE:
+        raise ModelPackageError(
+            f"{place}: differs by {difference:.2e} from its golden rows, more than {TOLERANCE:.0e}"
+        )
+    return difference
