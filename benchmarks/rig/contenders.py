@@ -55,7 +55,7 @@ def predict_contender(tree: Tree, python: Path, *, handler: str = "", code: Path
         environment={
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function["MemorySize"]),
             # Only what was shipped counts: on Lambda nothing can be written beside the code.
-            **({"PYTHONDONTWRITEBYTECODE": "1"} if tree.layers else {}),
+            **({"PYTHONDONTWRITEBYTECODE": "1"} if tree.is_built else {}),
             **_variables(template()["Globals"]["Function"]),
             **_variables(function),
         },

@@ -32,6 +32,7 @@ class Tree:
     code: Path
     layers: tuple[Path, ...]
     kind: str
+    is_built: bool
 
 
 def lambda_python() -> tuple[Path, str]:
@@ -71,6 +72,12 @@ def environment(name: str) -> Path:
     return python
 
 
+def source_tree() -> Tree:
+    """The function as it stands in the repository, for the Python that runs this."""
+    layers = (ROOT / "layers/core", ROOT / "layers/runtime")
+    return Tree(ROOT, layers, f"source tree on Python {platform.python_version()}", is_built=False)
+
+
 def predict_tree(*, is_built: bool = True) -> tuple[Tree, Path]:
     """The function to measure and the Python that runs it: the built tree, or the source where it cannot be built.
 
@@ -80,8 +87,7 @@ def predict_tree(*, is_built: bool = True) -> tuple[Tree, Path]:
     python, version = lambda_python()
     sam = ROOT / ".venv-sam/bin/sam"
     if not is_built or not version.startswith("3.13") or not sam.is_file():
-        source = Tree(ROOT, (), f"source tree on Python {platform.python_version()}")
-        return source, Path(sys.executable)
+        return source_tree(), Path(sys.executable)
     machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
     folder = MADE / "built"
     variables = dict(os.environ)
@@ -99,7 +105,8 @@ def predict_tree(*, is_built: bool = True) -> tuple[Tree, Path]:
     if done.returncode:
         raise RuntimeError(f"sam build failed:\n{done.stderr[-2000:]}")
     layers = tuple(sorted(path for path in folder.glob("*Layer/python") if path.is_dir()))
-    tree = Tree(folder / "PredictFunction", layers, f"sam build, {machine}, Python {version}")
+    kind = f"sam build, {machine}, Python {version}"
+    tree = Tree(folder / "PredictFunction", layers, kind, is_built=True)
     return tree, environment("lambda_runtime")
 
 

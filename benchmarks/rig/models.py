@@ -23,7 +23,7 @@ from benchmarks.rig.store import BUCKET, ROOT, TABLE, LocalStore
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.package import MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE, Signature
-from lehr.contracts.training import EpochRecord, TrainingSummary, Trial
+from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
 from lehr.contracts.workflow import PackageRequest, TrialResult
 
 NAMES = ("mnist", "resnet18")
@@ -47,7 +47,6 @@ class ExportedModel:
 
 def export(name: str, folder: Path, *, seed: int = 1) -> ExportedModel:
     """Build and export one of NAMES; `folder` is written to."""
-    import onnxruntime
     import torch
 
     from benchmarks.rig.torch_networks.networks import mlp, resnet18
@@ -63,38 +62,50 @@ def export(name: str, folder: Path, *, seed: int = 1) -> ExportedModel:
     signature = make_signature("image_classification", list(rows.shape[1:]), labels)
     place = folder / f"{name}-{seed}"
     parity = export_model(network, place, rows, signature, threads=1)
-    summary = TrainingSummary(
-        project=name,
-        run="bench",
-        trial="0",
-        epochs=[EpochRecord(epoch=1, loss=0.0, accuracy=0.0, samples_per_second=1.0, seconds=1.0)],
-        parity=parity,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        training_rows=0,
-        seconds=0.0,
-        device="cpu",
-        threads=1,
-        weights_sha256="0" * 64,
-        versions={"torch": str(torch.__version__)},
-    )
     state = io.BytesIO()
     torch.save(network.state_dict(), state)
     row = rows[:1]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(place / MODEL_FILE), options)
     return ExportedModel(
         name=name,
         files={
             MODEL_FILE: (place / MODEL_FILE).read_bytes(),
             SIGNATURE_FILE: signature.to_json(),
-            TRAINING_FILE: summary.to_json(),
+            TRAINING_FILE: untrained_summary(name, parity, {"torch": str(torch.__version__)}),
         },
         state=state.getvalue(),
         signature=signature,
         row=row,
-        expected=session.run(None, {signature.input.name: row})[0],
+        expected=bare_answer(place / MODEL_FILE, row),
     )
+
+
+def bare_answer(path: Path, row: np.ndarray) -> np.ndarray:
+    """What a plain session of one thread gives for `row`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    answer: np.ndarray = session.run(None, {session.get_inputs()[0].name: row})[0]
+    return answer
+
+
+def untrained_summary(project: str, parity: Parity, versions: dict[str, str]) -> bytes:
+    """training.json of a network that was built and exported, and not trained."""
+    return TrainingSummary(
+        project=project,
+        run="bench",
+        trial="0",
+        epochs=[EpochRecord(epoch=1, loss=0.0, accuracy=0.0, samples_per_second=1.0, seconds=1.0)],
+        parity=parity,
+        parameters=0,
+        training_rows=0,
+        seconds=0.0,
+        device="cpu",
+        threads=1,
+        weights_sha256="0" * 64,
+        versions=versions,
+    ).to_json()
 
 
 def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: str = "bench") -> str:
