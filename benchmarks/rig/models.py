@@ -162,7 +162,7 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
         "POWERTOOLS_TRACE_DISABLED": "1",
         "POWERTOOLS_METRICS_NAMESPACE": "Lehr",
         "POWERTOOLS_SERVICE_NAME": "package_model",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": ":".join(str(ROOT / part) for part in ("", "layers/core", "layers/runtime")),
     }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.rig.call_once", "functions.package_model.app"],

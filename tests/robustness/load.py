@@ -52,6 +52,11 @@ class Load:
         return sorted((one for found in self._samples for one in found[:]), key=lambda one: one.at)
 
     @property
+    def by_process(self) -> list[list[Sample]]:
+        """The samples of each process, in the order in which it was asked."""
+        return [found[:] for found in self._samples]
+
+    @property
     def faults(self) -> list[str]:
         return [one.fault for one in self.samples if one.fault]
 
