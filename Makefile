@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PACKAGES := -e layers/core -e layers/runtime -e trainer_image -e '.[local,test]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-full check check-template build format bench clean
+.PHONY: help setup demo down test test-full check check-template build format bench bench-endpoint clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
@@ -67,5 +67,10 @@ build: setup ## Build for AWS (needs python3.13 on PATH)
 bench: setup ## Seconds from _READY to a promoted champion, by state, against the bare trainer
 	$(BIN)/python benchmarks/first_light.py
 
+bench-endpoint: setup ## The endpoint: cold start, warm requests, peers (about 20 minutes; ARGS=--quick for 6)
+	$(BIN)/python -m benchmarks.cold_start $(ARGS)
+	$(BIN)/python -m benchmarks.warm $(ARGS)
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 clean: down ## Remove what was built; environments stay
-	rm -rf .aws-sam .lehr .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .aws-sam .lehr benchmarks/.peers .pytest_cache .mypy_cache .ruff_cache

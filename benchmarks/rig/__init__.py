@@ -1,0 +1,1 @@
+"""What the endpoint's benchmarks and its suites from outside stand on: store, models, processes, one core, figures."""
