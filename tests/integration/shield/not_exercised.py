@@ -22,6 +22,7 @@ STATEMENTS: dict[str, str] = {
 # Actions that stand in a needed statement beside others and are not called themselves.
 ACTIONS: dict[str, str] = {
     "RetrainStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
+    "PredictBatchStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
     "RetrainStateMachineRole: sagemaker:ListTags": "Step Functions reads tags when it looks for its own jobs",
     "TrainingRole: s3:DeleteObject": "the local checkpoint sync does not pass deletions on",
     "StartRunFunctionRole: dynamodb:Query": "adds up what the runs of a month have cost, for a project with a budget",

@@ -12,6 +12,9 @@ from botocore.config import Config
 from lehr.aws.clients import CONFIG, make_client
 
 EXPIRES_S = 3600
+# By path, which names the region: the other form is the global host, which redirects the first PUTs to a new bucket.
+# Signature 4: in us-east-1 botocore would take 2, which S3 refuses for objects under KMS.
+_CONFIG = CONFIG.merge(Config(s3={"addressing_style": "path"}, signature_version="s3v4"))
 
 
 class S3PresignedUrls:
@@ -34,5 +37,4 @@ class S3PresignedUrls:
 
 
 def open_presigned_urls(bucket: str) -> S3PresignedUrls:
-    """By path, which names the region: botocore's other form is the global host, which redirects a new bucket's PUT."""
-    return S3PresignedUrls(bucket, make_client("s3", CONFIG.merge(Config(s3={"addressing_style": "path"}))))
+    return S3PresignedUrls(bucket, make_client("s3", _CONFIG))
