@@ -100,6 +100,8 @@ def _download(urls: list[str], file: Path, http: Any) -> None:
 def _ask(stack: Stack, project: str, method: str, url: str, document: Any, http: Any) -> dict[str, Any]:
     body = b"" if document is None else json.dumps(document).encode()
     response = send_signed(stack.target, method, url, body, http)
+    if response.status_code == 422:
+        raise UserError(json.loads(response.content)["detail"], hint="what a batch takes is in docs/batch.md")
     if response.status_code not in {200, 202}:
         raise refusal(project, response.status_code, response.content)
     try:
