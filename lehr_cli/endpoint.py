@@ -64,19 +64,23 @@ def connection(target: Target) -> Any:
 
 def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answer]:
     """Send a request and read its predictions. Raises UserError for one that the endpoint refuses."""
-    target = stack.target
-    http = http or connection(target)
-    request = AWSRequest("POST", predict_url(stack, project), {"Content-Type": "application/json"}, body)
+    http = http or connection(stack.target)
+    began = time.perf_counter()
+    response = send_signed(stack.target, "POST", predict_url(stack, project), body, http)
+    latency_ms = (time.perf_counter() - began) * 1000
+    if response.status_code != 200:
+        raise refusal(project, response.status_code, response.content)
+    return read_answers(response.content, latency_ms)
+
+
+def send_signed(target: Target, method: str, url: str, body: bytes, http: Any) -> Any:
+    """The response to a request that is signed for the endpoint, whatever its status is."""
+    request = AWSRequest(method, url, {"Content-Type": "application/json"}, body)
     credentials = target.session.get_credentials()
     if credentials is None:
         raise NoCredentialsError
     SigV4Auth(credentials, SERVICE, target.region).add_auth(request)
-    began = time.perf_counter()
-    response = http.send(request.prepare())
-    latency_ms = (time.perf_counter() - began) * 1000
-    if response.status_code != 200:
-        raise _refusal(project, response.status_code, response.content)
-    return read_answers(response.content, latency_ms)
+    return http.send(request.prepare())
 
 
 def read_answers(content: bytes, latency_ms: float) -> list[Answer]:
@@ -121,7 +125,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _refusal(project: str, status: int, content: bytes) -> Exception:
+def refusal(project: str, status: int, content: bytes) -> Exception:
     try:
         document = json.loads(content)
         said = str(document.get("detail") or document.get("message") or document)

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from lehr.errors import UserError
+from lehr_cli.batch import predict_batch
 from lehr_cli.data import ProjectArgument
 from lehr_cli.digit import draw
 from lehr_cli.endpoint import Answer, ask, curl_line, predict_url, request_body
@@ -20,19 +21,39 @@ InputOption = Annotated[
     Path | None, typer.Option("--input", help="A request as JSON.", dir_okay=False, metavar="FILE")
 ]
 RowOption = Annotated[int | None, typer.Option(min=0, help="A row of the test data that was dropped.")]
+BatchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--batch", help="All rows of a file, or of s3://<data bucket>/batches/PROJECT/…", metavar="FILE|S3"
+    ),
+]
+ToOption = Annotated[
+    Path | None,
+    typer.Option("--to", help="Where the result of --batch goes.", dir_okay=False, metavar="FILE"),
+]
 _BEST = 3
 
 
 @command
 def predict(
-    invocation: Invocation, project: ProjectArgument, file: InputOption = None, row: RowOption = None
+    invocation: Invocation,
+    project: ProjectArgument,
+    file: InputOption = None,
+    row: RowOption = None,
+    batch: BatchOption = None,
+    to: ToOption = None,
 ) -> None:
     """Ask the champion of a project.
 
     Example: lehr predict mnist --row 7
     """
-    if (file is None) == (row is None):
-        raise UserError("give either --input FILE or --row N")
+    if [file, row, batch].count(None) != 2:
+        raise UserError("give one of --input FILE, --row N and --batch FILE")
+    if batch is not None:
+        predict_batch(invocation, project, batch, to)
+        return
+    if to is not None:
+        raise UserError("--to goes with --batch")
     if row is not None:
         asked = test_row(invocation.stack, project, row)
         file = save_request(project, asked)

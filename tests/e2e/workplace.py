@@ -21,7 +21,8 @@ from tests.e2e.targets import Target, stack_parameters
 ROOT = Path(__file__).parents[2]
 DEPLOYED = ("template.yaml", "functions", "layers", "trainer_image", "statemachine", "examples")
 LEHR = [sys.executable, "-c", "from lehr_cli.main import run; run()"]
-AREAS = ("incoming", "projects", "datasets", "quarantine", "runs", "models")
+AREAS = ("projects", "datasets", "quarantine", "runs", "models", "batches")
+DATA_AREAS = ("incoming", "batches")
 _STOP_LIMIT_S = 600.0
 
 
@@ -169,8 +170,9 @@ class Workplace:
         """Every version of every object of a project, and the markers of deleted ones, by bucket."""
         outputs = self.outputs()
         versions = self.client("s3").get_paginator("list_object_versions")
-        for area in AREAS:
-            bucket = outputs["DataBucket" if area == "incoming" else "ArtifactBucket"]
+        places = [("ArtifactBucket", area) for area in AREAS] + [("DataBucket", area) for area in DATA_AREAS]
+        for name, area in places:
+            bucket = outputs[name]
             for page in versions.paginate(Bucket=bucket, Prefix=f"{area}/{project}/"):
                 if found := [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
                     yield bucket, found

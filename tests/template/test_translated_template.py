@@ -169,7 +169,11 @@ def test_models_and_datasets_never_expire() -> None:
     buckets = of_type(deployed({"RunDataExpiryDays": "9"}), "AWS::S3::Bucket")
     rules = [rule for bucket in buckets.values() for rule in bucket["LifecycleConfiguration"]["Rules"]]
     expiring = [rule for rule in rules if "ExpirationInDays" in rule]
-    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in expiring] == [("runs/", "9")]
-    # Current versions go by that rule alone; every other rule is about uploads, markers and old versions.
+    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in expiring] == [
+        ("batches/", "9"),
+        ("runs/", "9"),
+        ("batches/", "9"),
+    ]
+    # Current versions go by those rules alone; every other rule is about uploads, markers and old versions.
     for rule in rules:
         assert not rule.keys() & {"ExpirationDate", "Transition", "Transitions"}

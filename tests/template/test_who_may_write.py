@@ -15,7 +15,7 @@ TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/registrytable"
 EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 # Partition and action: whose role may.
 MAY = {
-    ("champion#mnist", "GetItem"): {"PackageModel", "PromoteModel", "Predict"},
+    ("champion#mnist", "GetItem"): {"PackageModel", "PromoteModel", "Predict", "StartBatch"},
     ("champion#mnist", "PutItem"): {"PromoteModel"},
     ("champion#mnist", "UpdateItem"): set(),
     ("champion#mnist", "DeleteItem"): set(),
@@ -39,13 +39,16 @@ MODEL, SHARD = "models/mnist/v1/model.onnx", "datasets/mnist/v1/train/shard-0000
 MANIFEST = "datasets/mnist/v1/manifest.json"
 # Key and action: whose role may.
 MAY_WITH_OBJECTS = {
-    (MODEL, "GetObject"): {"PackageModel", "EvaluateShard", "WriteReport", "Predict"},
+    (MODEL, "GetObject"): {"PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit"},
     (MODEL, "PutObject"): {"PackageModel"},
     (MODEL, "DeleteObject"): set(),
     (MANIFEST, "PutObject"): {"SealDataset"},
     (SHARD, "PutObject"): {"SealDataset"},
     (SHARD, "DeleteObject"): set(),
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
+    ("batches/mnist/b1/result.json", "PutObject"): {"StartBatch", "PredictBatchUnit", "SealBatch"},
+    ("batches/mnist/b1/result.json", "GetObject"): {"StartBatch", "SealBatch", "PredictBatchStateMachine"},
+    ("batches/mnist/b1/result.json", "DeleteObject"): set(),
 }
 
 

@@ -6,6 +6,8 @@ datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-0
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, evaluation, decision, report
 models/<project>/<version>/                  model package
+batches/<project>/…                          rows to predict: by their owner, or upload-<id>/input      (data bucket)
+batches/<project>/<batch>/                   plan, units, parts and result of a batch prediction
 trainer/<version>/                           the trainer's source, for a stock container of AWS
 images/<version>/source.zip                  what an image of the user's own is built from
 """
@@ -150,3 +152,48 @@ def trainer_file_key(version: str, name: str) -> str:
 
 def image_source_key(version: str) -> str:
     return f"images/{checked_name(version)}/source.zip"
+
+
+def batches_prefix(project: str) -> str:
+    """Where rows to predict lie in the data bucket."""
+    return f"batches/{checked_name(project)}/"
+
+
+def batch_upload_prefix(project: str, upload: str) -> str:
+    return f"{batches_prefix(project)}{checked_name(upload)}/"
+
+
+def batch_upload_key(project: str, upload: str) -> str:
+    return batch_upload_prefix(project, upload) + "input"
+
+
+def batch_prefix(project: str, batch: str) -> str:
+    return f"batches/{checked_name(project)}/{checked_name(batch)}/"
+
+
+def batch_key(project: str, batch: str) -> str:
+    return batch_prefix(project, batch) + "batch.json"
+
+
+def batch_plan_key(project: str, batch: str) -> str:
+    return batch_prefix(project, batch) + "plan.json"
+
+
+def batch_units_prefix(project: str, batch: str) -> str:
+    return batch_prefix(project, batch) + "units/"
+
+
+def batch_unit_key(project: str, batch: str, index: int) -> str:
+    return f"{batch_units_prefix(project, batch)}unit-{index:05d}.json"
+
+
+def batch_part_key(project: str, batch: str, index: int) -> str:
+    return f"{batch_prefix(project, batch)}parts/part-{index:05d}.jsonl"
+
+
+def batch_result_key(project: str, batch: str) -> str:
+    return batch_prefix(project, batch) + "result.json"
+
+
+def batch_predictions_key(project: str, batch: str, index: int) -> str:
+    return f"{batch_prefix(project, batch)}predictions-{index:05d}.jsonl"

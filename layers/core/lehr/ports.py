@@ -85,6 +85,19 @@ class ExecutionEnds(Protocol):
     def ended_as(self, name: str) -> ExecutionEnd | None: ...
 
 
+class BatchExecutions(ExecutionEnds, Protocol):
+    """Starting the state machine of batch predictions, and how one of its executions ended."""
+
+    def start(self, name: str, body: bytes) -> tuple[str, bool]: ...
+
+
+class PresignedUrls(Protocol):
+    """Addresses of objects of one bucket that need no signature for a while."""
+
+    def to_get(self, key: str) -> str: ...
+    def to_put(self, key: str) -> str: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunningJob:
     """A training job that is billed, with the run that it was started for; `handle` is what stops it."""

@@ -23,6 +23,7 @@ STATEMENTS: dict[str, str] = {
 # Actions that stand in a needed statement beside others and are not called themselves.
 ACTIONS: dict[str, str] = {
     "RetrainStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
+    "PredictBatchStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
     "RetrainStateMachineRole: sagemaker:ListTags": "Step Functions reads tags when it looks for its own jobs",
     "TrainingRole: s3:DeleteObject": "the local checkpoint sync does not pass deletions on",
     "StopOrphansFunctionRole: batch:ListJobs": _NO_BATCH,

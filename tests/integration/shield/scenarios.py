@@ -154,18 +154,26 @@ def orphan(cloud: GuardedCloud, project: str) -> Observation:
 
 def redeployment(cloud: GuardedCloud, project: str) -> Observation:
     """The state machine is changed: Step Functions looks whether it can still deliver its log."""
-    client = cloud.place.client("stepfunctions")
-    arn = cloud.place.outputs()["StateMachineArn"]
-    machine = client.describe_state_machine(stateMachineArn=arn)
-    try:
-        client.update_state_machine(
-            stateMachineArn=arn,
-            roleArn=machine["roleArn"],
-            loggingConfiguration=_logging(cloud) or machine.get("loggingConfiguration") or {},
-        )
-    except client.exceptions.ClientError as error:
-        return {"update": error.response["Error"]["Code"]}
-    return {"update": "done"}
+    return {"update": _update_of(cloud, "StateMachineArn")}
+
+
+def batch_prediction(cloud: GuardedCloud, project: str) -> Observation:
+    """Rows are uploaded and predicted as one batch; a file that is gone is refused."""
+    before = {"unpushed": _ask_for_a_batch(cloud, "POST", f"{project}x")[0]}
+    _push(cloud, project, **FEW_EPOCHS)
+    before["untrained"] = _ask_for_a_batch(cloud, "POST", project)[0]
+    trained = _train(cloud, project)
+    file = cloud.place.folder / "rows" / "t10k-images-idx3-ubyte.gz"
+    result = cloud.place.folder / f"{project}.jsonl"
+    predicted = cloud.place.lehr("predict", project, "--batch", str(file), "--to", str(result), timeout_s=60)
+    return {
+        **before,
+        "trained": trained["code"],
+        "predicted": predicted.code,
+        "lines": len(result.read_text().splitlines()) if result.exists() else 0,
+        "deleted": _answer_for_a_deleted_file(cloud, project),
+        "logged": _update_of(cloud, "BatchStateMachineArn"),
+    }
 
 
 # The cheapest first: a statement is taken away in the first one that needs it.
@@ -177,6 +185,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a_run_that_is_not_there": a_run_that_is_not_there,
     "failure": failure,
     "promotion": promotion,
+    "batch_prediction": batch_prediction,
     "second_try": second_try,
     # Last, because of its execution it notices only that it has ended.
     "orphan": orphan,
@@ -255,19 +264,63 @@ def _stop_execution(cloud: GuardedCloud, project: str) -> None:
             client.stop_execution(executionArn=execution["executionArn"])
 
 
+def _update_of(cloud: GuardedCloud, output: str) -> str:
+    """What comes of changing a state machine to what it is."""
+    client, arn = cloud.place.client("stepfunctions"), cloud.place.outputs()[output]
+    machine = client.describe_state_machine(stateMachineArn=arn)
+    try:
+        client.update_state_machine(
+            stateMachineArn=arn,
+            roleArn=machine["roleArn"],
+            loggingConfiguration=_logging(cloud) or machine.get("loggingConfiguration") or {},
+        )
+    except client.exceptions.ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "done"
+
+
 def _status_of_prediction(cloud: GuardedCloud, project: str) -> int:
-    info, url = cloud.place.info(), f"{cloud.place.outputs()['EndpointUrl']}/predict/{project}"
     body = json.dumps({"inputs": [[0] * 28] * 28}).encode()
-    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"})
+    return _ask_the_endpoint(cloud, "POST", f"/predict/{project}", body)[0]
+
+
+def _ask_for_a_batch(cloud: GuardedCloud, method: str, path: str) -> tuple[int, Any]:
+    status, content = _ask_the_endpoint(cloud, method, f"/predict/batch/{path}", b"")
+    return status, json.loads(content)
+
+
+def _ask_the_endpoint(cloud: GuardedCloud, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    info, url = cloud.place.info(), f"{cloud.place.outputs()['EndpointUrl']}{path}"
+    request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json"})
     SigV4Auth(Credentials("local", "local-secret"), "execute-api", info["region"]).add_auth(request)
-    call = urllib.request.Request(url, data=body, headers=dict(request.headers.items()), method="POST")
+    call = urllib.request.Request(url, data=body, headers=dict(request.headers.items()), method=method)
     context = ssl.create_default_context(cafile=info["ca_file"])
     try:
         with urllib.request.urlopen(call, context=context, timeout=60) as answer:
-            return int(answer.status)
+            return int(answer.status), bytes(answer.read())
     except HTTPError as fault:
         with fault:
-            return int(fault.code)
+            return int(fault.code), bytes(fault.read())
+
+
+def _answer_for_a_deleted_file(cloud: GuardedCloud, project: str) -> Any:
+    """What a unit makes of a file that went after its batch was planned: how many rows, or an error."""
+    key = {"pk": {"S": f"champion#{project}"}, "sk": {"S": "alias"}}
+    outputs = cloud.place.outputs()
+    item = cloud.place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key).get("Item")
+    unit = {
+        **{"schema": 1, "project": project, "batch": "0123456789ab", "index": 0, "first": 0, "count": 0},
+        "model_version": item["champion"]["S"] if item else "0123456789abcdef",
+        "source": {
+            **{"bucket": outputs["DataBucket"], "key": f"batches/{project}/gone.csv"},
+            **{"etag": "0" * 32, "bytes": 1},
+        },
+    }
+    (name,) = [name for name in cloud.functions() if "-PredictBatchUnitFunction-" in name]
+    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(unit).encode())
+    with answer["Payload"] as body:
+        told = json.loads(body.read())
+    return told.get("rows", told.get("errorType"))
 
 
 def _is_forbidden(cloud: GuardedCloud, function: str, payload: dict[str, Any]) -> bool:

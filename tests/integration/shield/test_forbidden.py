@@ -112,7 +112,7 @@ DEEDS = [
         "reads the champion",
         "dynamodb",
         lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=CHAMPION),
-        roles("PackageModel", "PromoteModel", "Predict"),
+        roles("PackageModel", "PromoteModel", "Predict", "StartBatch"),
     ),
     Deed(
         "adds a record",
@@ -142,6 +142,26 @@ DEEDS = [
         "stepfunctions",
         lambda f, o: f.start_execution(stateMachineArn=o["StateMachineArn"], input="{"),
         roles("StartRun") | {"RetrainStateMachineRole"},
+    ),
+    Deed(
+        "starts a batch",
+        "stepfunctions",
+        lambda f, o: f.start_execution(stateMachineArn=o["BatchStateMachineArn"], input="{"),
+        roles("StartBatch") | {"PredictBatchStateMachineRole"},
+    ),
+    Deed(
+        "writes predictions", "s3", put("batches/x/y"), roles("StartBatch", "PredictBatchUnit", "SealBatch")
+    ),
+    Deed(
+        "uploads rows to predict",
+        "s3",
+        lambda s3, o: s3.put_object(Bucket=o["DataBucket"], Key="batches/x/upload-y/input", Body=b"x"),
+        roles("StartBatch"),
+    ),
+    Deed(
+        "changes the rows of somebody's batch",
+        "s3",
+        lambda s3, o: s3.put_object(Bucket=o["DataBucket"], Key="batches/x/rows.csv", Body=b"x"),
     ),
     Deed(
         "changes the state machine",

@@ -20,6 +20,18 @@ def test_a_model_is_promoted_and_predicts(baseline: Baseline) -> None:
     assert seen["timeline"]
 
 
+def test_a_batch_is_uploaded_predicted_and_downloaded(baseline: Baseline) -> None:
+    assert baseline.observations["batch_prediction"] == {
+        "unpushed": 404,
+        "untrained": 503,
+        "trained": 0,
+        "predicted": 0,
+        "lines": 1000,
+        "deleted": 0,
+        "logged": "done",
+    }
+
+
 def test_a_failing_trainer_is_explained_by_the_tail_of_its_log(baseline: Baseline) -> None:
     seen = baseline.observations["failure"]
     assert (seen["code"], seen["statuses"], seen["tail"]) == (1, ["failed"], True)
@@ -49,7 +61,9 @@ def test_every_role_of_a_run_was_judged_under_its_own_name(cloud: GuardedCloud, 
         *("StartRun", "PrepareShard", "SealDataset", "PackageModel", "EvaluateShard", "JudgeModel"),
         *("PromoteModel", "RecordFailure", "WriteReport", "Predict"),
     }
-    names = [f"{name}FunctionRole" for name in of_a_run] + ["TrainingRole", "RetrainStateMachineRole"]
+    of_a_batch = {"StartBatch", "PredictBatchUnit", "SealBatch"}
+    names = [f"{name}FunctionRole" for name in of_a_run | of_a_batch]
+    names += ["TrainingRole", "RetrainStateMachineRole", "PredictBatchStateMachineRole"]
     assert {cloud.roles[name] for name in names} <= actors
     assert {"events.amazonaws.com", "apigateway.amazonaws.com", "sagemaker.amazonaws.com"} <= actors
 

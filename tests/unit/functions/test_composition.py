@@ -12,11 +12,21 @@ import pytest
 
 from functions.evaluate_shard import app as evaluate_shard
 from functions.predict import app as predict
+from functions.predict_batch_unit import app as predict_batch_unit
 from functions.prepare_shard import app as prepare_shard
+from functions.seal_batch import app as seal_batch
+from functions.start_batch import app as start_batch
 from lehr.errors import ConfigurationError
 
-ROOTS = [prepare_shard.stores, evaluate_shard.dependencies, predict.champions]
-VARIABLES = ("DATA_BUCKET", "ARTIFACT_BUCKET", "REGISTRY_TABLE")
+ROOTS = [
+    prepare_shard.stores,
+    evaluate_shard.dependencies,
+    predict.champions,
+    start_batch.starter,
+    predict_batch_unit.dependencies,
+    seal_batch.artifacts,
+]
+VARIABLES = ("DATA_BUCKET", "ARTIFACT_BUCKET", "REGISTRY_TABLE", "STATE_MACHINE_ARN")
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.__module__)
@@ -44,6 +54,7 @@ def test_an_environment_that_lacks_a_variable_is_named(root: Any, monkeypatch: p
     [
         ("prepare_shard", ["boto3", "onnxruntime", "pydantic", "torch"]),
         ("evaluate_shard", ["boto3", "pydantic", "torch"]),
+        ("start_batch", ["boto3", "botocore.session", "numpy", "pydantic"]),
         # The endpoint's cold start is mostly imports: botocore and what brings it along come later or not at all.
         ("predict", ["boto3", "botocore.exceptions", "urllib3", "aws_xray_sdk", "pydantic", "torch"]),
     ],

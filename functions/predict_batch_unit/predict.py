@@ -1,0 +1,68 @@
+"""One unit of a batch: its rows through the model that the batch was started with.
+
+Everything is a function of the unit alone, so a retry writes the same bytes to the same keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from functions.predict_batch_unit.read import read_rows
+from lehr import layout
+from lehr.contracts.batch_prediction import BatchUnit, BatchUnitResult, PredictedRow
+from lehr.errors import DataError
+from lehr.ports import ObjectStore
+from lehr_runtime.packages import LoadedModel
+
+BATCH_ROWS = 512
+
+
+def predict_unit(
+    unit: BatchUnit, data: ObjectStore, artifacts: ObjectStore, load: Callable[[str, str], LoadedModel]
+) -> BatchUnitResult:
+    """Write the unit's lines of the result, then its BatchUnitResult. A file that is no input is refused, not raised.
+
+    Raises ModelPackageError for a model that must not be used.
+    """
+    model = load(unit.project, unit.model_version)
+    try:
+        x = read_rows(unit, data, model.signature.input)
+    except DataError as fault:
+        return _write(unit, artifacts, rows=0, size=0, refused=str(fault))
+    lines = b"".join(
+        _lines(unit, model, first, x[first : first + BATCH_ROWS]) for first in range(0, len(x), BATCH_ROWS)
+    )
+    key = layout.batch_part_key(unit.project, unit.batch, unit.index)
+    artifacts.put(key, lines, content_type="application/jsonl")
+    return _write(unit, artifacts, rows=len(x), size=len(lines))
+
+
+def _lines(unit: BatchUnit, model: LoadedModel, first: int, x: np.ndarray) -> bytes:
+    """One line of JSON for each row of `x`, whose first is row `first` of the unit."""
+    probabilities = model.predictor.predict(x)
+    best = probabilities.argmax(axis=1)
+    rows = [
+        PredictedRow(
+            key=unit.source.key,
+            row=unit.first + first + offset,
+            label=model.signature.labels[label],
+            probability=float(probabilities[offset, label]),
+            model_version=model.version,
+        )
+        for offset, label in enumerate(best.tolist())
+    ]
+    return msgspec.json.Encoder().encode_lines(rows)
+
+
+def _write(
+    unit: BatchUnit, artifacts: ObjectStore, *, rows: int, size: int, refused: str = ""
+) -> BatchUnitResult:
+    result = BatchUnitResult(
+        index=unit.index, key=unit.source.key, first=unit.first, rows=rows, bytes=size, refused=refused
+    )
+    key = layout.batch_unit_key(unit.project, unit.batch, unit.index)
+    artifacts.put(key, result.to_json(), content_type="application/json")
+    return result
