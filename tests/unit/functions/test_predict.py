@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,10 @@ from hypothesis import strategies as st
 
 from functions.predict import app
 from functions.predict.champions import MAX_PROJECTS, REFRESH_S, Champions
-from functions.predict.requests import MAX_BATCH, MAX_BODY_BYTES
+from functions.predict import routes
+from functions.predict.bodies import MAX_BODY_BYTES
+from functions.predict.catalogue import Catalogue
+from functions.predict.requests import MAX_BATCH
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE
 from lehr.contracts.registry import Alias
@@ -66,6 +70,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path)
     monkeypatch.setattr(app, "champions", lambda: world.champions)
+    monkeypatch.setattr(app, "catalogue", lambda: Catalogue(world.store, world.registry))
     return world
 
 
@@ -143,6 +148,12 @@ def test_the_serving_model_is_described(world: World) -> None:
         "task": "image_classification",
         "labels": tiny_models.LABELS,
         "input": {"dtype": "uint8", "shape": [-1, 28, 28]},
+        "files": {
+            name: {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+            for name, raw in tiny_models.files().items()
+        },
+        "training": None,
+        "lineage": None,
     }
 
 
@@ -193,14 +204,13 @@ def test_a_mistyped_field_is_answered_with_the_right_one(world: World) -> None:
 
 def test_a_body_that_is_too_large_is_not_parsed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.serve()
-    monkeypatch.setattr(app, "parse_inputs", lambda *_: pytest.fail("parsed"))
+    monkeypatch.setattr(routes, "parse_inputs", lambda *_: pytest.fail("parsed"))
     assert call("POST", "/predict/mnist", "[" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "",
         "//",
         "/predict",
@@ -208,7 +218,6 @@ def test_a_body_that_is_too_large_is_not_parsed(world: World, monkeypatch: pytes
         "/predict/mnist/",
         "//predict/mnist",
         "/predict/a/b",
-        "/docs",
         "/predict/../health",
         "/health/",
         "/PREDICT/mnist",
@@ -233,6 +242,8 @@ def test_an_unknown_route_is_not_found(path: str, world: World) -> None:
         ("POST", "/models/mnist", "GET"),
         ("PUT", "/health", "GET"),
         ("HEAD", "/health", "GET"),
+        ("POST", "/", "GET"),
+        ("POST", "/docs", "GET"),
     ],
 )
 def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: str, world: World) -> None:
@@ -283,7 +294,7 @@ def test_what_was_not_foreseen_is_one_500_with_the_id_only(
         raise RuntimeError("s3cret")
 
     world.serve()
-    monkeypatch.setattr(app, "parse_inputs", broken)
+    monkeypatch.setattr(routes, "parse_inputs", broken)
     status, document = call("POST", "/predict/mnist", GOOD)
     assert (status, document["request_id"]) == (500, "request-1")
     assert "s3cret" not in json.dumps(document)
