@@ -43,6 +43,5 @@ def _frame() -> tuple[str, str]:
 
 
 def _write(line: str) -> None:
-    """stdout is looked up each time: who redirects it gets the line."""
+    """One write, which the runtime's own stdout flushes; looked up each time, for who redirects it."""
     sys.stdout.write(line)
-    sys.stdout.flush()

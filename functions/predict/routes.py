@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import perf_counter
 
 import msgspec
@@ -98,13 +99,19 @@ def is_protocol(path: str) -> bool:
 
 def find_route(request: Request) -> Route:
     """The route of a request, whose variables it is given. Raises Problem (404, or 405 with Allow)."""
-    parts = request.path.split("/")
+    route, variables = _match(request.method, request.path)
+    request.variables = dict(variables)
+    return route
+
+
+@lru_cache(maxsize=256)
+def _match(method: str, path: str) -> tuple[Route, tuple[tuple[str, str], ...]]:
+    parts = path.split("/")
     allowed = set()
     for route, names, literals in _INDEX.get((len(parts), parts[1] if len(parts) > 1 else ""), ()):
         if all(parts[place] == text for place, text in literals) and all(parts[place] for place, _ in names):
-            if route.method == request.method:
-                request.variables = {name: parts[place] for place, name in names}
-                return route
+            if route.method == method:
+                return route, tuple((name, parts[place]) for place, name in names)
             allowed.add(route.method)
     raise wrong_method(allowed) if allowed else no_route()
 

@@ -16,11 +16,10 @@ from aws_lambda_powertools import Logger
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions.predict import app
-from functions.predict.champions import MAX_PROJECTS, REFRESH_S, Champions
-from functions.predict import routes
+from functions.predict import app, routes
 from functions.predict.bodies import MAX_BODY_BYTES
 from functions.predict.catalogue import Catalogue
+from functions.predict.champions import MAX_PROJECTS, REFRESH_S, Champions
 from functions.predict.requests import MAX_BATCH
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE
@@ -94,11 +93,13 @@ def event(method: str, path: str, body: str | None = None, **more: Any) -> dict[
 def call(method: str, path: str, body: str | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
     """Status and document; a refusal must be a whole problem document that repeats nothing dangerous."""
     answer = app.handler(event(method, path, body, **more), CONTEXT)
-    document = json.loads(answer["body"])
     kind = answer["headers"]["Content-Type"]
     if answer["statusCode"] == 200:
+        if kind == "text/html; charset=utf-8":
+            return 200, {}
         assert kind == "application/json"
-        return 200, document
+        return 200, json.loads(answer["body"])
+    document = json.loads(answer["body"])
     assert kind == "application/problem+json"
     assert document.keys() >= {"type", "title", "status", "detail"}
     assert document["status"] == answer["statusCode"]
