@@ -21,9 +21,13 @@ import numpy as np
 from lehr.errors import MalformedDataError
 
 MAX_PIXELS = 25_000_000
+# Each scan of a progressive JPEG goes over all pixels, and a scan may be a few bytes: encoders write about ten.
+MAX_SCANS = 64
+_START_OF_SCAN = b"\xff\xda"
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size when that is still twice what the model takes.
 _DRAFT_FACTOR = 2
-_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+_JPEG = b"\xff\xd8\xff"
+_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", _JPEG: "JPEG"}
 
 
 def is_image_shape(shape: list[int]) -> bool:
@@ -34,12 +38,14 @@ def is_image_shape(shape: list[int]) -> bool:
 def count_pixels(raw: bytes, *, place: str) -> int:
     """How many pixels the header of a PNG or JPEG file claims; none of them is decoded.
 
-    Raises MalformedDataError naming `place` for another format, a damaged header, or more than MAX_PIXELS.
+    Raises MalformedDataError naming `place` for another format, a damaged header, more than MAX_PIXELS or MAX_SCANS.
     """
     with _opened(raw, place) as image:
         pixels: int = image.width * image.height
     if pixels > MAX_PIXELS:
         raise MalformedDataError(f"has {pixels} pixels, more than {MAX_PIXELS}", place=place)
+    if raw.startswith(_JPEG) and raw.count(_START_OF_SCAN) > MAX_SCANS:
+        raise MalformedDataError(f"has more than {MAX_SCANS} scans", place=place)
     return pixels
 
 
@@ -99,7 +105,9 @@ def _decode(raw: bytes, height: int, width: int, channels: int, place: str) -> A
     mode = "L" if channels == 1 else "RGB"
     with _opened(raw, place) as image:
         # Does nothing to a PNG.
-        image.draft(mode, (width * _DRAFT_FACTOR, height * _DRAFT_FACTOR))
+        # Whichever way up it is: both sides are as long as the longer one has to be.
+        side = max(width, height) * _DRAFT_FACTOR
+        image.draft(mode, (side, side))
         image.load()
         flat = _without_alpha(ImageOps.exif_transpose(image), mode)
         if flat.size == (width, height):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lehr.errors import MalformedDataError
-from lehr_runtime.images import MAX_PIXELS, count_pixels, decode_image, is_image_shape
+from lehr_runtime.images import MAX_PIXELS, MAX_SCANS, count_pixels, decode_image, is_image_shape
 
 GREY = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
 COLOUR = np.random.default_rng(2).integers(0, 256, (28, 28, 3), dtype=np.uint8)
@@ -151,6 +151,17 @@ def test_a_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_pixels_of_a_header_are_counted_without_decoding() -> None:
     assert count_pixels(png_claiming(5000, 5000), place="image") == MAX_PIXELS
+
+
+def test_a_jpeg_of_endless_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    progressive = encode(Image.fromarray(COLOUR), "JPEG", progressive=True)
+    scans = progressive.count(b"\xff\xda")
+    assert 1 < scans < MAX_SCANS
+    decode(progressive)
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(MalformedDataError, match="scans"):
+        decode(progressive[:-2] + scan * MAX_SCANS + progressive[-2:])
 
 
 def test_a_text_chunk_that_inflates_is_refused() -> None:
