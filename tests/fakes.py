@@ -65,6 +65,14 @@ class InMemoryObjectStore:
             if key.startswith(prefix):
                 yield StoredObject(key=key, etag=self.etag(key), bytes=len(self.objects[key]))
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        below = {
+            key[len(prefix) :].split("/")[0]
+            for key in self.objects
+            if key.startswith(prefix) and "/" in key[len(prefix) :]
+        }
+        yield from sorted(below)
+
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
 

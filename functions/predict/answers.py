@@ -1,40 +1,53 @@
-"""What the endpoint answers: predictions with their labels, and the description of the serving model."""
+"""What the endpoint answers to a prediction: labels with probabilities, by the model that gave them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-from aws_lambda_powertools.event_handler import Response
 
-from functions.predict.champions import Champion
-
-
-def to_response(answer: dict[str, Any]) -> Response[str]:
-    """200 with a JSON body. float32 probabilities go as the double they are, so nothing is lost."""
-    return Response(
-        status_code=200, content_type="application/json", body=msgspec.json.encode(answer).decode()
-    )
+from functions.predict.problems import misfit
 
 
-def describe_predictions(probabilities: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
-    """For each row of [n, labels]: the likeliest label, its probability, and the probability of every label."""
+class Prediction(msgspec.Struct):
+    """One row: the likeliest label, its probability, and the probability of every label, or of the top k of them."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Predictions(msgspec.Struct):
+    """The answer to POST /predict/{project}; `latency_ms` is the function's own, from event to answer."""
+
+    project: str
+    model_version: str
+    predictions: list[Prediction]
+    latency_ms: float
+
+
+def describe_predictions(
+    probabilities: np.ndarray, labels: list[str], *, top_k: int | None = None
+) -> list[Prediction]:
+    """One for each row of [n, labels]: all labels in the model's order, or `top_k` of them, likeliest first."""
     answers = []
-    for best, row in zip(probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True):
+    for row in probabilities.tolist():
+        highest = max(row)
         by_label = dict(zip(labels, row, strict=True))
-        answers.append({"label": labels[best], "probability": row[best], "probabilities": by_label})
+        if top_k is not None:
+            ranked = sorted(by_label.items(), key=lambda pair: pair[1], reverse=True)
+            by_label = dict(ranked[:top_k])
+        answers.append(Prediction(labels[row.index(highest)], highest, by_label))
     return answers
 
 
-def describe_champion(project: str, champion: Champion) -> dict[str, Any]:
-    """Which model serves, what it takes and what it gives."""
-    signature = champion.model.signature
-    return {
-        "project": project,
-        "model_version": champion.model.version,
-        "generation": champion.generation,
-        "task": signature.task,
-        "labels": signature.labels,
-        "input": {"dtype": signature.input.dtype, "shape": signature.input.shape},
-    }
+def read_top_k(query: Mapping[str, str], labels: int) -> int | None:
+    """The query's `top_k`, or None. Raises Problem (422) unless it is from 1 to `labels`."""
+    text = query.get("top_k")
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= labels:
+        return int(text)
+    expected = f"an integer from 1 to {labels}"
+    raise misfit("top_k", f"top_k is not {expected}.", expected=expected, got="something else")

@@ -6,17 +6,16 @@ only types, lengths and positions.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from aws_lambda_powertools.event_handler import Response
 
+from functions.predict.gateway import JSON, Answer
 from lehr.errors import NoChampionError, UnknownProjectError
 
 CONTENT_TYPE = "application/problem+json"
-METHODS = {r"/predict/[^/]+": "POST", r"/models/[^/]+": "GET", r"/health": "GET"}
 _TITLES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Request body too large",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Request does not fit the model",
@@ -46,21 +45,27 @@ class Problem(Exception):
             **members,
         }
 
-    def to_response(self) -> Response[str]:
-        """As the resolver's response."""
-        return Response(
-            status_code=self.status.value,
-            content_type=CONTENT_TYPE,
-            body=msgspec.json.encode(self.document).decode(),
-            headers=dict(self.headers),
-        )
+    def to_answer(self) -> Answer:
+        """As a problem document."""
+        return self._answer(CONTENT_TYPE, self.document)
 
-    def to_answer(self) -> dict[str, Any]:
-        """As API Gateway's payload 2.0, for where there is no resolver."""
+    def to_protocol_answer(self) -> Answer:
+        """As the Open Inference Protocol wants it: one sentence under `error`."""
+        place = self.document.get("field")
+        detail = self.document["detail"]
+        expected = self.document.get("expected")
+        sentence = f"{place}: {detail}" if place and place not in detail else detail
+        if expected:
+            sentence += f" Expected {expected}, got {self.document['got']}."
+        if "request_id" in self.document:
+            sentence += f" ({self.document['request_id']})"
+        return self._answer(JSON, {"error": sentence})
+
+    def _answer(self, content_type: str, document: dict[str, Any]) -> Answer:
         return {
             "statusCode": self.status.value,
-            "headers": {"Content-Type": CONTENT_TYPE, **self.headers},
-            "body": msgspec.json.encode(self.document).decode(),
+            "headers": {"Content-Type": content_type, **self.headers},
+            "body": msgspec.json.encode(document).decode(),
             "isBase64Encoded": False,
         }
 
@@ -86,20 +91,23 @@ def as_problem(fault: Exception) -> Problem:
     raise fault
 
 
-def no_route(method: str, path: str) -> Problem:
-    """405 with Allow for a path that exists under another method, 404 for any other."""
-    for pattern, allowed in METHODS.items():
-        if re.fullmatch(pattern, path) and method.upper() != allowed:
-            return Problem(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "method",
-                f"This path takes {allowed} only.",
-                headers={"Allow": allowed},
-            )
+def wrong_method(allowed: Iterable[str]) -> Problem:
+    """405 with Allow, for a path that exists under another method."""
+    methods = ", ".join(sorted(allowed))
+    return Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method",
+        f"This path takes {methods} only.",
+        headers={"Allow": methods},
+    )
+
+
+def no_route() -> Problem:
+    """404 for a path that is none."""
     return Problem(
         HTTPStatus.NOT_FOUND,
         "unknown-route",
-        "There are POST /predict/{project}, GET /models/{project} and GET /health.",
+        "There are POST /predict/{project}, POST /v2/models/{model}/infer, GET /models and others: see GET /docs.",
     )
 
 

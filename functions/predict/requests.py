@@ -1,110 +1,139 @@
-"""From an HTTP request to an array, or to a problem that names the first place that does not fit.
+"""From a JSON body to an array, or to a problem that names the first place that does not fit.
 
-The body is parsed by msgspec, strictly: NaN, Infinity, numbers in strings, booleans as numbers and decimal
-fractions (also 5.0: a pixel is an integer) are refused. A field given twice is refused too, since parsers
+The body is parsed by msgspec, strictly: NaN, Infinity, numbers in strings, booleans as numbers and, for pixels,
+decimal fractions (also 5.0: a pixel is an integer) are refused. A field given twice is refused too, since parsers
 disagree on which one counts.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
 import re
-from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any
+from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from functions.predict.bodies import decode_base64
+from functions.predict.media import decode_images
 from functions.predict.problems import Problem, misfit
 from lehr.contracts.package import TensorSpec
 
-MAX_BODY_BYTES = 1 << 20
 MAX_BATCH = 512
 FIELD = "inputs"
-_PIXEL = "an integer from 0 to 255"
+IMAGE_FIELDS = ("image", "images")
+FIELDS = (FIELD, *IMAGE_FIELDS)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+# What one number of an input must be, by the dtype of the signature.
+NUMBERS = {"uint8": "an integer from 0 to 255", "float32": "a number within float32"}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_MISFITS = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
 _JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-Pixel = Annotated[int, msgspec.Meta(ge=0, le=255)]
-
-
-def read_body(event: Mapping[str, Any]) -> bytes:
-    """The body of an API Gateway event, payload 2.0. Nothing is decoded or parsed before its size is known."""
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-    body = event.get("body") or ""
-    is_encoded = event.get("isBase64Encoded", False)
-    if len(body) > (MAX_BODY_BYTES * 4 // 3 + 4 if is_encoded else MAX_BODY_BYTES):
-        raise _too_large()
-    _check_media_type(headers)
-    try:
-        raw = base64.b64decode(body, validate=True) if is_encoded else body.encode()
-    except (binascii.Error, ValueError) as fault:  # ValueError: not ASCII, or a lone surrogate
-        raise Problem(HTTPStatus.BAD_REQUEST, "body", "The body could not be decoded.") from fault
-    if len(raw) > MAX_BODY_BYTES:
-        raise _too_large()
-    if not raw.strip():
-        raise Problem(HTTPStatus.BAD_REQUEST, "body", f'The body is empty; send {{"{FIELD}": ...}} as JSON.')
-    return raw
 
 
 def parse_inputs(raw: bytes, spec: TensorSpec) -> np.ndarray:
-    """The inputs as uint8 [n, *shape], 1 <= n <= MAX_BATCH; a single input of the bare shape is a batch of one.
+    """The inputs as the signature's dtype, [n, *shape], 1 <= n <= MAX_BATCH.
 
-    Raises Problem (400 for what is no JSON, 422 for what does not fit `spec`).
+    A single input of the bare shape is a batch of one. Raises Problem: 400 for what is no JSON, 422 for what
+    does not fit `spec`, 415 for an image where the model takes none.
     """
-    value = _input_field(raw)
+    # One name and no other string: the one field, given once.
+    if raw.count(b'"') == 2:
+        batch = _read_fast(raw, spec)
+        if batch is not None:
+            return batch
+    name, value = _only_field(raw)
+    if name in IMAGE_FIELDS:
+        return decode_images(_image_files(name, value), spec)
+    raise _first_misfit(value, spec)
+
+
+def read_numbers(raw: bytes | msgspec.Raw, rank: int, dtype: str) -> np.ndarray | None:
+    """Nested lists `rank` deep as an array, or None for what is no rectangle of numbers of `dtype`."""
+    try:
+        return to_array(_decoder(rank, dtype).decode(raw), rank, dtype)
+    except _MISFITS:
+        return None
+
+
+def to_array(value: Any, rank: int, dtype: str) -> np.ndarray:
+    """Nested lists of ints or floats as an array. Raises ValueError for a ragged one or a number out of range."""
+    if dtype != "uint8":
+        wide = np.array(value, dtype=np.float64)
+        if wide.ndim != rank or (wide.size and not np.abs(wide).max() <= FLOAT32_MAX):
+            raise ValueError("ragged, or out of range")
+        return wide.astype(np.float32)
+    shape, level = [len(value)], value
+    for _ in range(rank - 1):
+        sizes = set(map(len, level))
+        if len(sizes) != 1:
+            raise ValueError("ragged")
+        shape.append(sizes.pop())
+        inner, level = level, level
+        level = list(chain.from_iterable(inner)) if len(shape) < rank else inner
+    # bytes() refuses what is not from 0 to 255, and is several times faster than np.array.
+    flat = bytes(level) if rank == 1 else b"".join(map(bytes, level))
+    return np.frombuffer(flat, dtype=np.uint8).reshape(shape)
+
+
+def _read_fast(raw: bytes, spec: TensorSpec) -> np.ndarray | None:
+    """What fits, in one pass; None: the slower walk says what is wrong, and where."""
     shape = spec.shape[1:]
-    for given in (len(spec.shape), len(shape)):
+    for rank in (len(spec.shape), len(shape)):
         try:
-            array = np.array(_decoder(given).decode(value), dtype=np.uint8)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            continue  # the slower walk below says what is wrong, and where
-        batch = array if given == len(spec.shape) else array[np.newaxis]
+            value = _body_decoder(rank, spec.dtype).decode(raw).inputs
+            array = to_array(value, rank, spec.dtype)
+        except _MISFITS:
+            continue
+        batch = array if rank == len(spec.shape) else array[np.newaxis]
         if list(batch.shape[1:]) == shape and 1 <= len(batch) <= MAX_BATCH:
             return batch
-    raise _first_misfit(value, shape)
+    return None
 
 
-def _too_large() -> Problem:
-    return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "size", f"The body may have {MAX_BODY_BYTES} bytes at most."
-    )
-
-
-def _check_media_type(headers: Mapping[str, str]) -> None:
-    kind, _, parameters = headers.get("content-type", "application/json").partition(";")
-    charset = re.search(r"charset\s*=\s*\"?([^\s\";]+)", parameters, re.IGNORECASE)
-    is_utf8 = charset is None or charset[1].lower() in {"utf-8", "utf8", "us-ascii"}
-    if kind.strip().lower() != "application/json" or not is_utf8:
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "media-type",
-            "The body must be application/json in UTF-8.",
-            headers={"Accept": "application/json"},
-        )
-    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "content-encoding",
-            "The body must not be compressed.",
-            headers={"Accept-Encoding": "identity"},
-        )
+def _image_files(name: str, value: msgspec.Raw) -> list[tuple[str, bytes]]:
+    """The files under "image" (one) or "images" (1 to MAX_BATCH), each with its place."""
+    given = _decoded(value)
+    texts = {name: given} if name == "image" else {}
+    if name == "images":
+        expected = f"1 to {MAX_BATCH} PNG or JPEG files in base64"
+        if not isinstance(given, list) or not 1 <= len(given) <= MAX_BATCH:
+            raise misfit(name, f'"{name}" is not {expected}.', expected=expected, got=_kind(given))
+        texts = {f"{name}[{index}]": text for index, text in enumerate(given)}
+    files = []
+    for place, text in texts.items():
+        decoded = decode_base64(text) if isinstance(text, str) else None
+        if not decoded:
+            expected = "a PNG or JPEG file in base64"
+            raise misfit(place, f"{place} is not {expected}.", expected=expected, got=_kind(text))
+        files.append((place, decoded))
+    return files
 
 
 @cache
-def _decoder(rank: int) -> msgspec.json.Decoder[Any]:
-    """Nested lists of pixels, `rank` deep."""
-    kind: Any = Pixel
+def _decoder(rank: int, dtype: str) -> msgspec.json.Decoder[Any]:
+    """Nested lists of numbers, `rank` deep."""
+    return msgspec.json.Decoder(_nested(rank, dtype))
+
+
+@cache
+def _body_decoder(rank: int, dtype: str) -> msgspec.json.Decoder[Any]:
+    body: Any = msgspec.defstruct("Body", [(FIELD, _nested(rank, dtype))], forbid_unknown_fields=True)
+    return msgspec.json.Decoder(body)
+
+
+def _nested(rank: int, dtype: str) -> Any:
+    kind: Any = int if dtype == "uint8" else float
     for _ in range(rank):
         kind = list[kind]
-    return msgspec.json.Decoder(kind)
+    return kind
 
 
-def _input_field(raw: bytes) -> msgspec.Raw:
-    """The undecoded value of the one field there is."""
+def _only_field(raw: bytes) -> tuple[str, msgspec.Raw]:
+    """The one field there is, with its undecoded value."""
     wanted = f'an object with the field "{FIELD}"'
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
@@ -114,23 +143,25 @@ def _input_field(raw: bytes) -> msgspec.Raw:
     except _JSON_FAULTS as fault:
         raise _malformed(fault) from fault
     for name in fields:
-        if name != FIELD:
+        if name not in FIELDS:
             raise _unknown_field(name)
-    if FIELD not in fields:
-        raise misfit(FIELD, f'The field "{FIELD}" is missing.', expected=wanted, got="an object without it")
-    # A value that fits holds numbers only: then any further string can only be the same name again.
-    if raw.count(b'"') > 2 and b'"' not in bytes(fields[FIELD]):
-        raise misfit(FIELD, f'The field "{FIELD}" is given twice.', expected="one", got="more than one")
-    return fields[FIELD]
+    if len(fields) != 1:
+        got = f"{len(fields)} fields" if fields else "an object without it"
+        detail = f"Give one of {', '.join(FIELDS)}." if fields else f'The field "{FIELD}" is missing.'
+        raise misfit(FIELD, detail, expected=wanted, got=got)
+    (name,) = fields
+    # Two quotes are the name's, and the value's are its own: any further ones are the same name again.
+    if raw.count(b'"') > 2 + bytes(fields[name]).count(b'"'):
+        raise misfit(name, f'The field "{name}" is given twice.', expected="one", got="more than one")
+    return name, fields[name]
 
 
 def _unknown_field(name: str) -> Problem:
     """Only a plain name is repeated: it is what a person has mistyped."""
     shown = f'"{name}"' if _PLAIN_NAME.fullmatch(name) else "with a name that is no identifier"
-    near = difflib.get_close_matches(
-        name[:40].lower(), [FIELD, "instances", "images", "data"], n=1, cutoff=0.5
-    )
-    question = f' Did you mean "{FIELD}"?' if near else f' The only field is "{FIELD}".'
+    near = difflib.get_close_matches(name[:40].lower(), [*FIELDS, "instances", "data"], n=1, cutoff=0.5)
+    meant = near[0] if near and near[0] in FIELDS else FIELD
+    question = f' Did you mean "{meant}"?' if near else f" The fields are {', '.join(FIELDS)}."
     return misfit(
         name if _PLAIN_NAME.fullmatch(name) else "",
         f"Unknown field {shown}.{question}",
@@ -155,42 +186,50 @@ def _decoded(value: msgspec.Raw) -> Any:
         return msgspec.json.decode(value)
     except msgspec.ValidationError as fault:  # JSON allows 1e999, no number type does
         raise misfit(
-            FIELD, "A number is out of range.", expected=_PIXEL, got="a number beyond 64 bits"
+            FIELD, "A number is out of range.", expected="numbers that fit", got="a number beyond 64 bits"
         ) from fault
     except _JSON_FAULTS as fault:
         raise _malformed(fault) from fault
 
 
-def _first_misfit(raw: msgspec.Raw, shape: list[int]) -> Problem:
+def _first_misfit(raw: msgspec.Raw, spec: TensorSpec) -> Problem:
     """Walk the value beside the shape, in reading order, to the first place that does not fit."""
-    value = _decoded(raw)
+    value, shape = _decoded(raw), spec.shape[1:]
     expected = f"{MAX_BATCH} arrays of shape {shape} at most, or one"
     found = _shape(value, len(shape) + 3)
     if isinstance(value, list) and not value:
         return misfit(FIELD, "There is nothing to predict.", expected=expected, got="an empty array")
     if len(found) == len(shape):
-        return _walk(value, shape, FIELD) or _unforeseen()
+        return walk(value, shape, FIELD, spec.dtype) or _unforeseen()
     if len(found) != len(shape) + 1:
         got = f"an array of shape {found}" if found else _kind(value)
         return misfit(FIELD, f'"{FIELD}" has the wrong shape.', expected=expected, got=got)
     if len(value) > MAX_BATCH:
         return misfit(FIELD, "The batch is too large.", expected=expected, got=f"{len(value)} of them")
-    return _walk(value, [len(value), *shape], FIELD) or _unforeseen()
+    return walk(value, [len(value), *shape], FIELD, spec.dtype) or _unforeseen()
 
 
-def _walk(value: Any, shape: list[int], place: str) -> Problem | None:
-    """Recurses as deep as the signature's shape, however deep the value is."""
+def walk(value: Any, shape: list[int], place: str, dtype: str) -> Problem | None:
+    """The first place that does not fit; recurses as deep as `shape`, however deep the value is."""
     if not shape:
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
+        if _is_number(value, dtype):
             return None
-        return misfit(place, f"{place} is not {_PIXEL}.", expected=_PIXEL, got=_kind(value))
+        return misfit(place, f"{place} is not {NUMBERS[dtype]}.", expected=NUMBERS[dtype], got=_kind(value))
     expected = f"an array of {shape[0]}"
     if not isinstance(value, list) or len(value) != shape[0]:
         return misfit(place, f"{place} is not {expected}.", expected=expected, got=_kind(value))
     for index, inner in enumerate(value):
-        if problem := _walk(inner, shape[1:], f"{place}[{index}]"):
+        if problem := walk(inner, shape[1:], f"{place}[{index}]", dtype):
             return problem
     return None
+
+
+def _is_number(value: Any, dtype: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    if dtype == "uint8":
+        return isinstance(value, int) and 0 <= value <= 255
+    return abs(value) <= FLOAT32_MAX
 
 
 def _unforeseen() -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import ssl
@@ -15,7 +16,7 @@ from botocore.awsrequest import AWSRequest
 
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Workplace
-from tests.unit.functions.corpus import REFUSED, Case
+from tests.unit.functions.corpus import REFUSED, Case, png
 
 Ask = Callable[..., tuple[int, bytes]]
 TRAINING_JOBS = 1
@@ -73,6 +74,32 @@ def test_an_unsigned_request_is_forbidden(ask: Ask, served: str) -> None:
 
 def test_health_is_open(ask: Ask) -> None:
     assert ask("/health", method="GET", signed=False)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"])
+def test_pages_and_probes_are_open(ask: Ask, path: str) -> None:
+    assert ask(path, method="GET", signed=False)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/models", "/v2", "/v2/models/any", "/nowhere"])
+def test_everything_else_is_closed(ask: Ask, path: str) -> None:
+    assert ask(path, method="GET", signed=False)[0] == 403
+
+
+def test_an_image_is_answered(ask: Ask, served: str) -> None:
+    encoded = base64.b64encode(png()).decode()
+    status, body = ask(f"/predict/{served}?top_k=3", json.dumps({"image": encoded}).encode())
+    assert status == 200
+    assert len(json.loads(body)["predictions"][0]["probabilities"]) == 3
+
+
+def test_models_say_where_they_come_from(ask: Ask, served: str) -> None:
+    listed = json.loads(ask("/models", method="GET")[1])["models"]
+    (version,) = [model["model_version"] for model in listed if model["project"] == served]
+    described = json.loads(ask(f"/models/{served}", method="GET")[1])
+    assert (described["model_version"], described["lineage"]["project"]) == (version, served)
+    assert described["training"]["epochs"]
+    assert described["files"].keys() >= {"model.onnx", "signature.json", "training.json", "lineage.json"}
 
 
 def test_a_project_without_a_model_says_how_to_train_one(ask: Ask, workplace: Workplace) -> None:

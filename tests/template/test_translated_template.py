@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.predict.routes import ROUTES
 from tests.template import translated
 from tests.template.translated import (
     BAD_TEXT,
@@ -53,17 +54,37 @@ def test_cfn_lint_refuses_the_bad_template(tmp_path: Path) -> None:
     assert any(finding.startswith("E") for finding in lint(translate(BAD_TEXT), tmp_path))
 
 
-def test_no_route_is_open_but_health() -> None:
+OPEN_ROUTES = {
+    "GET /",
+    "GET /docs",
+    "GET /health",
+    "GET /openapi.json",
+    "GET /v2/health/live",
+    "GET /v2/health/ready",
+}
+
+
+def test_no_route_is_open_but_health_and_pages() -> None:
     closed = routes(deployed())
-    assert {route for route, kind in closed.items() if kind != "AWS_IAM"} == {"GET /health"}
+    assert {route for route, kind in closed.items() if kind != "AWS_IAM"} == OPEN_ROUTES
     with_tokens = deployed(EVERYTHING)
-    assert {route for route, kind in routes(with_tokens).items() if kind != "JWT"} == {"GET /health"}
+    assert {route for route, kind in routes(with_tokens).items() if kind != "JWT"} == OPEN_ROUTES
     assert all(
         "AuthorizerId" in properties
         for properties in of_type(with_tokens, "AWS::ApiGatewayV2::Route").values()
         if properties["AuthorizationType"] == "JWT"
     )
     assert set(routes(deployed(OPEN)).values()) == {"NONE"}
+
+
+def test_the_open_routes_are_those_that_the_function_thinks_open() -> None:
+    assert {f"{route.method} {route.path}" for route in ROUTES if route.is_open} == OPEN_ROUTES
+
+
+def test_every_guarded_route_is_one_of_the_function_or_the_default() -> None:
+    of_the_function = {f"{route.method} {route.path}" for route in ROUTES}
+    own = {key for key in routes(deployed()) if "/predict/batch/" not in key}
+    assert own - of_the_function == {"$default"}
 
 
 def test_an_open_route_is_found_in_the_bad_template() -> None:

@@ -20,6 +20,7 @@ from lehr.contracts.dataset import Split
 from lehr.errors import UserError
 
 READY = "_READY"
+PROJECTS = "projects/"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 

@@ -120,3 +120,10 @@ def test_what_does_not_pass_is_raised(s3: Any, times: int, code: str) -> None:
     store = S3ObjectStore("bucket", Conflicts(s3, times, code), sleep=lambda _: None)
     with pytest.raises(ClientError, match=code):
         store.put_once(KEY, b"onnx")
+
+
+def test_the_folders_under_a_prefix_are_named_once_each_and_in_order(store: ObjectStore) -> None:
+    for key in ("projects/b/head.json", "projects/a/1/x", "projects/a/2/y", "projects/loose", "other/c/x"):
+        store.put(key, b"")
+    assert list(store.folders("projects/")) == ["a", "b"]
+    assert list(store.folders("nothing/")) == []

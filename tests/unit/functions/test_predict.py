@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -15,9 +16,11 @@ from aws_lambda_powertools import Logger
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions.predict import app
+from functions.predict import app, routes
+from functions.predict.bodies import MAX_BODY_BYTES
+from functions.predict.catalogue import Catalogue
 from functions.predict.champions import MAX_PROJECTS, REFRESH_S, Champions
-from functions.predict.requests import MAX_BATCH, MAX_BODY_BYTES
+from functions.predict.requests import MAX_BATCH
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE
 from lehr.contracts.registry import Alias
@@ -73,6 +76,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path)
     monkeypatch.setattr(app, "champions", lambda: world.champions)
+    monkeypatch.setattr(app, "catalogue", lambda: Catalogue(world.store, world.registry))
     return world
 
 
@@ -96,11 +100,13 @@ def event(method: str, path: str, body: str | None = None, **more: Any) -> dict[
 def call(method: str, path: str, body: str | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
     """Status and document; a refusal must be a whole problem document that repeats nothing dangerous."""
     answer = app.handler(event(method, path, body, **more), CONTEXT)
-    document = json.loads(answer["body"])
     kind = answer["headers"]["Content-Type"]
     if answer["statusCode"] == 200:
+        if kind == "text/html; charset=utf-8":
+            return 200, {}
         assert kind == "application/json"
-        return 200, document
+        return 200, json.loads(answer["body"])
+    document = json.loads(answer["body"])
     assert kind == "application/problem+json"
     assert document.keys() >= {"type", "title", "status", "detail"}
     assert document["status"] == answer["statusCode"]
@@ -150,6 +156,12 @@ def test_the_serving_model_is_described(world: World) -> None:
         "task": "image_classification",
         "labels": tiny_models.LABELS,
         "input": {"dtype": "uint8", "shape": [-1, 28, 28]},
+        "files": {
+            name: {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+            for name, raw in tiny_models.files().items()
+        },
+        "training": None,
+        "lineage": None,
     }
 
 
@@ -200,14 +212,13 @@ def test_a_mistyped_field_is_answered_with_the_right_one(world: World) -> None:
 
 def test_a_body_that_is_too_large_is_not_parsed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.serve()
-    monkeypatch.setattr(app, "parse_inputs", lambda *_: pytest.fail("parsed"))
+    monkeypatch.setattr(routes, "parse_inputs", lambda *_: pytest.fail("parsed"))
     assert call("POST", "/predict/mnist", "[" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "",
         "//",
         "/predict",
@@ -215,7 +226,6 @@ def test_a_body_that_is_too_large_is_not_parsed(world: World, monkeypatch: pytes
         "/predict/mnist/",
         "//predict/mnist",
         "/predict/a/b",
-        "/docs",
         "/predict/../health",
         "/health/",
         "/PREDICT/mnist",
@@ -240,6 +250,8 @@ def test_an_unknown_route_is_not_found(path: str, world: World) -> None:
         ("POST", "/models/mnist", "GET"),
         ("PUT", "/health", "GET"),
         ("HEAD", "/health", "GET"),
+        ("POST", "/", "GET"),
+        ("POST", "/docs", "GET"),
     ],
 )
 def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: str, world: World) -> None:
@@ -290,7 +302,7 @@ def test_what_was_not_foreseen_is_one_500_with_the_id_only(
         raise RuntimeError("s3cret")
 
     world.serve()
-    monkeypatch.setattr(app, "parse_inputs", broken)
+    monkeypatch.setattr(routes, "parse_inputs", broken)
     status, document = call("POST", "/predict/mnist", GOOD)
     assert (status, document["request_id"]) == (500, "request-1")
     assert "s3cret" not in json.dumps(document)

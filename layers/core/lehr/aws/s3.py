@@ -119,5 +119,14 @@ class S3ObjectStore:
             for entry in page.get("Contents", []):
                 yield StoredObject(key=entry["Key"], etag=entry["ETag"].strip('"'), bytes=entry["Size"])
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names directly under `prefix` that have something below them, in order; `prefix` ends with a slash."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+        )
+        for page in pages:
+            for entry in page.get("CommonPrefixes", []):
+                yield entry["Prefix"].removeprefix(prefix).removesuffix("/")
+
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

@@ -1,0 +1,285 @@
+"""Writes functions/predict/openapi.json and static/docs.html: the endpoint's API, described from its own route table.
+
+    python docs/generate_openapi.py            # write both
+    python docs/generate_openapi.py --check    # exit code 1 if one is out of date
+
+Answers are described by the types that the function encodes, so that a description cannot drift from them. Swagger UI
+(1.5 MB of script) and Redoc (1 MB) would be most of the function's package: the page is plain HTML instead.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from functions.predict import open_inference as protocol  # noqa: E402
+from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
+from functions.predict.gateway import JSON  # noqa: E402
+from functions.predict.problems import CONTENT_TYPE  # noqa: E402
+from functions.predict.requests import MAX_BATCH  # noqa: E402
+from functions.predict.routes import CSV, ROUTES, Route, is_protocol  # noqa: E402
+from lehr_runtime.images import MAX_PIXELS  # noqa: E402
+
+FOLDER = ROOT / "functions" / "predict"
+DOCUMENT, PAGE = FOLDER / "openapi.json", FOLDER / "static" / "docs.html"
+REFERENCE = "#/components/schemas/{name}"
+DESCRIPTION = (
+    "Predictions of the champions. Requests are signed with AWS Signature Version 4 (service execute-api), or carry a "
+    "JWT where the stack was deployed with EndpointAuth=JWT; the routes without security need neither."
+)
+NAME = {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "project": {"description": "The project's name.", "schema": NAME},
+    "model": {"description": "The project's name.", "schema": NAME},
+    "version": {"description": "The version that serves; another one is not found.", "schema": NAME},
+    "top_k": {
+        "description": "How many labels, likeliest first; all of them by default.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+ROWS = {
+    "description": "Rows as the model's signature has them, 1 to "
+    f"{MAX_BATCH}; a single one may stand without the outer array.",
+    "type": "array",
+    "items": {},
+    "minItems": 1,
+    "maxItems": 65535,
+}
+IMAGE = {"type": "string", "contentEncoding": "base64", "description": "A PNG or JPEG file."}
+PREDICT_BODY = {
+    "title": "PredictBody",
+    "description": "One of three fields.",
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {name: schema},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name, schema in (
+            ("inputs", ROWS),
+            ("image", IMAGE),
+            ("images", {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH}),
+        )
+    ],
+}
+PROBLEM = {
+    "title": "Problem",
+    "description": "RFC 9457. `field`, `expected` and `got` name what does not fit, without repeating it.",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:lehr:problem:"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "field": {"type": "string"},
+        "expected": {"type": "string"},
+        "got": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+REFUSALS = {
+    "400": "Not a body of its media type.",
+    "404": "No such project, or no such version that serves.",
+    "413": "The body is larger than it may be.",
+    "415": "Another media type, or a compressed body.",
+    "422": "The body does not fit the model.",
+    "503": "The project has no champion yet.",
+}
+OF_BODIES = {"400", "413", "415", "422"}
+BODIES = {
+    "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
+    "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
+    CSV: f"Rows of numbers without a header, 1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",
+    protocol.OCTETS: f"JSON, then the bytes of the tensors; the header {protocol.HEADER_LENGTH} says where they begin.",
+}
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    types = {kind for route in ROUTES for kind in (*route.gives.values(), *route.takes.values()) if kind}
+    _, schemas = msgspec.json.schema_components(
+        sorted({*types, protocol.ErrorAnswer}, key=lambda kind: kind.__name__), ref_template=REFERENCE
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lehr endpoint",
+            "version": protocol.SERVER_VERSION,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"sigv4": []}, {"jwt": []}],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted({**schemas, "Problem": PROBLEM, "PredictBody": PREDICT_BODY}.items())),
+            "securitySchemes": {
+                "sigv4": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "AWS Signature Version 4 for the service execute-api.",
+                },
+                "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": _operation_id(route),
+        "tags": ["Open Inference Protocol" if is_protocol(route.path) else "Lehr"],
+    }
+    parameters = [
+        {"name": name, "in": "path", "required": True, **PARAMETERS[name]}
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+    parameters += [{"name": name, "in": "query", **PARAMETERS[name]} for name in route.query]
+    if protocol.OCTETS in route.takes:
+        description = "Where the JSON ends, in a body of application/octet-stream."
+        schema = {"type": "integer", "minimum": 0}
+        parameters.append(
+            {"name": protocol.HEADER_LENGTH, "in": "header", "description": description, "schema": schema}
+        )
+    if parameters:
+        operation["parameters"] = parameters
+    if route.takes:
+        content = {kind: _content(kind, of_type, is_body=True) for kind, of_type in route.takes.items()}
+        operation["requestBody"] = {"required": True, "content": content}
+    answers = {
+        "200": {
+            "description": route.summary,
+            "content": {kind.partition(";")[0]: _content(kind, t) for kind, t in route.gives.items()},
+        }
+    }
+    for status, sentence in REFUSALS.items():
+        if ("{" in route.path and status not in OF_BODIES) or (route.takes and status in OF_BODIES):
+            answers[status] = {"description": sentence, "content": _refusal(route)}
+    operation["responses"] = answers
+    if route.is_open:
+        operation["security"] = []
+    return operation
+
+
+def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[str, Any]:
+    if of_type is not None:
+        return {"schema": {"$ref": REFERENCE.format(name=of_type.__name__)}}
+    if kind == JSON:
+        return {"schema": {"$ref": REFERENCE.format(name="PredictBody")} if is_body else {"type": "object"}}
+    if kind in BODIES and kind != CSV:
+        return {"schema": {"description": BODIES[kind]}}
+    return {"schema": {"type": "string", "description": BODIES.get(kind, "A page.")}}
+
+
+def _refusal(route: Route) -> dict[str, Any]:
+    if is_protocol(route.path):
+        return {JSON: {"schema": {"$ref": REFERENCE.format(name="ErrorAnswer")}}}
+    return {CONTENT_TYPE: {"schema": {"$ref": REFERENCE.format(name="Problem")}}}
+
+
+def _operation_id(route: Route) -> str:
+    words = re.sub(r"[^a-z0-9]+", "_", route.path.lower().replace("openapi.json", "openapi")).strip("_")
+    return f"{route.method.lower()}_{words or 'page'}"
+
+
+STYLE = """:root { color-scheme: light dark; }
+body { margin: 0 auto; max-width: 58rem; padding: 1.5rem; font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0; }
+h2 { margin: 2.5rem 0 .5rem; font-size: 1.2rem; }
+h3 { margin: 1.8rem 0 .3rem; font-size: 1rem; }
+code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
+pre { overflow: auto; padding: .8rem; border: 1px solid #8885; border-radius: 6px; }
+.method { display: inline-block; min-width: 3.2rem; font-weight: 700; }
+.open { font-weight: 400; opacity: .7; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8883; }
+th { font-weight: 400; width: 16rem; }"""
+
+
+def render(document: dict[str, Any]) -> str:
+    """The document as a page, without script."""
+    parts = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>Lehr endpoint: the API</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        f"<h1>{_text(document['info']['title'])}</h1>\n<p>{_text(document['info']['description'])}</p>",
+        '<p><a href="/">Try it</a> · <a href="/openapi.json">OpenAPI 3.1</a></p>',
+    ]
+    for tag in ("Lehr", "Open Inference Protocol"):
+        parts.append(f"<h2>{tag}</h2>")
+        for path, operations in document["paths"].items():
+            parts += [
+                _render_operation(method, path, operation)
+                for method, operation in operations.items()
+                if tag in operation["tags"]
+            ]
+    parts.append("<h2>Schemas</h2>")
+    for name, schema in document["components"]["schemas"].items():
+        body = _text(json.dumps(schema, indent=2))
+        parts.append(f'<h3 id="{name}">{name}</h3>\n<pre>{body}</pre>')
+    return "\n".join([*parts, "</body>\n</html>"]) + "\n"
+
+
+def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    is_open = operation.get("security") == []
+    rows = [
+        (f"{parameter['in']} <code>{parameter['name']}</code>", _text(parameter["description"]))
+        for parameter in operation.get("parameters", [])
+    ]
+    rows += [
+        (f"body <code>{kind}</code>", _schema(content["schema"]))
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items()
+    ]
+    for status, answer in operation["responses"].items():
+        shown = ", ".join(
+            f"<code>{kind}</code> {_schema(content['schema'])}" for kind, content in answer["content"].items()
+        )
+        rows.append((f"answer {status}", f"{_text(answer['description'])} {shown}"))
+    table = "".join(f"<tr><th scope=row>{name}</th><td>{value}</td></tr>" for name, value in rows)
+    title = f"<span class=method>{method.upper()}</span> <code>{_text(path)}</code>"
+    opened = " <span class=open>open</span>" if is_open else ""
+    return f"<h3>{title}{opened}</h3>\n<p>{_text(operation['summary'])}</p>\n<table>{table}</table>"
+
+
+def _schema(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#{name}">{name}</a>'
+    return _text(schema.get("description", ""))
+
+
+def _text(value: str) -> str:
+    return html.escape(value, quote=False)
+
+
+def main() -> int:
+    document = describe()
+    written = {DOCUMENT: json.dumps(document, indent=1) + "\n", PAGE: render(document)}
+    if "--check" in sys.argv[1:]:
+        stale = [path for path, text in written.items() if not path.exists() or path.read_text() != text]
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is out of date: python docs/generate_openapi.py")
+        return bool(stale)
+    for path, text in written.items():
+        path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

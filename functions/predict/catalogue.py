@@ -1,0 +1,131 @@
+"""Which models there are and where they come from, out of the registry and the packages' documents."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from functions.predict.champions import Champion
+from lehr import layout
+from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, ModelPackage, PackagedFile
+from lehr.contracts.training import TrainingSummary
+from lehr.errors import ContractError, ModelPackageError, UserError
+from lehr.ports import ModelRegistry, ObjectStore
+
+MAX_PROJECTS_LISTED = 100
+MAX_DOCUMENT_BYTES = 1 << 20
+MAX_PACKAGES_KEPT = 16
+
+
+class ServingModel(msgspec.Struct):
+    """One project that has a champion."""
+
+    project: str
+    model_version: str
+    generation: int
+
+
+class ModelList(msgspec.Struct):
+    """The answer to GET /models; `is_truncated`: there are projects beyond the first MAX_PROJECTS_LISTED."""
+
+    models: list[ServingModel]
+    is_truncated: bool
+
+
+class InputDescription(msgspec.Struct):
+    """What one input is; -1 stands for the batch."""
+
+    dtype: str
+    shape: list[int]
+
+
+class ModelDescription(msgspec.Struct):
+    """The answer to GET /models/{project}: the champion, what it takes, and its package's own documents."""
+
+    project: str
+    model_version: str
+    generation: int
+    task: str
+    labels: list[str]
+    input: InputDescription
+    files: dict[str, PackagedFile]
+    training: dict[str, Any] | None
+    lineage: dict[str, Any] | None
+
+
+class Catalogue:
+    """Reads what packages say of themselves; documents are kept, since a version never changes."""
+
+    def __init__(self, store: ObjectStore, registry: ModelRegistry) -> None:
+        self._store, self._registry = store, registry
+        self._documents: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | None]] = {}
+
+    def serving(self) -> ModelList:
+        """The pushed projects with a champion, by name."""
+        models, is_truncated = [], False
+        for count, name in enumerate(self._projects()):
+            if count == MAX_PROJECTS_LISTED:
+                is_truncated = True
+                break
+            alias = self._registry.alias(name)
+            if alias is not None:
+                models.append(ServingModel(name, alias.champion, alias.generation))
+        return ModelList(models, is_truncated)
+
+    def describe(self, project: str, champion: Champion) -> ModelDescription:
+        """The serving model. Raises ModelPackageError for a document whose bytes are not those of the package."""
+        model = champion.model
+        signature = model.signature
+        key = (project, model.version)
+        if key not in self._documents:
+            if len(self._documents) >= MAX_PACKAGES_KEPT:
+                self._documents.clear()
+            training = self._document(project, model.package, TRAINING_FILE, TrainingSummary)
+            self._documents[key] = training, self._document(project, model.package, LINEAGE_FILE, Lineage)
+        training, lineage = self._documents[key]
+        return ModelDescription(
+            project=project,
+            model_version=model.version,
+            generation=champion.generation,
+            task=signature.task,
+            labels=signature.labels,
+            input=InputDescription(signature.input.dtype, signature.input.shape),
+            files=dict(model.package.files),
+            training=training,
+            lineage=lineage,
+        )
+
+    def _projects(self) -> list[str]:
+        """Names below projects/ that a project can have."""
+        names = []
+        for name in self._store.folders(layout.PROJECTS):
+            try:
+                names.append(layout.checked_name(name))
+            except UserError:
+                continue
+        return names
+
+    def _document(
+        self, project: str, package: ModelPackage, name: str, kind: type[TrainingSummary | Lineage]
+    ) -> dict[str, Any] | None:
+        """One file of the package, checked against its digest; None when the package has none of that name."""
+        entry = package.files.get(name)
+        if entry is None:
+            return None
+        place = f"{package.version}: {name}"
+        if entry.bytes > MAX_DOCUMENT_BYTES:
+            raise ModelPackageError(f"{place} has {entry.bytes} bytes, more than {MAX_DOCUMENT_BYTES}")
+        try:
+            raw = self._store.get_start(
+                layout.model_file_key(project, package.version, name), entry.bytes + 1
+            )
+        except KeyError as fault:
+            raise ModelPackageError(f"{place} is not there") from fault
+        if hashlib.sha256(raw).hexdigest() != entry.sha256:
+            raise ModelPackageError(f"{place} is not the file that the package names")
+        try:
+            return kind.from_json(raw).to_value()
+        except ContractError as fault:
+            raise ModelPackageError(f"{place}: {fault}") from fault

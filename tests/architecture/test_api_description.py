@@ -1,0 +1,60 @@
+"""The description of the API is made from the route table, is valid, and says what the endpoint really answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from functions.predict.routes import ROUTES
+
+
+@pytest.fixture(scope="module")
+def document(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "functions/predict/openapi.json").read_text())
+    return found
+
+
+def is_up_to_date(root: Path) -> bool:
+    command = [sys.executable, "docs/generate_openapi.py", "--check"]
+    return subprocess.run(command, cwd=root, timeout=60, capture_output=True).returncode == 0
+
+
+def test_the_description_and_its_page_are_up_to_date(root: Path) -> None:
+    assert is_up_to_date(root), "run: python docs/generate_openapi.py"
+
+
+@pytest.mark.parametrize("name", ["openapi.json", "static/docs.html"])
+def test_a_description_that_was_edited_is_noticed(root: Path, tmp_path: Path, name: str) -> None:
+    for folder in ("docs/generate_openapi.py", "functions/predict"):
+        source, target = root / folder, tmp_path / folder
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            target.parent.mkdir(parents=True)
+            shutil.copy(source, target)
+    shutil.copy(root / "functions/__init__.py", tmp_path / "functions")
+    assert is_up_to_date(tmp_path)
+    page = tmp_path / "functions/predict" / name
+    page.write_text(page.read_text().replace("Server ready", "Server idle"))
+    assert not is_up_to_date(tmp_path)
+
+
+def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    validate(document)
+
+
+def test_every_route_is_described_and_open_as_it_is(document: dict[str, Any]) -> None:
+    described = {
+        (method.upper(), path): operation.get("security") == []
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert described == {(route.method, route.path): route.is_open for route in ROUTES}

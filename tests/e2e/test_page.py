@@ -1,0 +1,126 @@
+"""The page as a person meets it: draw or drop, and see what the champion reads, in a real browser."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e.browser import CHROMIUM, Browser
+from tests.e2e.small_mnist import write_data, write_project
+from tests.e2e.workplace import Workplace
+
+TRAINING_JOBS = 1
+ONE = [(0.5, 0.15), (0.5, 0.4), (0.5, 0.65), (0.5, 0.85)]
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason=f"no {CHROMIUM}: apt-get install chromium (.ci/run does)"
+)
+
+
+@pytest.fixture(scope="module")
+def project(workplace: Workplace) -> str:
+    """A project whose model was promoted."""
+    name = workplace.project("page")
+    assert workplace.lehr("push", str(write_project(workplace.folder / name, name))).code == 0
+    data = write_data(workplace.folder / "data-page", 400)
+    assert workplace.lehr("train", name, "--data", str(data)).code == 0
+    return name
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path / "profile") as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser, workplace: Workplace, project: str) -> Browser:
+    """The page, with the keys of the cloud typed in."""
+    browser.open(f"{workplace.outputs()['EndpointUrl']}/?project={project}")
+    credentials = workplace.cloud.session.get_credentials().get_frozen_credentials()
+    browser.fill("#key", credentials.access_key)
+    browser.fill("#secret", credentials.secret_key)
+    browser.fill("#session", credentials.token or "")
+    browser.fill("#region", workplace.cloud.region)
+    return browser
+
+
+def answered(page: Browser) -> tuple[str, list[float]]:
+    """The label and the ten probabilities that are shown."""
+    page.wait(
+        "document.querySelector('#label').textContent !== '?' || document.querySelector('#fault').textContent"
+    )
+    assert page.text("#fault") == ""
+    shares = page.evaluate("[...document.querySelectorAll('#bars meter')].map(bar => bar.value)")
+    return page.text("#label"), shares
+
+
+def test_a_drawn_digit_is_answered_with_version_and_latency(page: Browser, tmp_path: Path) -> None:
+    page.drag("#pad", ONE)
+    label, shares = answered(page)
+    page.screenshot(tmp_path / "drawn.png")
+    assert label in set("0123456789")
+    assert len(shares) == 10
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=0.01)
+    assert len(page.text("#version")) == 16
+    assert page.text("#latency").endswith("ms in the function")
+    assert page.faults == []
+
+
+def test_what_is_sent_is_a_centred_digit_of_28_by_28(page: Browser) -> None:
+    page.evaluate(
+        "window.sent = null; const real = fetch; window.fetch = (path, options) => "
+        "{ window.sent = new Uint8Array(options.body); return real(path, options); }; 0"
+    )
+    page.drag("#pad", [(x * 0.4, y * 0.4) for x, y in ONE])
+    answered(page)
+    with Image.open(io.BytesIO(bytes(page.evaluate("[...window.sent]")))) as image:
+        pixels = np.asarray(image.convert("L")).astype(float)
+    assert pixels.shape == (28, 28)
+    rows, columns = np.indices(pixels.shape)
+    centre = (rows * pixels).sum() / pixels.sum(), (columns * pixels).sum() / pixels.sum()
+    assert np.abs(np.array(centre) - 13.5).max() < 1
+    assert np.flatnonzero(pixels.max(axis=1) > 20).size in range(18, 23)
+
+
+def test_a_file_is_shown_and_answered(page: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "digit.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    page.choose_file("#file", path)
+    assert len(answered(page)[1]) == 10
+    assert "digit.png" in page.text("#source")
+    page.screenshot(tmp_path / "file.png")
+
+
+def test_a_file_that_is_no_image_is_refused_in_words(page: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "digit.png"
+    path.write_text("hello")
+    page.choose_file("#file", path)
+    page.wait("document.querySelector('#fault').textContent")
+    assert "neither a PNG nor a JPEG" in page.text("#fault")
+
+
+@pytest.mark.parametrize("kind", ["keys", "none", "token"])
+def test_without_valid_keys_nothing_is_predicted(page: Browser, kind: str) -> None:
+    page.fill("#secret", "wrong")
+    page.fill("#token", "a.b.c")
+    page.fill("#kind", kind)
+    page.drag("#pad", ONE)
+    page.wait("document.querySelector('#fault').textContent")
+    assert "403" in page.text("#fault")
+    assert page.text("#label") == "?"
+
+
+def test_the_api_is_a_page_that_says_every_route(
+    browser: Browser, workplace: Workplace, project: str
+) -> None:
+    browser.open(f"{workplace.outputs()['EndpointUrl']}/docs")
+    assert "/v2/models/{model}/infer" in browser.text("body")
+    assert browser.evaluate("getComputedStyle(document.querySelector('.method')).fontWeight") == "700"
+    assert browser.faults == []
