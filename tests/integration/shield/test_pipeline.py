@@ -121,14 +121,14 @@ def test_a_model_that_is_published_already_is_found_and_not_written_again(
     assert "FunctionError" not in answer, packaged
     prefix = f"models/base-promotion/{packaged['version']}/"
     versions = cloud.place.client("s3").list_object_versions(Bucket=outputs["ArtifactBucket"], Prefix=prefix)
-    assert len(versions["Versions"]) == len({entry["Key"] for entry in versions["Versions"]}) == 5
+    assert len(versions["Versions"]) == len({entry["Key"] for entry in versions["Versions"]}) == 8
     assert cloud.denials() == []
 
 
 def test_a_missing_key_is_forbidden_to_who_may_not_list(cloud: GuardedCloud) -> None:
     bucket = cloud.place.outputs()["ArtifactBucket"]
     missing = {"Bucket": bucket, "Key": "models/nobody/0/model.onnx"}
-    for role, code in (("PredictFunctionRole", "AccessDenied"), ("WriteReportFunctionRole", "NoSuchKey")):
+    for role, code in (("PackageModelFunctionRole", "AccessDenied"), ("PredictFunctionRole", "NoSuchKey")):
         with pytest.raises(ClientError) as refused:
             cloud.client_of(role, "s3").get_object(**missing)
         assert refused.value.response["Error"]["Code"] == code
