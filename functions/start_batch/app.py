@@ -38,14 +38,15 @@ class Settings(Environment):
 @cache
 def starter() -> StartBatch:
     """The composition root: adapters are built on the first invocation."""
+    from lehr.aws.clients import ENDPOINT_CONFIG
     from lehr.aws.connect import open_bucket, open_executions, open_registry
     from lehr.aws.presigned_urls import open_presigned_urls
 
     settings = Settings.read(os.environ)
     return StartBatch(
-        data=open_bucket(settings.data_bucket),
-        artifacts=open_bucket(settings.artifact_bucket),
-        registry=open_registry(settings.registry_table),
+        data=open_bucket(settings.data_bucket, ENDPOINT_CONFIG),
+        artifacts=open_bucket(settings.artifact_bucket, ENDPOINT_CONFIG),
+        registry=open_registry(settings.registry_table, ENDPOINT_CONFIG),
         executions=open_executions(settings.state_machine_arn),
         uploads=open_presigned_urls(settings.data_bucket),
         results=open_presigned_urls(settings.artifact_bucket),

@@ -44,13 +44,12 @@ def find_files(data: ObjectStore, project: str, key: str) -> list[StoredObject]:
             place=place[:300],
             hint=f"put the rows under {data.uri(prefix)}<any name>/",
         )
-    folder = key.rstrip("/") + "/"
-    # A name that is the beginning of others finds them too.
-    listed = list(islice(data.list(key), 2 * MAX_FILES + 1))
-    whole = [entry for entry in listed if entry.key == key and not key.endswith("/")]
-    found = whole or [
-        entry for entry in listed if entry.key.startswith(folder) and not entry.key.endswith("/")
-    ]
+    # Of all keys that begin with a name, the name itself comes first.
+    first = None if key.endswith("/") else next(data.list(key), None)
+    if first and first.key == key:
+        return [first]
+    entries = (entry for entry in data.list(key.rstrip("/") + "/") if not entry.key.endswith("/"))
+    found = list(islice(entries, MAX_FILES + 1))
     if not found:
         raise MissingDataError("holds no file", place=place[:300])
     if len(found) > MAX_FILES:

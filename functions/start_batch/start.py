@@ -166,7 +166,7 @@ class StartBatch:
             planned, result = self._planned(project, name), self._result(project, name)
             if planned and result and result.status == "done":
                 return name, planned
-            if self.executions.ended_as(f"{project}-{name}") is None:
+            if result is None and self.executions.ended_as(f"{project}-{name}") is None:
                 # Either it runs, or it was planned and never started, or there is nothing yet: starting is safe.
                 return name, None
         raise UserError(

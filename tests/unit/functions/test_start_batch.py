@@ -199,6 +199,24 @@ def test_an_object_is_not_taken_for_the_folder_whose_name_it_begins(starter: Sta
     assert found("daylight") == ["daylight/3.csv"]
 
 
+def test_a_folder_is_found_behind_any_number_of_names_that_it_begins(starter: StartBatch) -> None:
+    for number in range(3 * MAX_FILES):
+        put(starter, f"day-{number:04d}.csv", CSV)
+    put(starter, "day/1.csv", CSV)
+    (found,) = find_files(starter.data, "mnist", "batches/mnist/day")
+    assert found.key == "batches/mnist/day/1.csv"
+
+
+def test_a_failure_that_step_functions_has_forgotten_is_not_taken_for_the_next_one(
+    starter: StartBatch, executions: Executions
+) -> None:
+    batch = starter.start("mnist", rows_csv())
+    failure = BatchFailure(state="PredictBatchUnit", error="E", cause="c")
+    finish(starter, executions, batch, status="failed", failure=failure, files=[])
+    executions.ends.clear()
+    assert starter.start("mnist", rows_csv()).batch == f"{batch.batch}-2"
+
+
 def test_a_folder_of_too_many_files_is_refused(starter: StartBatch) -> None:
     for number in range(MAX_FILES + 1):
         put(starter, f"many/{number:04d}.csv", CSV)
