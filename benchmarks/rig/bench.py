@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -49,6 +51,8 @@ class Bench:
 @contextmanager
 def open_bench(names: Sequence[str], models: Sequence[str], *, is_built: bool) -> Iterator[Bench]:
     """Make it, print what it is, and end all of it."""
+    # Ended from outside, it still ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     header = figures.machine()
     contenders, left_out, versions = [], {}, {}
     for name in names:

@@ -8,6 +8,7 @@ that what is served is what a run would have published.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.package import MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE, Signature
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
 from lehr.contracts.workflow import PackageRequest, TrialResult
+from lehr_runtime.shards import write_shard
 
 NAMES = ("mnist", "resnet18")
 
@@ -120,6 +122,8 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
     key = f"runs/{project}/{run}/trials/job-0/output/model.tar.gz"
     store.objects.put(key, buffer.getvalue())
     classes = len(model.signature.labels)
+    shard = write_shard({"x": model.row, "y": np.zeros(len(model.row), np.uint8)})
+    store.objects.put(layout.dataset_prefix(project, "bench") + "test/shard-0", shard)
     manifest = DatasetManifest(
         project=project,
         format="idx",
@@ -130,10 +134,10 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
             Shard(
                 split="test",
                 key="test/shard-0",
-                rows=classes,
-                bytes=1,
-                sha256="0" * 64,
-                class_counts=[1] * classes,
+                rows=len(model.row),
+                bytes=len(shard),
+                sha256=hashlib.sha256(shard).hexdigest(),
+                class_counts=[len(model.row), *[0] * (classes - 1)],
             )
         ],
         mean=0.0,
