@@ -53,6 +53,8 @@ def test_ctrl_c_while_training_says_what_goes_on_and_how_to_stop_it(quiet_workpl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # As at a terminal, also where the suite itself was started with the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert demo.stdout is not None
     seen = ""

@@ -138,7 +138,15 @@ def test_the_aws_target_trains_asks_and_leaves_nothing_behind(stand_in: Workplac
     """The quick form: one model, asked over HTTPS. What is of a local cloud only is skipped and says so."""
     before = everything(stand_in)
     result = suite(
-        *("--target", "aws", "--stack", "lehr", "-rs", "-k", "prediction or unsigned or outside"),
+        *(
+            "--target",
+            "aws",
+            "--stack",
+            "lehr",
+            "-rs",
+            "-k",
+            "names_label or unsigned or outside_of_the_repository",
+        ),
         variables=as_an_account(stand_in),
         timeout_s=240,
     )
