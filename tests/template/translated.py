@@ -156,6 +156,8 @@ class Resolver:
 
     def _attribute(self, name: str, attribute: str) -> str:
         kind = self._template["Resources"][name]["Type"]
+        if kind == "AWS::Lambda::Version" and attribute == "Version":
+            return "1"  # Lambda counts them
         if not attribute.endswith("Arn"):
             return f"{self._name(name)}-{attribute.lower()}"
         if kind in GLOBAL_ARNS:
