@@ -74,7 +74,7 @@ def test_sam_deploys_the_project_twice_and_deletes_it(
     (stack,) = client(cloud, "cloudformation").describe_stacks(StackName="lehr")["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     names = [item["FunctionName"] for item in functions.list_functions()["Functions"]]
-    (predict,) = [name for name in names if "predict" in name.lower()]
+    (predict,) = [name for name in names if "predictfunction" in name.lower()]
     digests = {name: digest(functions, name) for name in names}
     (machine,) = [item for item in states.list_state_machines()["stateMachines"] if "retrain" in item["name"]]
     definition = states.describe_state_machine(stateMachineArn=machine["stateMachineArn"])["definition"]
