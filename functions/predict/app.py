@@ -39,7 +39,7 @@ class Settings(Environment):
 
 @cache
 def champions() -> Champions:
-    """The composition root: no boto3, on the way here nor later."""
+    """The composition root of predictions: no boto3, on the way here nor later."""
     from lehr.aws.readers import open_readers
 
     settings = Settings.read(os.environ)
@@ -64,6 +64,7 @@ if is_for_snapshot(os.environ):
 
 @cache
 def catalogue() -> Catalogue:
+    """What /models lists: asked seldom and by people, so this one root may cost the import of boto3."""
     from lehr.aws.clients import ENDPOINT_CONFIG
     from lehr.aws.connect import open_bucket, open_registry
 
