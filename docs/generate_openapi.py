@@ -21,9 +21,10 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from functions.predict import open_inference as protocol  # noqa: E402
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
 from functions.predict.gateway import JSON  # noqa: E402
+from functions.predict.inference_requests import HEADER_LENGTH, OCTETS  # noqa: E402
+from functions.predict.open_inference import SERVER_VERSION, ErrorAnswer  # noqa: E402
 from functions.predict.problems import CONTENT_TYPE  # noqa: E402
 from functions.predict.requests import MAX_BATCH  # noqa: E402
 from functions.predict.routes import CSV, ROUTES, Route, is_protocol  # noqa: E402
@@ -101,7 +102,7 @@ BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     CSV: f"Rows of numbers without a header, 1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",
-    protocol.OCTETS: f"JSON, then the bytes of the tensors; the header {protocol.HEADER_LENGTH} says where they begin.",
+    OCTETS: f"JSON, then the bytes of the tensors; the header {HEADER_LENGTH} says where they begin.",
 }
 
 
@@ -109,7 +110,7 @@ def describe() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     types = {kind for route in ROUTES for kind in (*route.gives.values(), *route.takes.values()) if kind}
     _, schemas = msgspec.json.schema_components(
-        sorted({*types, protocol.ErrorAnswer}, key=lambda kind: kind.__name__), ref_template=REFERENCE
+        sorted({*types, ErrorAnswer}, key=lambda kind: kind.__name__), ref_template=REFERENCE
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -118,7 +119,7 @@ def describe() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Lehr endpoint",
-            "version": protocol.SERVER_VERSION,
+            "version": SERVER_VERSION,
             "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -151,11 +152,11 @@ def _operation(route: Route) -> dict[str, Any]:
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     parameters += [{"name": name, "in": "query", **PARAMETERS[name]} for name in route.query]
-    if protocol.OCTETS in route.takes:
+    if OCTETS in route.takes:
         description = "Where the JSON ends, in a body of application/octet-stream."
         schema = {"type": "integer", "minimum": 0}
         parameters.append(
-            {"name": protocol.HEADER_LENGTH, "in": "header", "description": description, "schema": schema}
+            {"name": HEADER_LENGTH, "in": "header", "description": description, "schema": schema}
         )
     if parameters:
         operation["parameters"] = parameters

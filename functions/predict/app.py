@@ -75,12 +75,15 @@ def catalogue() -> Catalogue:
     )
 
 
+SERVICES = Services(lambda: champions(), lambda: catalogue())
+
+
 def handler(event: dict[str, Any], context: Any) -> Answer:
     """API Gateway payload 2.0 in and out. Whatever was not foreseen is one 500 with the request's id."""
     predicted = None
     try:
         request = Request(event)
-        answer = respond(request, Services(champions, catalogue))
+        answer = respond(request, SERVICES)
         predicted = request.predicted
     except Exception:
         logger.exception("request failed", extra={"function_request_id": context.aws_request_id})

@@ -156,6 +156,8 @@ class Champions:
                 return None
             self._entries.move_to_end(project)
             begun, overdue = self._due(entry)
+            if begun is None and overdue is None:
+                return entry.serving
         if begun:
             self._begin(project, entry, begun)
         if overdue:

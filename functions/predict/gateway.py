@@ -17,7 +17,7 @@ Answer = dict[str, Any]
 
 
 class Request:
-    """One request. `variables` are what the route's path has in braces; header names are lower case."""
+    """One request. `variables` are what the route's path has in braces; header names come in lower case."""
 
     __slots__ = ("event", "headers", "method", "path", "predicted", "variables")
 
@@ -25,9 +25,7 @@ class Request:
         self.event = event
         self.method: str = event["requestContext"]["http"]["method"]
         self.path: str = event["rawPath"]
-        self.headers: dict[str, str] = {
-            name.lower(): value for name, value in (event.get("headers") or {}).items()
-        }
+        self.headers: Mapping[str, str] = event.get("headers") or {}
         self.variables: dict[str, str] = {}
         # Rows and milliseconds, once there is a prediction: what the metrics want to know.
         self.predicted: tuple[int, float] | None = None

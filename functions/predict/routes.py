@@ -21,6 +21,7 @@ from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.catalogue import Catalogue, ModelDescription, ModelList
 from functions.predict.champions import Champion, Champions
 from functions.predict.gateway import JSON, Answer, Request, json_answer
+from functions.predict.inference_requests import OCTETS, InferRequest, read_infer
 from functions.predict.media import decode_csv, decode_images
 from functions.predict.problems import Problem, as_problem, no_route, wrong_method
 from functions.predict.requests import MAX_BATCH, parse_inputs
@@ -139,7 +140,7 @@ def predict(request: Request, services: Services) -> Answer:
 def infer(request: Request, services: Services) -> Answer:
     begin = perf_counter()
     name, model = request.variables["model"], _asked_for(request, services).model
-    asked, batch = protocol.read_infer(request, model.signature)
+    asked, batch = read_infer(request, model.signature)
     probabilities = model.predictor.predict(batch)
     answer = protocol.answer_infer(
         asked, probabilities, model=name, version=model.version, signature=model.signature
@@ -306,8 +307,8 @@ ROUTES = (
         "/infer",
         "Inference",
         infer,
-        {JSON: protocol.InferResponse, protocol.OCTETS: None},
-        {JSON: protocol.InferRequest, protocol.OCTETS: None},
+        {JSON: protocol.InferResponse, OCTETS: None},
+        {JSON: InferRequest, OCTETS: None},
     ),
 )
 

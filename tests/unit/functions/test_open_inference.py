@@ -12,7 +12,7 @@ import pytest
 
 from functions.predict import app
 from functions.predict.catalogue import Catalogue
-from functions.predict.open_inference import DATATYPES, HEADER_LENGTH
+from functions.predict.inference_requests import DATATYPES, HEADER_LENGTH
 from functions.predict.requests import MAX_BATCH
 from tests import tiny_models
 from tests.unit.functions.corpus import PROTOCOL_REFUSED, ProtocolCase, inference
