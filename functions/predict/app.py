@@ -16,6 +16,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from functions.predict.capture import Capture, CaptureSettings, open_capture
 from functions.predict.catalogue import Catalogue
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
@@ -23,7 +24,6 @@ from functions.predict.gateway import Answer, Request
 from functions.predict.problems import internal_error
 from functions.predict.routes import Services, is_protocol, respond
 from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
-from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 
@@ -31,7 +31,7 @@ logger = Logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(CaptureSettings):
     artifact_bucket: str
     registry_table: str
     warm_projects: str = ""
@@ -75,12 +75,18 @@ def catalogue() -> Catalogue:
     )
 
 
+@cache
+def capture() -> Capture | None:
+    """What writes captured predictions; None when none are wanted."""
+    return open_capture(CaptureSettings.read(os.environ), logger)
+
+
 def handler(event: dict[str, Any], context: Any) -> Answer:
     """API Gateway payload 2.0 in and out. Whatever was not foreseen is one 500 with the request's id."""
     predicted = None
     try:
         request = Request(event)
-        answer = respond(request, Services(champions, catalogue))
+        answer = respond(request, Services(champions, catalogue, capture()))
         predicted = request.predicted
     except Exception:
         logger.exception("request failed", extra={"function_request_id": context.aws_request_id})

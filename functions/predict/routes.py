@@ -18,6 +18,7 @@ from functions.predict import open_inference as protocol
 from functions.predict import pages
 from functions.predict.answers import Predictions, describe_predictions, read_top_k
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
+from functions.predict.capture import Capture
 from functions.predict.catalogue import Catalogue, ModelDescription, ModelList
 from functions.predict.champions import Champion, Champions
 from functions.predict.gateway import JSON, Answer, Request, json_answer
@@ -38,10 +39,11 @@ REFUSALS = (Problem, UnknownProjectError, NoChampionError)
 
 @dataclass(frozen=True)
 class Services:
-    """What routes work with; each is built when it is first asked for."""
+    """What routes work with; each is built when it is first asked for. No `capture`: nothing is captured."""
 
     champions: Callable[[], Champions]
     catalogue: Callable[[], Catalogue]
+    capture: Capture | None = None
 
 
 class Health(msgspec.Struct):
@@ -133,6 +135,8 @@ def predict(request: Request, services: Services) -> Answer:
     predictions = describe_predictions(probabilities, labels, top_k=top_k)
     latency_ms = (perf_counter() - begin) * 1000
     request.predicted = len(batch), latency_ms
+    if services.capture:
+        services.capture.take(request.event, project, model, batch, probabilities)
     return json_answer(Predictions(project, model.version, predictions, round(latency_ms, 3)))
 
 
@@ -145,6 +149,8 @@ def infer(request: Request, services: Services) -> Answer:
         asked, probabilities, model=name, version=model.version, signature=model.signature
     )
     request.predicted = len(batch), (perf_counter() - begin) * 1000
+    if services.capture:
+        services.capture.take(request.event, name, model, batch, probabilities)
     return answer
 
 

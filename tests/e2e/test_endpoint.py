@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import ssl
+import time
 import urllib.request
 from collections.abc import Callable
 from urllib.error import HTTPError
@@ -14,6 +15,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
+from lehr.contracts.capture import PredictionCapture
+from lehr_local.deploy import deploy
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Workplace
 from tests.unit.functions.corpus import REFUSED, Case, png
@@ -123,3 +126,40 @@ def test_bad_input_is_refused_with_a_problem_document_that_names_the_field(
     problem = json.loads(body)
     assert (status, problem["status"], problem.get("field")) == (case.status, case.status, case.field)
     assert problem["detail"]
+
+
+@pytest.mark.local_only("deploys the stack anew, with another parameter")
+def test_with_a_capture_rate_a_prediction_is_found_in_the_log_of_the_function(
+    ask: Ask, workplace: Workplace, served: str
+) -> None:
+    def deploy_with(**parameters: str) -> None:
+        template, url = workplace.folder / "template.yaml", str(workplace.info()["endpoint_url"])
+        deploy(template, stack_name=workplace.target.stack, endpoint_url=url, parameters=parameters)
+
+    body = json.dumps({"inputs": [[255] * 28] * 28}).encode()
+    assert ask(f"/predict/{served}", body)[0] == 200
+    assert captured_predictions(workplace) == []
+    deploy_with(CaptureRate="1")
+    try:
+        answer = json.loads(ask(f"/predict/{served}", body)[1])
+        deadline = time.monotonic() + workplace.target.soon_s
+        while not (captured := captured_predictions(workplace)):
+            assert time.monotonic() < deadline, "the prediction was not captured"
+            time.sleep(0.2)
+    finally:
+        deploy_with()
+    (found,) = captured
+    assert (found.project, found.model_version) == (served, answer["model_version"])
+    assert [one.label for one in found.predictions] == [answer["predictions"][0]["label"]]
+    assert (found.inputs.count, found.inputs.histogram[-1], found.features) == (784, 784, None)
+
+
+def captured_predictions(workplace: Workplace) -> list[PredictionCapture]:
+    """What was captured so far, read as an operator would read it."""
+    pages = workplace.client("logs").get_paginator("filter_log_events")
+    return [
+        PredictionCapture.from_json(event["message"])
+        for page in pages.paginate(logGroupName=f"/aws/lambda/{workplace.target.stack}-predict")
+        for event in page["events"]
+        if event["message"].startswith('{"kind":"prediction"')
+    ]

@@ -77,6 +77,23 @@ def test_the_dashboard_is_a_json_document() -> None:
     assert len(json.loads(dashboard["DashboardBody"])["widgets"]) == 6
 
 
+def test_predictions_are_captured_for_those_only_who_say_so() -> None:
+    def variables(parameters: dict[str, str]) -> dict[str, str]:
+        functions = of_type(deployed(parameters), "AWS::Lambda::Function").values()
+        (found,) = [
+            one["Environment"]["Variables"]
+            for one in functions
+            if one["Handler"] == "functions.predict.app.handler"
+        ]
+        return {name: str(value) for name, value in found.items() if name.startswith("CAPTURE_")}
+
+    assert variables({}) == {"CAPTURE_RATE": "0", "CAPTURE_FEATURES": "false"}
+    assert variables({"CaptureRate": "0.5", "CaptureFeatures": "true"}) == {
+        "CAPTURE_RATE": "0.5",
+        "CAPTURE_FEATURES": "true",
+    }
+
+
 def test_the_schedule_sends_what_start_run_reads() -> None:
     (schedule,) = of_type(deployed(EVERYTHING), "AWS::Scheduler::Schedule").values()
     request = StartRequest.from_value(json.loads(schedule["Target"]["Input"]))
