@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from aws_lambda_powertools import Logger
 
-from functions.predict.champions import fraction
+from functions.predict.serving import fraction
 from lehr.clock import now
 from lehr.contracts.capture import (
     HISTOGRAM_BINS,

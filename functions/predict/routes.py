@@ -20,11 +20,12 @@ from functions.predict.answers import Predictions, describe_predictions, read_to
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.capture import Capture
 from functions.predict.catalogue import Catalogue, ModelDescription, ModelList
-from functions.predict.champions import Champion, Champions
+from functions.predict.champions import Champions
 from functions.predict.gateway import JSON, Answer, Request, json_answer
 from functions.predict.media import decode_csv, decode_images
 from functions.predict.problems import Problem, as_problem, no_route, wrong_method
 from functions.predict.requests import MAX_BATCH, parse_inputs
+from functions.predict.serving import Champion
 from lehr.errors import NoChampionError, UnknownProjectError
 
 CSV = "text/csv"

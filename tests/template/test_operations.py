@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from functions.predict import embedded_metrics
 from lehr.contracts.workflow import PromoteRequest, StartRequest
 from tests.template import translated
 from tests.template.translated import EVERYTHING, KEY, ROOT, TEXT, broken_rules, deployed, of_type, translate
@@ -49,6 +50,38 @@ def test_every_alarm_tells_the_topic_and_says_what_it_means() -> None:
         assert properties["TreatMissingData"] == "notBreaching"
         assert properties["AlarmDescription"].endswith(".")
     assert of_type(deployed({"Alarms": "no"}), "AWS::CloudWatch::Alarm") == {}
+
+
+def test_an_alarm_rings_for_the_metric_that_the_endpoint_writes_of_a_fallback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = deployed(EVERYTHING)
+    (function,) = [
+        one
+        for one in of_type(template, "AWS::Lambda::Function").values()
+        if one["Handler"] == "functions.predict.app.handler"
+    ]
+    for name, value in function["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, str(value))
+    embedded_metrics._frame.cache_clear()
+    try:
+        embedded_metrics.write_fallback()
+    finally:
+        embedded_metrics._frame.cache_clear()
+    written = json.loads(capsys.readouterr().out)
+    (metric,) = written["_aws"]["CloudWatchMetrics"]
+    (dimension,) = metric["Dimensions"][0]
+    (alarm,) = [
+        one
+        for one in of_type(template, "AWS::CloudWatch::Alarm").values()
+        if one["AlarmName"].endswith("champion-fallback")
+    ]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["Namespace"], metric["Metrics"][0]["Name"])
+    assert alarm["Dimensions"] == [{"Name": dimension, "Value": written[dimension]}]
+    (dashboard,) = of_type(template, "AWS::CloudWatch::Dashboard").values()
+    shown = [alarm["Namespace"], alarm["MetricName"], dimension, written[dimension]]
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert [one for one in widgets if shown in one["properties"]["metrics"]]
 
 
 def test_every_alarm_has_its_page_in_the_operations_manual() -> None:

@@ -27,6 +27,7 @@ from functions.predict.capture import (
     summarise,
 )
 from functions.predict.requests import MAX_BATCH
+from functions.predict.serving import fraction
 from lehr.contracts.capture import HISTOGRAM_EDGES, MIN_VALUES, PredictionCapture
 from tests.unit.functions.corpus import GOOD, inference, png
 from tests.unit.functions.test_predict import CONTEXT, World, event
@@ -157,8 +158,6 @@ def test_a_share_of_the_requests_is_captured_and_always_the_same_ones(
 def test_who_is_captured_has_nothing_to_do_with_who_is_sent_to_a_canary(
     served: World, capturing: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from functions.predict.champions import fraction
-
     capturing("0.25")
     ids = [f"request-{number}" for number in range(400)]
     for one in ids:
