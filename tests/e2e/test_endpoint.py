@@ -8,7 +8,7 @@ import os
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.error import HTTPError
 
 import pytest
@@ -128,30 +128,51 @@ def test_bad_input_is_refused_with_a_problem_document_that_names_the_field(
     assert problem["detail"]
 
 
-@pytest.mark.local_only("deploys the stack anew, with another parameter")
-def test_with_a_capture_rate_a_prediction_is_found_in_the_log_of_the_function(
-    ask: Ask, workplace: Workplace, served: str
-) -> None:
-    def deploy_with(**parameters: str) -> None:
+@pytest.fixture
+def deploy_with(workplace: Workplace) -> Iterator[Callable[..., None]]:
+    """Deploys the stack anew with other parameters, and at the end with none."""
+
+    def deploy_stack(**parameters: str) -> None:
         template, url = workplace.folder / "template.yaml", str(workplace.info()["endpoint_url"])
         deploy(template, stack_name=workplace.target.stack, endpoint_url=url, parameters=parameters)
 
+    yield deploy_stack
+    deploy_stack()
+
+
+@pytest.mark.local_only("deploys the stack anew, with another parameter")
+def test_with_a_capture_rate_a_prediction_is_found_in_the_log_of_the_function(
+    ask: Ask, workplace: Workplace, served: str, deploy_with: Callable[..., None]
+) -> None:
     body = json.dumps({"inputs": [[255] * 28] * 28}).encode()
     assert ask(f"/predict/{served}", body)[0] == 200
     assert captured_predictions(workplace) == []
     deploy_with(CaptureRate="1")
-    try:
-        answer = json.loads(ask(f"/predict/{served}", body)[1])
-        deadline = time.monotonic() + workplace.target.soon_s
-        while not (captured := captured_predictions(workplace)):
-            assert time.monotonic() < deadline, "the prediction was not captured"
-            time.sleep(0.2)
-    finally:
-        deploy_with()
+    answer = json.loads(ask(f"/predict/{served}", body)[1])
+    deadline = time.monotonic() + workplace.target.soon_s
+    while not (captured := captured_predictions(workplace)):
+        assert time.monotonic() < deadline, "the prediction was not captured"
+        time.sleep(0.2)
     (found,) = captured
     assert (found.project, found.model_version) == (served, answer["model_version"])
     assert [one.label for one in found.predictions] == [answer["predictions"][0]["label"]]
     assert (found.inputs.count, found.inputs.histogram[-1], found.features) == (784, 784, None)
+
+
+@pytest.mark.local_only("deploys the stack anew, with another parameter")
+def test_beyond_the_limits_of_the_stack_there_are_429_and_the_command_waits(
+    ask: Ask, workplace: Workplace, served: str, deploy_with: Callable[..., None]
+) -> None:
+    deploy_with(EndpointRateLimit="1", EndpointBurstLimit="3")
+    body = json.dumps({"inputs": [[255] * 28] * 28}).encode()
+    file = workplace.folder / "request.json"
+    file.write_bytes(body)
+    answers = [ask(f"/predict/{served}", body) for _ in range(12)]
+    assert {status for status, _ in answers} == {200, 429}
+    assert (429, b'{"message":"Too Many Requests"}') in answers
+    predicted = workplace.lehr("predict", served, "--input", str(file))
+    assert predicted.code == 0, predicted.stderr
+    assert predicted.only("prediction")["predictions"]
 
 
 def captured_predictions(workplace: Workplace) -> list[PredictionCapture]:
