@@ -12,11 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from functions.predict.capture import Capture, CaptureSettings, open_capture
 from functions.predict.catalogue import Catalogue
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
@@ -24,10 +23,22 @@ from functions.predict.gateway import Answer, Request
 from functions.predict.problems import internal_error
 from functions.predict.routes import Services, is_protocol, respond
 from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
+from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 
+if TYPE_CHECKING:
+    from functions.predict.capture import Capture
+
 logger = Logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureSettings(Environment):
+    """`capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too."""
+
+    capture_rate: float = 0.0
+    capture_features: str = "false"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +69,6 @@ def champions() -> Champions:
     return opened
 
 
-if is_for_snapshot(os.environ):
-    champions()
-
-
 @cache
 def catalogue() -> Catalogue:
     """What /models lists: asked seldom and by people, so this one root may cost the import of boto3."""
@@ -77,8 +84,18 @@ def catalogue() -> Catalogue:
 
 @cache
 def capture() -> Capture | None:
-    """What writes captured predictions; None when none are wanted."""
-    return open_capture(CaptureSettings.read(os.environ), logger)
+    """What writes captured predictions; None for a rate of 0, when nothing of it is even imported."""
+    settings = CaptureSettings.read(os.environ)
+    if settings.capture_rate <= 0:
+        return None
+    from functions.predict.capture import Capture
+
+    return Capture(settings.capture_rate, logger, has_features=settings.capture_features == "true")
+
+
+if is_for_snapshot(os.environ):
+    champions()
+    capture()
 
 
 def handler(event: dict[str, Any], context: Any) -> Answer:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,24 +27,15 @@ from lehr.contracts.capture import (
     InputStatistics,
     PredictionCapture,
 )
-from lehr.settings import Environment
 from lehr_runtime.packages import LoadedModel
 
 MAX_PREDICTIONS = 100
-# CloudWatch cuts events of more than 256 KiB, and counts 26 bytes of its own for each.
+# CloudWatch takes events of 256 KB, and counts 26 bytes of its own for each.
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 MAX_LINE_BYTES = 256 * 1024 - 1024
 _SALT = "capture/"
 # What a document grows by when it gets features, beyond their base64: names, shape and quotes, with room to spare.
 _FEATURES_FRAME_BYTES = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaptureSettings(Environment):
-    """`capture_rate` is the share of predictions, 0 to 1; `capture_features` is "true" for the raw inputs too."""
-
-    capture_rate: float = 0.0
-    capture_features: str = "false"
 
 
 class Capture:
@@ -72,13 +62,6 @@ class Capture:
                 sys.stdout.write(line + "\n")
         except Exception:  # the prediction is there, and is the client's whatever becomes of its capture
             self._logger.exception("prediction not captured", extra={"project": project})
-
-
-def open_capture(settings: CaptureSettings, logger: Logger) -> Capture | None:
-    """The capture that settings ask for; None for a rate of 0, so that a request pays for one comparison."""
-    if settings.capture_rate <= 0:
-        return None
-    return Capture(settings.capture_rate, logger, has_features=settings.capture_features == "true")
 
 
 def describe(

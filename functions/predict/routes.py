@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +19,6 @@ from functions.predict import open_inference as protocol
 from functions.predict import pages
 from functions.predict.answers import Predictions, describe_predictions, read_top_k
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
-from functions.predict.capture import Capture
 from functions.predict.catalogue import Catalogue, ModelDescription, ModelList
 from functions.predict.champions import Champions
 from functions.predict.gateway import JSON, Answer, Request, json_answer
@@ -27,6 +27,9 @@ from functions.predict.problems import Problem, as_problem, no_route, wrong_meth
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.serving import Champion
 from lehr.errors import NoChampionError, UnknownProjectError
+
+if TYPE_CHECKING:
+    from functions.predict.capture import Capture
 
 CSV = "text/csv"
 PREDICT_LIMITS = {

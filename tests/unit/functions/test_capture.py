@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aws_lambda_powertools import Logger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -21,9 +20,7 @@ from functions.predict.capture import (
     MAX_LINE_BYTES,
     MAX_PREDICTIONS,
     Capture,
-    CaptureSettings,
     describe,
-    open_capture,
     summarise,
 )
 from functions.predict.requests import MAX_BATCH
@@ -242,7 +239,7 @@ def test_a_histogram_of_two_requests_is_the_sum_of_theirs() -> None:
     assert both == [a + b for a, b in zip(summarise(one).histogram, summarise(two).histogram, strict=True)]
 
 
-@pytest.mark.parametrize(("rate", "is_open"), [(0.0, False), (-1.0, False), (0.001, True), (1.0, True)])
-def test_a_rate_above_zero_opens_a_capture(rate: float, is_open: bool) -> None:
-    opened = open_capture(CaptureSettings(capture_rate=rate), Logger())
-    assert isinstance(opened, Capture) is is_open
+@pytest.mark.parametrize(("rate", "is_open"), [("", False), ("0", False), ("0.001", True), ("1", True)])
+def test_a_rate_above_zero_opens_a_capture(capturing: Any, rate: str, is_open: bool) -> None:
+    capturing(rate)
+    assert isinstance(app.capture(), Capture) is is_open
