@@ -16,7 +16,6 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from lehr.contracts.capture import PredictionCapture
-from lehr_local.deploy import deploy
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Workplace
 from tests.unit.functions.corpus import REFUSED, Case, png
@@ -133,8 +132,9 @@ def deploy_with(workplace: Workplace) -> Iterator[Callable[..., None]]:
     """Deploys the stack anew with other parameters, and at the end with none."""
 
     def deploy_stack(**parameters: str) -> None:
-        template, url = workplace.folder / "template.yaml", str(workplace.info()["endpoint_url"])
-        deploy(template, stack_name=workplace.target.stack, endpoint_url=url, parameters=parameters)
+        options = [f"--parameter={name}={value}" for name, value in parameters.items()]
+        finished = workplace.lehr("local", "up", *options)
+        assert finished.code == 0, finished.stderr
 
     yield deploy_stack
     deploy_stack()
