@@ -51,7 +51,7 @@ class CapturedPrediction(Part, frozen=True, kw_only=True):
 
 
 class CapturedFeatures(Part, frozen=True, kw_only=True):
-    """The first rows as they were sent: `data` is base64 of little-endian values of `dtype`, last axis fastest."""
+    """The first rows as the model got them: `data` is base64 of little-endian values of `dtype`, last axis fastest."""
 
     dtype: str
     shape: list[int]
