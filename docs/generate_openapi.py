@@ -97,6 +97,11 @@ REFUSALS = {
     "422": "The body does not fit the model.",
     "503": "The project has no champion yet.",
 }
+RETRY_AFTER = {
+    "description": "Seconds after which to ask again.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
+}
 OF_BODIES = {"400", "413", "415", "422"}
 BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
@@ -172,6 +177,8 @@ def _operation(route: Route) -> dict[str, Any]:
     for status, sentence in REFUSALS.items():
         if ("{" in route.path and status not in OF_BODIES) or (route.takes and status in OF_BODIES):
             answers[status] = {"description": sentence, "content": _refusal(route)}
+            if status == "503":
+                answers[status]["headers"] = {"Retry-After": RETRY_AFTER}
     operation["responses"] = answers
     if route.is_open:
         operation["security"] = []

@@ -17,6 +17,7 @@ from lehr_cli.endpoint import connection, refusal, send_signed
 from lehr_cli.failures import CloudError, RunFailedError
 from lehr_cli.invocation import Invocation
 from lehr_cli.output import duration
+from lehr_cli.patience import send_patiently
 from lehr_cli.stack import Stack
 from lehr_cli.target import STATE_DIR
 
@@ -99,7 +100,7 @@ def _download(urls: list[str], file: Path, http: Any) -> None:
 
 def _ask(stack: Stack, project: str, method: str, url: str, document: Any, http: Any) -> dict[str, Any]:
     body = b"" if document is None else json.dumps(document).encode()
-    response = send_signed(stack.target, method, url, body, http)
+    response = send_patiently(lambda: send_signed(stack.target, method, url, body, http))
     if response.status_code == 422:
         raise UserError(json.loads(response.content)["detail"], hint="what a batch takes is in docs/batch.md")
     if response.status_code not in {200, 202}:

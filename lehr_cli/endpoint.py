@@ -20,6 +20,7 @@ from botocore.httpsession import URLLib3Session
 from lehr.errors import UserError
 from lehr.layout import checked_name
 from lehr_cli.failures import CloudError
+from lehr_cli.patience import PATIENCE_S, send_patiently
 from lehr_cli.stack import Stack
 from lehr_cli.target import Target
 
@@ -63,10 +64,19 @@ def connection(target: Target) -> Any:
 
 
 def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answer]:
-    """Send a request and read its predictions. Raises UserError for one that the endpoint refuses."""
+    """Send a request and read its predictions. Raises UserError for one that the endpoint refuses.
+
+    While there are too many requests it is sent again, for PATIENCE_S at most; the latency is the last one's.
+    """
     http = http or connection(stack.target)
-    began = time.perf_counter()
-    response = send_signed(stack.target, "POST", predict_url(stack, project), body, http)
+    url, began = predict_url(stack, project), 0.0
+
+    def send() -> Any:
+        nonlocal began
+        began = time.perf_counter()
+        return send_signed(stack.target, "POST", url, body, http)
+
+    response = send_patiently(send)
     latency_ms = (time.perf_counter() - began) * 1000
     if response.status_code != 200:
         raise refusal(project, response.status_code, response.content)
@@ -136,6 +146,9 @@ def refusal(project: str, status: int, content: bytes) -> Exception:
         return UserError(told, hint=f"what was pushed and trained: lehr runs {project}")
     if status in {400, 413, 415, 422}:
         return UserError(told, hint=f"a request that works: lehr predict {project} --row 0 --json")
+    if status == 429:
+        hint = f"asked again for {PATIENCE_S:.0f} s; the limits are EndpointRateLimit and EndpointBurstLimit"
+        return CloudError(told, f"{hint} (docs/endpoint.md)")
     if status == 403:
         return CloudError(told, "the credentials in use may lack execute-api:Invoke")
     return CloudError(told, "see the log of the function predict")

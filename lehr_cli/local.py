@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,14 @@ HttpsPortOption = Annotated[int | None, typer.Option(help="Port of the HTTPS end
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep what it holds when it stops, and begin with what was kept.")
 ]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        help="A parameter of template.yaml that is not to have its default; can be repeated.",
+        metavar="KEY=VALUE",
+    ),
+]
 EnforceOption = Annotated[
     bool, typer.Option("--enforce-iam", help="Deny what no policy allows, as AWS does.")
 ]
@@ -37,15 +45,22 @@ def up(
     https_port: HttpsPortOption = None,
     enforce_iam: EnforceOption = False,
     keep: KeepOption = False,
+    parameter: ParameterOption = None,
 ) -> None:
-    """Start the local cloud and deploy template.yaml of this folder into it.
+    """Start the local cloud and deploy template.yaml of this folder into it; again where it runs already.
 
-    Example: lehr local up
+    Example: lehr local up --parameter CaptureRate=1
     """
     cloud = LocalCloud(Path.cwd())
     invocation.aftermath = 'the local cloud may be running: "lehr local status" says so'
     info, outputs = start_and_deploy(
-        invocation, cloud, port=port, https_port=https_port, enforce_iam=enforce_iam, keep=keep
+        invocation,
+        cloud,
+        port=port,
+        https_port=https_port,
+        enforce_iam=enforce_iam,
+        keep=keep,
+        parameters=parameter or (),
     )
     show_addresses(invocation, info, outputs)
     invocation.out.say("\nnext: lehr demo, or lehr push examples/mnist", "bold")
@@ -118,6 +133,7 @@ def start_and_deploy(
     https_port: int | None = None,
     enforce_iam: bool = False,
     keep: bool = False,
+    parameters: Sequence[str] = (),
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Bring the local cloud and its stack up; both steps are harmless when already done."""
     with invocation.out.waiting("starting the local cloud"):
@@ -125,7 +141,7 @@ def start_and_deploy(
             port=port, https_port=https_port, enforce_iam=enforce_iam, keep=keep
         )
     with invocation.out.waiting("deploying template.yaml"):
-        outputs = cloud.deploy(info, invocation.stack_name)
+        outputs = cloud.deploy(info, invocation.stack_name, parameters)
     return info, outputs
 
 

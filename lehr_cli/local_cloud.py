@@ -88,14 +88,17 @@ class LocalCloud:
         document = self._document(finished)
         return document if finished.code == 0 and document.get("running", True) else None
 
-    def deploy(self, info: Mapping[str, Any], stack: str) -> Mapping[str, Any]:
-        """Deploy the folder's template; returns the outputs of the stack."""
+    def deploy(
+        self, info: Mapping[str, Any], stack: str, parameters: Sequence[str] = ()
+    ) -> Mapping[str, Any]:
+        """Deploy the folder's template with parameters as KEY=VALUE; returns the outputs of the stack."""
         template = self._folder / TEMPLATE
         if not template.is_file():
             raise LocalCloudError(
                 f"there is no {TEMPLATE} in {self._folder}", "run this in the root of the repository"
             )
         options = ["--template", str(template), "--stack", stack, "--endpoint-url", str(info["endpoint_url"])]
+        options += [word for pair in parameters for word in ("--parameter", pair)]
         command = [sys.executable, "-m", "lehr_local.deploy", *options, "--json"]
         return self._document(self._checked(self._run(command, self._folder), (0,)))
 

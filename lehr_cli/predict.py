@@ -63,7 +63,8 @@ def predict(
         body = file.read_bytes()
     except OSError as fault:
         raise UserError(f"cannot be read: {fault.strerror}", place=str(file)) from fault
-    answers = ask(invocation.stack, project, body)
+    with invocation.out.waiting("asking the endpoint"):
+        answers = ask(invocation.stack, project, body)
     for answer in answers:
         show_answer(invocation, answer)
     if answers:

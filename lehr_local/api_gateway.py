@@ -6,7 +6,8 @@ moto gives every API an address at amazonaws.com where nobody listens; here the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from moto.apigatewayv2.models import apigatewayv2_backends
 
@@ -21,6 +22,7 @@ from lehr_local.resource_models import (
     without,
 )
 from lehr_local.settings import LocalSettings
+from lehr_local.throttle import ACCOUNT_BURST, ACCOUNT_RATE, ThrottleSettings
 
 SERVICE = "apigatewayv2"
 
@@ -41,6 +43,7 @@ class HttpApi:
     api_id: str
     stage: str
     routes: tuple[HttpRoute, ...]
+    throttle: ThrottleSettings = field(default_factory=ThrottleSettings)
 
 
 def api_endpoint(settings: LocalSettings, api_id: str) -> str:
@@ -54,7 +57,7 @@ def deployed_apis(settings: LocalSettings) -> list[HttpApi]:
     """The HTTP APIs that exist now, oldest first. An API without a stage answers nothing, as on AWS."""
     apis = []
     for api in list(_backend_apis(settings).values()):
-        stage = next(iter(api.stages), None)
+        stage = next(iter(api.stages.values()), None)
         if api.protocol_type != "HTTP" or stage is None:
             continue
         routes = []
@@ -71,8 +74,17 @@ def deployed_apis(settings: LocalSettings) -> list[HttpApi]:
                     or "1.0",
                 )
             )
-        apis.append(HttpApi(api.api_id, stage, tuple(routes)))
+        apis.append(HttpApi(api.api_id, stage.name, tuple(routes), _throttle(stage.default_route_settings)))
     return apis
+
+
+def _throttle(settings: dict[str, Any] | None) -> ThrottleSettings:
+    """What DefaultRouteSettings say."""
+    given = settings or {}
+    return ThrottleSettings(
+        rate=float(given.get("throttlingRateLimit", ACCOUNT_RATE)),
+        burst=int(given.get("throttlingBurstLimit", ACCOUNT_BURST)),
+    )
 
 
 def _backend_apis(settings: LocalSettings):  # type: ignore[no-untyped-def]

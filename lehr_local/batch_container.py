@@ -1,22 +1,18 @@
 """The process of one node of one attempt of a Batch job: its folder, its command, its environment.
 
-As with training jobs, `/opt/ml` in the command or the environment is rewritten to the job's own folder, which
-`LEHR_ML_ROOT` names. Variables: docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html
+Variables: docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lehr_local.ml_root import relocate, relocate_command
 from lehr_local.settings import SECRET_ACCESS_KEY, LocalSettings
-from lehr_local.training_container import ML_ROOT
-
-_ML_ROOT_IN_TEXT = re.compile(re.escape(ML_ROOT) + r"(?![\w-])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +54,12 @@ class BatchContainer:
         command = with_entrypoint(
             str(self.document.get("image", "")), list(self.document.get("command") or [])
         )
-        if Path(command[0]).name in ("python", "python3"):
-            command[0] = str(self.settings.python)
-        return [self._rewritten(word) for word in command]
+        return relocate_command(command, self.base, self.settings.python)
 
     def environment(self) -> dict[str, str]:
         """All variables of the process; nothing comes from the environment of the local cloud."""
         given = {
-            item["name"]: self._rewritten(item.get("value", ""))
+            item["name"]: relocate(item.get("value", ""), self.base)
             for item in self.document.get("environment") or []
         }
         return {
@@ -116,9 +110,6 @@ class BatchContainer:
             # On AWS too the main node is not told its own address this way.
             variables["AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"] = "127.0.0.1"
         return variables
-
-    def _rewritten(self, text: str) -> str:
-        return _ML_ROOT_IN_TEXT.sub(str(self.base), text)
 
 
 def with_entrypoint(image: str, command: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from lehr_local.api_gateway import HttpApi, HttpRoute, deployed_apis
 from lehr_local.authority import AccessDeniedError
 from lehr_local.certificates import ensure_certificate
+from lehr_local.function_pool import Throttled
 from lehr_local.http_api import (
     HttpRequest,
     HttpResponse,
@@ -33,11 +34,14 @@ from lehr_local.http_api import (
 from lehr_local.https_server import MAX_CONNECTIONS, HttpsServer
 from lehr_local.request_signature import SignatureRefused, verify_signature
 from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
+from lehr_local.throttle import Throttles, retry_after
 
 log = logging.getLogger(__name__)
 
 # API Gateway's own limit for the integration of an HTTP API.
 MAX_TIMEOUT_S = 30.0
+# Ours: requests that are answered at this moment or wait for a process of their function.
+MAX_REQUESTS = 100
 
 
 class Invocation(Protocol):
@@ -63,6 +67,8 @@ class HttpsFront:
         self._settings = settings
         self._invoke = invoke
         self._invocations = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="https-invoke")
+        self._throttles = Throttles()
+        self._places = threading.BoundedSemaphore(MAX_REQUESTS)
         self._server: HttpsServer | None = None
 
     def start(self, listener: socket.socket) -> None:
@@ -86,7 +92,22 @@ class HttpsFront:
         found = self._find(request)
         if found is None:
             return message(404, "Not Found")
-        api, route, path_parameters = found
+        api = found[0]
+        # Before the signature is looked at: what is refused should cost nothing.
+        wait_s = self._throttles.take(api.api_id, api.throttle)
+        if wait_s:
+            return too_many_requests(wait_s)
+        if not self._places.acquire(blocking=False):
+            log.warning("%d requests wait already", MAX_REQUESTS)
+            return too_many_requests(1)
+        try:
+            return self._respond(request, *found)
+        finally:
+            self._places.release()
+
+    def _respond(
+        self, request: HttpRequest, api: HttpApi, route: HttpRoute, path_parameters: dict[str, str]
+    ) -> HttpResponse:
         caller = None
         if route.authorization_type == "AWS_IAM":
             try:
@@ -166,10 +187,22 @@ class HttpsFront:
                 return parse_result(result.payload)
             log.error("%s: the function failed: %s", route.route_key, result.payload.decode(errors="replace"))
         except TimeoutError:
+            future.cancel()  # one that still waits for a thread has nobody to answer any more
             log.error("%s: %s did not answer in time", route.route_key, route.function_name)
+            return message(503, "Service Unavailable")
+        except Throttled:
+            log.error("%s: no process of %s became free", route.route_key, route.function_name)
             return message(503, "Service Unavailable")
         except MalformedResponse as error:
             log.error("%s: %s", route.route_key, error)
         except Exception:
             log.exception("%s: %s could not be invoked", route.route_key, route.function_name)
         return message(500, "Internal Server Error")
+
+
+def too_many_requests(wait_s: float) -> HttpResponse:
+    """API Gateway's answer to a request beyond the limits, and when to come again, which API Gateway does not say."""
+    refused = message(429, "Too Many Requests")
+    return HttpResponse(
+        refused.status, [*refused.headers, ("retry-after", retry_after(wait_s))], refused.body
+    )

@@ -1,7 +1,5 @@
 """The `/opt/ml` contract of a SageMaker training container, as a folder and an environment.
 
-A user cannot write to `/opt/ml`, and two jobs could not share it, so each job has a folder of its own and learns
-it from `LEHR_ML_ROOT`. What names `/opt/ml` in the command or in the environment of the job is rewritten to it.
 Contract: docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
 
@@ -9,18 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lehr_local.ml_root import ML_ROOT, relocate, relocate_command
 from lehr_local.settings import SECRET_ACCESS_KEY, LocalSettings
 
-ML_ROOT = "/opt/ml"
 HOST = "algo-1"
-_ML_ROOT_IN_TEXT = re.compile(re.escape(ML_ROOT) + r"(?![\w-])")
 # SageMaker keeps this much of output/failure in the reason of the failure.
 _FAILURE_LIMIT = 1024
 
@@ -51,7 +47,7 @@ class TrainingContainer:
     @property
     def checkpoint_dir(self) -> Path:
         config = self.request.get("CheckpointConfig") or {}
-        return Path(self._rewritten(config.get("LocalPath") or f"{ML_ROOT}/checkpoints"))
+        return Path(relocate(config.get("LocalPath") or f"{ML_ROOT}/checkpoints", self.base))
 
     @property
     def home(self) -> Path:
@@ -85,9 +81,7 @@ class TrainingContainer:
         arguments = list(algorithm.get("ContainerArguments") or [])
         if not entrypoint:
             entrypoint, arguments = ["python", "-m", "lehr_trainer"], arguments or ["train"]
-        if Path(entrypoint[0]).name in ("python", "python3"):
-            entrypoint[0] = str(self.settings.python)
-        return [self._rewritten(word) for word in (*entrypoint, *arguments)]
+        return relocate_command([*entrypoint, *arguments], self.base, self.settings.python)
 
     def environment(self) -> dict[str, str]:
         """All variables of the process; nothing comes from the environment of the local cloud."""
@@ -115,7 +109,7 @@ class TrainingContainer:
                 "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             }
         own = self.request.get("Environment") or {}
-        return environment | {name: self._rewritten(value) for name, value in own.items()}
+        return environment | {name: relocate(value, self.base) for name, value in own.items()}
 
     def failure_text(self) -> str:
         """What the trainer wrote to output/failure, or nothing."""
@@ -189,9 +183,6 @@ class TrainingContainer:
             ],
             "network_interface_name": "lo",
         }
-
-    def _rewritten(self, text: str) -> str:
-        return _ML_ROOT_IN_TEXT.sub(str(self.base), text)
 
 
 def selected_instance_type(request: Mapping[str, Any]) -> str:

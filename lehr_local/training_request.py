@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lehr.instances import has_local_storage
-from lehr_local.training_container import ML_ROOT
+from lehr_local.ml_root import ML_ROOT
 
 _JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _CHANNEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")

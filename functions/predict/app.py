@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
@@ -27,11 +27,22 @@ from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 
+if TYPE_CHECKING:
+    from functions.predict.capture import Capture
+
 logger = Logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class CaptureSettings(Environment):
+    """`capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too."""
+
+    capture_rate: float = 0.0
+    capture_features: str = "false"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(CaptureSettings):
     artifact_bucket: str
     registry_table: str
     warm_projects: str = ""
@@ -58,10 +69,6 @@ def champions() -> Champions:
     return opened
 
 
-if is_for_snapshot(os.environ):
-    champions()
-
-
 @cache
 def catalogue() -> Catalogue:
     """What /models lists: asked seldom and by people, so this one root may cost the import of boto3."""
@@ -75,7 +82,23 @@ def catalogue() -> Catalogue:
     )
 
 
-SERVICES = Services(lambda: champions(), lambda: catalogue())
+@cache
+def capture() -> Capture | None:
+    """What writes captured predictions; None for a rate of 0, when nothing of it is even imported."""
+    settings = CaptureSettings.read(os.environ)
+    if settings.capture_rate <= 0:
+        return None
+    from functions.predict.capture import Capture
+
+    return Capture(settings.capture_rate, logger, has_features=settings.capture_features == "true")
+
+
+if is_for_snapshot(os.environ):
+    champions()
+    capture()
+
+
+SERVICES = Services(lambda: champions(), lambda: catalogue(), lambda: capture())
 
 
 def handler(event: dict[str, Any], context: Any) -> Answer:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from functions.predict.champions import Champion
+from functions.predict.serving import Champion
 from lehr import layout
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, ModelPackage, PackagedFile
 from lehr.contracts.training import TrainingSummary

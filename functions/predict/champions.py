@@ -13,15 +13,14 @@ enough to see a promotion.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from aws_lambda_powertools import Logger
 
+from functions.predict.serving import Champion, Entry, Refresh, Serving
 from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError, UserError
@@ -40,45 +39,6 @@ MAX_REFRESHES = 4
 
 Load = Callable[[str, str], LoadedModel]
 Spawn = Callable[[Callable[[], None]], None]
-
-
-@dataclass(frozen=True)
-class Champion:
-    """A loaded model and the generation of the alias that named it."""
-
-    model: LoadedModel
-    generation: int
-
-
-@dataclass(frozen=True)
-class _Serving:
-    """What answers for a project: read once per request, replaced whole."""
-
-    champion: Champion
-    canary: Champion | None = None
-    weight: float = 0.0
-
-    def models(self) -> dict[str, LoadedModel]:
-        served = [self.champion, *([self.canary] if self.canary else [])]
-        return {one.model.version: one.model for one in served}
-
-
-@dataclass
-class _Refresh:
-    """One reading of the alias and of what it names; `warm` are the models at hand, `done` is set at its end."""
-
-    begun_at: float
-    warm: dict[str, LoadedModel]
-    is_loading: bool = False
-    lent_at: float | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass
-class _Entry:
-    serving: _Serving
-    checked_at: float
-    refresh: _Refresh | None = None
 
 
 def _start_thread(work: Callable[[], None]) -> None:
@@ -105,7 +65,7 @@ class Champions:
     ) -> None:
         self._store, self._registry, self._load, self._logger = store, registry, load, logger
         self._on_fallback, self._clock, self._spawn = on_fallback, clock, spawn
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._refused: dict[tuple[str, str], float] = {}
         self._fallbacks = 0
         self._refreshes = 0
@@ -126,9 +86,7 @@ class Champions:
                     serving = self._warm(project) or self._read_first(project)
         finally:
             self._report_fallbacks()
-        if serving.canary and key is not None and fraction(key) < serving.weight:
-            return serving.canary
-        return serving.champion
+        return serving.of(key)
 
     def refresh_all(self, *, within_s: float) -> bool:
         """Read the alias of every warm project now, as after a restore; whether all of it was done in that time.
@@ -139,7 +97,7 @@ class Champions:
         with self._lock:
             now = self._clock()
             for project, entry in self._entries.items():
-                refresh = _Refresh(now, entry.serving.models())
+                refresh = Refresh(now, entry.serving.models())
                 entry.checked_at, entry.refresh = now, refresh
                 self._refreshes += 1
                 begun.append((project, entry, refresh))
@@ -148,7 +106,7 @@ class Champions:
         deadline = time.monotonic() + within_s
         return all(refresh.done.wait(max(0, deadline - time.monotonic())) for *_, refresh in begun)
 
-    def _warm(self, project: str) -> _Serving | None:
+    def _warm(self, project: str) -> Serving | None:
         """What serves the project already; begins a refresh if one is due."""
         with self._lock:
             entry = self._entries.get(project)
@@ -166,7 +124,7 @@ class Champions:
             current = self._entries.get(project)
             return current.serving if current else None
 
-    def _due(self, entry: _Entry) -> tuple[_Refresh | None, _Refresh | None]:
+    def _due(self, entry: Entry) -> tuple[Refresh | None, Refresh | None]:
         """A refresh to begin now, and one to wait a moment for, because a freeze has come between."""
         now, running = self._clock(), entry.refresh
         if running:
@@ -184,10 +142,10 @@ class Champions:
             return None, None
         self._refreshes += 1
         entry.checked_at = now
-        entry.refresh = _Refresh(now, entry.serving.models(), lent_at=now if running else None)
+        entry.refresh = Refresh(now, entry.serving.models(), lent_at=now if running else None)
         return entry.refresh, entry.refresh if running else None
 
-    def _begin(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
+    def _begin(self, project: str, entry: Entry, refresh: Refresh) -> None:
         try:
             self._spawn(lambda: self._refresh_counted(project, entry, refresh))
         except RuntimeError:  # the process may start no more threads
@@ -197,17 +155,17 @@ class Champions:
                 entry.refresh = None
             refresh.done.set()
 
-    def _refresh_counted(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
+    def _refresh_counted(self, project: str, entry: Entry, refresh: Refresh) -> None:
         try:
             self._refresh(project, entry, refresh)
         finally:
             with self._lock:
                 self._refreshes -= 1
 
-    def _refresh(self, project: str, entry: _Entry, refresh: _Refresh) -> None:
+    def _refresh(self, project: str, entry: Entry, refresh: Refresh) -> None:
         """Read the alias and load what it names; has no effect if it was given up meanwhile."""
         before = entry.serving
-        after: _Serving | None = before
+        after: Serving | None = before
         try:
             after = self._resolve(project, before, refresh)
         except (NoChampionError, UnknownProjectError) as fault:
@@ -230,20 +188,20 @@ class Champions:
                         del self._entries[project]
             refresh.done.set()
 
-    def _read_first(self, project: str) -> _Serving:
-        serving = self._resolve(project, None, _Refresh(self._clock(), {}))
+    def _read_first(self, project: str) -> Serving:
+        serving = self._resolve(project, None, Refresh(self._clock(), {}))
         with self._lock:
-            self._entries[project] = _Entry(serving, self._clock())
+            self._entries[project] = Entry(serving, self._clock())
             self._entries.move_to_end(project)
             while len(self._entries) > MAX_PROJECTS:
                 self._entries.popitem(last=False)
         return serving
 
-    def _resolve(self, project: str, before: _Serving | None, refresh: _Refresh) -> _Serving:
+    def _resolve(self, project: str, before: Serving | None, refresh: Refresh) -> Serving:
         alias = self._read_alias(project)
         champion = Champion(self._champion(project, alias, before, refresh), alias.generation)
         if not alias.canary or not 0 < alias.weight <= 1 or alias.canary == champion.model.version:
-            return _Serving(champion)
+            return Serving(champion)
         try:
             canary = self._model(project, alias.canary, refresh)
         except Exception:
@@ -251,8 +209,8 @@ class Champions:
                 "canary not loaded, the champion answers for it",
                 extra={"project": project, "model_version": alias.canary},
             )
-            return _Serving(champion)
-        return _Serving(champion, Champion(canary, alias.generation), alias.weight)
+            return Serving(champion)
+        return Serving(champion, Champion(canary, alias.generation), alias.weight)
 
     def _read_alias(self, project: str) -> Alias:
         try:
@@ -266,9 +224,7 @@ class Champions:
             raise NoChampionError(project)
         return alias
 
-    def _champion(
-        self, project: str, alias: Alias, before: _Serving | None, refresh: _Refresh
-    ) -> LoadedModel:
+    def _champion(self, project: str, alias: Alias, before: Serving | None, refresh: Refresh) -> LoadedModel:
         """The alias's champion, or the one before it if the champion's package must not be loaded."""
         try:
             return self._model(project, alias.champion, refresh)
@@ -290,7 +246,7 @@ class Champions:
             return before.champion.model
         raise NoChampionError(project)
 
-    def _model(self, project: str, version: str, refresh: _Refresh) -> LoadedModel:
+    def _model(self, project: str, version: str, refresh: Refresh) -> LoadedModel:
         """A model that is loaded already, or a new one. Raises ModelPackageError also for one refused of late."""
         if version in refresh.warm:
             return refresh.warm[version]
@@ -320,9 +276,3 @@ class Champions:
             count, self._fallbacks = self._fallbacks, 0
         for _ in range(count):
             self._on_fallback()
-
-
-def fraction(key: str) -> float:
-    """Where a key stands in [0, 1): evenly spread, and the same in every process."""
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / (1 << 64)

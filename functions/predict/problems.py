@@ -85,6 +85,7 @@ def as_problem(fault: Exception) -> Problem:
             HTTPStatus.SERVICE_UNAVAILABLE,
             "no-champion",
             f"{project} has no champion yet. Train one: lehr train {project} --data FOLDER",
+            headers={"Retry-After": "60"},  # a training takes minutes, and the promotion is seen at once
         )
     if isinstance(fault, UnknownProjectError):
         return Problem(HTTPStatus.NOT_FOUND, "unknown-project", "No project of that name was pushed.")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,13 +20,17 @@ from functions.predict import pages
 from functions.predict.answers import Predictions, describe_predictions, read_top_k
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.catalogue import Catalogue, ModelDescription, ModelList
-from functions.predict.champions import Champion, Champions
+from functions.predict.champions import Champions
 from functions.predict.gateway import JSON, Answer, Request, json_answer
 from functions.predict.inference_requests import OCTETS, InferRequest, read_infer
 from functions.predict.media import decode_csv, decode_images
 from functions.predict.problems import Problem, as_problem, no_route, wrong_method
 from functions.predict.requests import MAX_BATCH, parse_inputs
+from functions.predict.serving import Champion
 from lehr.errors import NoChampionError, UnknownProjectError
+
+if TYPE_CHECKING:
+    from functions.predict.capture import Capture
 
 CSV = "text/csv"
 PREDICT_LIMITS = {
@@ -39,10 +44,11 @@ REFUSALS = (Problem, UnknownProjectError, NoChampionError)
 
 @dataclass(frozen=True)
 class Services:
-    """What routes work with; each is built when it is first asked for."""
+    """What routes work with; each is built when it is first asked for. `capture` gives None where nothing is."""
 
     champions: Callable[[], Champions]
     catalogue: Callable[[], Catalogue]
+    capture: Callable[[], Capture | None] = lambda: None
 
 
 class Health(msgspec.Struct):
@@ -134,6 +140,8 @@ def predict(request: Request, services: Services) -> Answer:
     predictions = describe_predictions(probabilities, labels, top_k=top_k)
     latency_ms = (perf_counter() - begin) * 1000
     request.predicted = len(batch), latency_ms
+    if capture := services.capture():
+        capture.take(request.event, project, model, batch, probabilities)
     return json_answer(Predictions(project, model.version, predictions, round(latency_ms, 3)))
 
 
@@ -146,6 +154,8 @@ def infer(request: Request, services: Services) -> Answer:
         asked, probabilities, model=name, version=model.version, signature=model.signature
     )
     request.predicted = len(batch), (perf_counter() - begin) * 1000
+    if capture := services.capture():
+        capture.take(request.event, name, model, batch, probabilities)
     return answer
 
 

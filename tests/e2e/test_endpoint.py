@@ -6,14 +6,16 @@ import base64
 import json
 import os
 import ssl
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.error import HTTPError
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
+from lehr.contracts.capture import PredictionCapture
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Workplace
 from tests.unit.functions.corpus import REFUSED, Case, png
@@ -123,3 +125,62 @@ def test_bad_input_is_refused_with_a_problem_document_that_names_the_field(
     problem = json.loads(body)
     assert (status, problem["status"], problem.get("field")) == (case.status, case.status, case.field)
     assert problem["detail"]
+
+
+@pytest.fixture
+def deploy_with(workplace: Workplace) -> Iterator[Callable[..., None]]:
+    """Deploys the stack anew with other parameters, and at the end with none."""
+
+    def deploy_stack(**parameters: str) -> None:
+        options = [f"--parameter={name}={value}" for name, value in parameters.items()]
+        finished = workplace.lehr("local", "up", *options)
+        assert finished.code == 0, finished.stderr
+
+    yield deploy_stack
+    deploy_stack()
+
+
+@pytest.mark.local_only("deploys the stack anew, with another parameter")
+def test_with_a_capture_rate_a_prediction_is_found_in_the_log_of_the_function(
+    ask: Ask, workplace: Workplace, served: str, deploy_with: Callable[..., None]
+) -> None:
+    body = json.dumps({"inputs": [[255] * 28] * 28}).encode()
+    assert ask(f"/predict/{served}", body)[0] == 200
+    assert captured_predictions(workplace) == []
+    deploy_with(CaptureRate="1")
+    answer = json.loads(ask(f"/predict/{served}", body)[1])
+    deadline = time.monotonic() + workplace.target.soon_s
+    while not (captured := captured_predictions(workplace)):
+        assert time.monotonic() < deadline, "the prediction was not captured"
+        time.sleep(0.2)
+    (found,) = captured
+    assert (found.project, found.model_version) == (served, answer["model_version"])
+    assert [one.label for one in found.predictions] == [answer["predictions"][0]["label"]]
+    assert (found.inputs.count, found.inputs.histogram[-1], found.features) == (784, 784, None)
+
+
+@pytest.mark.local_only("deploys the stack anew, with another parameter")
+def test_beyond_the_limits_of_the_stack_there_are_429_and_the_command_waits(
+    ask: Ask, workplace: Workplace, served: str, deploy_with: Callable[..., None]
+) -> None:
+    deploy_with(EndpointRateLimit="1", EndpointBurstLimit="3")
+    body = json.dumps({"inputs": [[255] * 28] * 28}).encode()
+    file = workplace.folder / "request.json"
+    file.write_bytes(body)
+    answers = [ask(f"/predict/{served}", body) for _ in range(12)]
+    assert {status for status, _ in answers} == {200, 429}
+    assert (429, b'{"message":"Too Many Requests"}') in answers
+    predicted = workplace.lehr("predict", served, "--input", str(file))
+    assert predicted.code == 0, predicted.stderr
+    assert predicted.only("prediction")["predictions"]
+
+
+def captured_predictions(workplace: Workplace) -> list[PredictionCapture]:
+    """What was captured so far, read as an operator would read it."""
+    pages = workplace.client("logs").get_paginator("filter_log_events")
+    return [
+        PredictionCapture.from_json(event["message"])
+        for page in pages.paginate(logGroupName=f"/aws/lambda/{workplace.target.stack}-predict")
+        for event in page["events"]
+        if event["message"].startswith('{"kind":"prediction"')
+    ]

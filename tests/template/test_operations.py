@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from functions.predict import embedded_metrics
 from lehr.contracts.workflow import PromoteRequest, StartRequest
 from tests.template import translated
 from tests.template.translated import EVERYTHING, KEY, ROOT, TEXT, broken_rules, deployed, of_type, translate
@@ -51,6 +52,38 @@ def test_every_alarm_tells_the_topic_and_says_what_it_means() -> None:
     assert of_type(deployed({"Alarms": "no"}), "AWS::CloudWatch::Alarm") == {}
 
 
+def test_an_alarm_rings_for_the_metric_that_the_endpoint_writes_of_a_fallback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = deployed(EVERYTHING)
+    (function,) = [
+        one
+        for one in of_type(template, "AWS::Lambda::Function").values()
+        if one["Handler"] == "functions.predict.app.handler"
+    ]
+    for name, value in function["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, str(value))
+    embedded_metrics._frame.cache_clear()
+    try:
+        embedded_metrics.write_fallback()
+    finally:
+        embedded_metrics._frame.cache_clear()
+    written = json.loads(capsys.readouterr().out)
+    (metric,) = written["_aws"]["CloudWatchMetrics"]
+    (dimension,) = metric["Dimensions"][0]
+    (alarm,) = [
+        one
+        for one in of_type(template, "AWS::CloudWatch::Alarm").values()
+        if one["AlarmName"].endswith("champion-fallback")
+    ]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["Namespace"], metric["Metrics"][0]["Name"])
+    assert alarm["Dimensions"] == [{"Name": dimension, "Value": written[dimension]}]
+    (dashboard,) = of_type(template, "AWS::CloudWatch::Dashboard").values()
+    shown = [alarm["Namespace"], alarm["MetricName"], dimension, written[dimension]]
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert [one for one in widgets if shown in one["properties"]["metrics"]]
+
+
 def test_every_alarm_has_its_page_in_the_operations_manual() -> None:
     manual = (ROOT / "docs/operations.md").read_text()
     for properties in of_type(deployed(), "AWS::CloudWatch::Alarm").values():
@@ -75,6 +108,23 @@ def test_the_topic_takes_messages_from_alarms() -> None:
 def test_the_dashboard_is_a_json_document() -> None:
     (dashboard,) = of_type(deployed(EVERYTHING), "AWS::CloudWatch::Dashboard").values()
     assert len(json.loads(dashboard["DashboardBody"])["widgets"]) == 6
+
+
+def test_predictions_are_captured_for_those_only_who_say_so() -> None:
+    def variables(parameters: dict[str, str]) -> dict[str, str]:
+        functions = of_type(deployed(parameters), "AWS::Lambda::Function").values()
+        (found,) = [
+            one["Environment"]["Variables"]
+            for one in functions
+            if one["Handler"] == "functions.predict.app.handler"
+        ]
+        return {name: str(value) for name, value in found.items() if name.startswith("CAPTURE_")}
+
+    assert variables({}) == {"CAPTURE_RATE": "0", "CAPTURE_FEATURES": "false"}
+    assert variables({"CaptureRate": "0.5", "CaptureFeatures": "true"}) == {
+        "CAPTURE_RATE": "0.5",
+        "CAPTURE_FEATURES": "true",
+    }
 
 
 def test_the_schedule_sends_what_start_run_reads() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lehr_local.template_file import parse_document
 from tests.template.translated import ROOT, TEXT, deployed
 
 SCRIPT = ROOT / "trainer_image/stock_images.py"
@@ -42,8 +43,39 @@ def pins(name: str) -> dict[str, str]:
 
 def test_a_block_is_written_from_the_table(script: ModuleType) -> None:
     block = script.mapping(table())
-    assert '    af-south-1: {Account: "626614931356"}\n    us-east-1: {Account: "763104351884"}\n' in block
-    assert "Training: {Cpu: 2.10.0-cpu-py313, Gpu: 2.10.0-gpu-py313}" in block
+    images = parse_document(f"Mappings:\n{block}")["Mappings"]["StockImages"]
+    assert images == {
+        "af-south-1": {
+            "Account": "626614931356",
+            "Cpu": "626614931356.dkr.ecr.af-south-1.amazonaws.com/pytorch-training:2.10.0-cpu-py313",
+            "Gpu": "626614931356.dkr.ecr.af-south-1.amazonaws.com/pytorch-training:2.10.0-gpu-py313",
+        },
+        "us-east-1": {
+            "Account": "763104351884",
+            "Cpu": "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.10.0-cpu-py313",
+            "Gpu": "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.10.0-gpu-py313",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("region", "domain"),
+    [
+        ("eu-west-1", "amazonaws.com"),
+        ("us-gov-west-1", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com.cn"),
+        ("eusc-de-east-1", "amazonaws.eu"),
+        ("us-iso-east-1", "c2s.ic.gov"),
+        ("eu-isoe-west-1", "cloud.adc-e.uk"),
+    ],
+)
+def test_a_region_has_the_domain_of_its_partition(script: ModuleType, region: str, domain: str) -> None:
+    assert script.domain(region) == domain
+
+
+def test_a_region_of_no_partition_is_refused(script: ModuleType) -> None:
+    with pytest.raises(ValueError, match="moon-north-1"):
+        script.domain("moon-north-1")
 
 
 @pytest.mark.parametrize("changes", [{"py_versions": ["py314"]}, {"repository": "pytorch"}])
@@ -93,6 +125,7 @@ def test_a_stock_container_gets_the_versions_of_our_own_image() -> None:
     assert "torch" not in stock
 
 
-def test_every_use_of_a_stock_image_names_account_and_tag_by_the_mapping() -> None:
-    uses = re.findall(r"pytorch-training:\$\{Tag\}\n.*Account: !FindInMap \[StockImages", TEXT)
-    assert len(uses) == TEXT.count("/pytorch-training:")
+def test_a_stock_image_is_written_in_the_mapping_only() -> None:
+    _, block, rest = re.split(r"  # >>> written by .*\n|  # <<<\n", TEXT)
+    assert block.count("/pytorch-training:") == TEXT.count("/pytorch-training:") > 0
+    assert re.findall(r"!FindInMap \[StockImages, !Ref AWS::Region, ([CG]pu)\]", rest)

@@ -15,8 +15,7 @@ tree with the state machine.
     │   │   ├── InsufficientDataError a split or a class has no examples
     │   │   └── ChangedDataError      a file was overwritten while the run was reading it
     │   ├── UnknownPriceError     an instance type is not in the price table
-    │   ├── BudgetError           a run could cost more than its recipe allows
-    │   └── PredictionInputError  a prediction request has the wrong shape, type or value
+    │   └── BudgetError           a run could cost more than its recipe allows
     ├── ContractError             a document that crossed a process boundary does not fit its type
     ├── ModelPackageError         a model package is incomplete, too large, or its bytes are not its sha256
     ├── NoCompletedTrialError     every trial of a run failed
@@ -85,10 +84,6 @@ class UnknownPriceError(UserError):
 
 class BudgetError(UserError):
     """Raised before anything is started, when the worst case of a run exceeds [budget]."""
-
-
-class PredictionInputError(UserError):
-    """Raised when a prediction request does not fit the model's signature."""
 
 
 class ContractError(LehrError):

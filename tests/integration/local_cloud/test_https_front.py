@@ -26,6 +26,7 @@ from botocore.credentials import Credentials
 
 from lehr_local import https_front, https_server
 from lehr_local.api_gateway import SERVICE
+from lehr_local.function_pool import Throttled
 from lehr_local.https_front import HttpsFront
 from lehr_local.server import listen
 from lehr_local.service_clients import ServiceClients
@@ -73,6 +74,7 @@ class Front:
     settings: LocalSettings
     functions: Functions
     api_id: str
+    server: HttpsFront
 
     @property
     def url(self) -> str:
@@ -121,7 +123,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     front = HttpsFront(settings, functions.invoke)
     front.start(listen(settings.https_port, "--https-port"))
     try:
-        yield Front(settings, functions, api_id)
+        yield Front(settings, functions, api_id, front)
     finally:
         front.close()
         client.delete_api(ApiId=api_id)
@@ -275,6 +277,72 @@ def test_a_function_that_is_too_slow_is_unavailable(front: Front) -> None:
     front.functions.delay_s = 1.0
     with patch.object(https_front, "MAX_TIMEOUT_S", 0.2):
         assert front.request("GET", "/?slow=1")[::2] == (503, b'{"message":"Service Unavailable"}')
+
+
+# Overload
+
+
+@pytest.fixture
+def throttled(front: Front) -> Iterator[str]:
+    """The host of an API beside the first one: four requests at once, and one in two seconds."""
+    client = ServiceClients(front.settings)(SERVICE)
+    api_id = client.create_api(Name="throttled", ProtocolType="HTTP")["ApiId"]
+    client.create_stage(
+        ApiId=api_id,
+        StageName="$default",
+        DefaultRouteSettings={"ThrottlingBurstLimit": 4, "ThrottlingRateLimit": 0.5},
+    )
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:predict"
+    integration = client.create_integration(
+        ApiId=api_id, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
+    )["IntegrationId"]
+    client.create_route(
+        ApiId=api_id,
+        RouteKey="POST /open",
+        AuthorizationType="AWS_IAM",
+        Target=f"integrations/{integration}",
+    )
+    yield f"{api_id}.localhost:{front.settings.https_port}"
+    client.delete_api(ApiId=api_id)
+
+
+def test_beyond_the_throttle_of_the_stage_requests_are_told_when_to_come_again(
+    front: Front, throttled: str
+) -> None:
+    answers = [front.request("POST", "/open", b"{}", {"Host": throttled}) for _ in range(8)]
+    # Those that are let through have no signature; those that are not are never looked at.
+    assert [status for status, _, _ in answers] == [403] * 4 + [429] * 4
+    _, headers, body = answers[-1]
+    assert headers["retry-after"] == "2"
+    assert (headers["content-type"], body) == ("application/json", b'{"message":"Too Many Requests"}')
+    assert front.request("GET", "/")[0] == 200
+
+
+def test_a_stage_without_settings_lets_a_burst_through(front: Front) -> None:
+    assert {front.request("GET", "/")[0] for _ in range(40)} == {200}
+
+
+def test_more_requests_than_may_wait_are_turned_away_at_once(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front.functions.delay_s = 1.0
+    monkeypatch.setattr(front.server, "_places", threading.BoundedSemaphore(2))
+    with ThreadPoolExecutor(6) as clients:
+        asked = [clients.submit(front.request, "GET", "/?slow=1") for _ in range(6)]
+        answers = [one.result() for one in asked]
+    assert sorted(status for status, _, _ in answers) == [200] * 2 + [429] * 4
+    assert {headers["retry-after"] for status, headers, _ in answers if status == 429} == {"1"}
+    assert front.request("GET", "/")[0] == 200
+
+
+def test_a_function_without_a_free_process_is_unavailable(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, payload: bytes) -> Result:
+        raise Throttled
+
+    monkeypatch.setattr(front.server, "_invoke", refuse)
+    assert front.request("GET", "/")[::2] == (503, b'{"message":"Service Unavailable"}')
 
 
 # Signatures

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from functions.predict.capture import MAX_LINE_BYTES
 from lehr_local import async_invocations, emulator, function_code, function_pool
 from lehr_local.emulator import InvocationResult, find_emulator
 from lehr_local.errors import LocalCloudError
@@ -413,3 +414,12 @@ def test_a_function_that_names_no_group_has_one_of_its_name(cloud: FunctionsClou
     assert cloud.call("plain-logs") == ("/aws/lambda/plain-logs", None)
     found = cloud.client("lambda").get_function_configuration(FunctionName="plain-logs")["LoggingConfig"]
     assert found == {"LogFormat": "Text", "LogGroup": "/aws/lambda/plain-logs"}
+
+
+def test_a_line_as_long_as_an_event_of_the_log_may_be_arrives_whole(cloud: FunctionsCloud) -> None:
+    code = "def handler(event, context):\n    print('begin' + 'x' * event + 'end')\n"
+    cloud.function("long-winded", code)
+    size = MAX_LINE_BYTES - len("beginend")
+    assert cloud.call("long-winded", size) == (None, None)
+    line = f"begin{'x' * size}end"
+    assert eventually(lambda: line in cloud.logged("long-winded"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from lehr_cli import endpoint
 from lehr_cli.digit import draw
 from lehr_cli.endpoint import ask, curl_line, read_answers, request_body
 from lehr_cli.failures import CloudError
+from lehr_cli.patience import send_patiently
 from lehr_cli.target import Target, local_target
 
 LOCAL = local_target(
@@ -76,6 +78,25 @@ def test_authorities_of_a_company_are_trusted_where_the_cloud_brings_none(
 def test_a_refusal_is_told_in_the_endpoints_words(status: int, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=f"the endpoint answered {status}: mnist has no champion"):
         ask(stack(), "mnist", b"{}", Http(status, {"detail": "mnist has no champion"}))
+
+
+def test_a_request_too_many_is_sent_again_with_a_signature_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(endpoint, "send_patiently", partial(send_patiently, sleep=pauses.append))
+    http = Http(200, ANSWER)
+    busy = SimpleNamespace(status_code=429, content=b"{}", headers={"Retry-After": "2"})
+    responses = [busy, busy, http.response]
+    sent: list[Any] = []
+
+    def send(request: Any) -> Any:
+        sent.append(request)
+        return responses.pop(0)
+
+    (answer,) = ask(stack(), "mnist", b"{}", SimpleNamespace(send=send))
+    assert (answer.label, pauses, len(sent)) == ("7", [2.0, 2.0], 3)
+    assert all("Authorization" in request.headers for request in sent)
 
 
 def test_a_refusal_that_is_no_document_is_told_as_it_is() -> None:

@@ -86,5 +86,13 @@ def test_deploying_gives_the_outputs(tmp_path: Path) -> None:
     assert called[called.index("--endpoint-url") + 1] == "http://localhost:4710"
 
 
+def test_deploying_passes_parameters(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text("Resources: {}")
+    runner = Recorder(stdout="{}")
+    LocalCloud(tmp_path, runner).deploy(INFO, "mine", ["CaptureRate=1", "Alarms=no"])
+    expected = ["--parameter", "CaptureRate=1", "--parameter", "Alarms=no", "--json"]
+    assert runner.calls[0][-len(expected) :] == expected
+
+
 def test_down_says_whether_there_was_one(tmp_path: Path) -> None:
     assert LocalCloud(tmp_path, Recorder(stdout='{"was_running": false}')).down() is False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lehr.contracts.capture import PredictionCapture
 from lehr.contracts.cost import RunCost
 from lehr.contracts.package import ModelPackage, PackagedFile
 from lehr.contracts.registry import Alias
@@ -35,10 +36,16 @@ def test_what_is_no_document_is_a_contract_error(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("alias", Alias), ("run_input", RunInput), ("package", ModelPackage), ("run_cost", RunCost)],
+    [
+        ("alias", Alias),
+        ("run_input", RunInput),
+        ("package", ModelPackage),
+        ("run_cost", RunCost),
+        ("prediction_capture", PredictionCapture),
+    ],
 )
 def test_golden_documents_are_read_and_written_without_change(
-    name: str, kind: type[Alias | RunInput | ModelPackage | RunCost]
+    name: str, kind: type[Alias | RunInput | ModelPackage | RunCost | PredictionCapture]
 ) -> None:
     text = (GOLDEN / f"{name}.json").read_text()
     assert json.loads(kind.from_json(text).to_json()) == json.loads(text)

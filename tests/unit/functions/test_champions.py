@@ -20,8 +20,8 @@ from functions.predict.champions import (
     REFRESH_S,
     REFUSED_S,
     Champions,
-    fraction,
 )
+from functions.predict.serving import fraction
 from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError

@@ -293,6 +293,8 @@ def test_a_project_without_a_champion_says_how_to_train(world: World) -> None:
         status, document = call(method, path, GOOD)
         assert status == 503
         assert "lehr train fresh" in document["detail"]
+        answer = app.handler(event(method, path, GOOD), CONTEXT)
+        assert int(answer["headers"]["Retry-After"]) > 0
 
 
 def test_what_was_not_foreseen_is_one_500_with_the_id_only(

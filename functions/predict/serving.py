@@ -1,0 +1,62 @@
+"""What answers for a project: the champion, a canary beside it, and the bookkeeping of one refresh of the two."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+
+from lehr_runtime.packages import LoadedModel
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A loaded model and the generation of the alias that named it."""
+
+    model: LoadedModel
+    generation: int
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What answers for a project: read once per request, replaced whole."""
+
+    champion: Champion
+    canary: Champion | None = None
+    weight: float = 0.0
+
+    def of(self, key: str | None) -> Champion:
+        """Who answers a request with this key: the same key always goes the same way, none to the champion."""
+        if self.canary and key is not None and fraction(key) < self.weight:
+            return self.canary
+        return self.champion
+
+    def models(self) -> dict[str, LoadedModel]:
+        served = [self.champion, *([self.canary] if self.canary else [])]
+        return {one.model.version: one.model for one in served}
+
+
+@dataclass
+class Refresh:
+    """One reading of the alias and of what it names; `warm` are the models at hand, `done` is set at its end."""
+
+    begun_at: float
+    warm: dict[str, LoadedModel]
+    is_loading: bool = False
+    lent_at: float | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Entry:
+    """A project that is warm: what serves it, when its alias was read last, and the refresh under way."""
+
+    serving: Serving
+    checked_at: float
+    refresh: Refresh | None = None
+
+
+def fraction(key: str) -> float:
+    """Where a key stands in [0, 1): evenly spread, and the same in every process."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / (1 << 64)
