@@ -23,10 +23,10 @@ sys.path.insert(0, str(ROOT))
 
 from functions.predict import open_inference as protocol  # noqa: E402
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
-from functions.predict.gateway import JSON  # noqa: E402
-from functions.predict.problems import CONTENT_TYPE  # noqa: E402
 from functions.predict.requests import MAX_BATCH  # noqa: E402
 from functions.predict.routes import CSV, ROUTES, Route, is_protocol  # noqa: E402
+from lehr.http.gateway import JSON  # noqa: E402
+from lehr.http.problems import CONTENT_TYPE  # noqa: E402
 from lehr_runtime.images import MAX_PIXELS  # noqa: E402
 
 FOLDER = ROOT / "functions" / "predict"

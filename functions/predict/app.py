@@ -19,10 +19,10 @@ from aws_lambda_powertools import Logger
 from functions.predict.catalogue import Catalogue
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
-from functions.predict.gateway import Answer, Request
-from functions.predict.problems import internal_error
 from functions.predict.routes import Services, is_protocol, respond
 from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
+from lehr.http.gateway import Answer, Request
+from lehr.http.problems import internal_error
 from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory

@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
-from functions.predict.gateway import JSON, Answer, Request, binary_answer, json_answer
-from functions.predict.problems import Problem, misfit
+from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, NUMBERS, read_numbers
 from lehr.contracts.package import Signature, TensorSpec
+from lehr.http.gateway import JSON, Answer, Request, binary_answer, json_answer
+from lehr.http.problems import Problem
 
 SERVER = "lehr"
 SERVER_VERSION = "0.1.0"

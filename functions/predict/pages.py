@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from functions.predict.gateway import JSON, Answer, Request, text_answer
+from lehr.http.gateway import JSON, Answer, Request, text_answer
 
 HTML = "text/html; charset=utf-8"
 _HERE = Path(__file__).parent

@@ -1,15 +1,9 @@
-"""The endpoint's routes: one table, from which requests are answered, the API is described and the template is checked.
-
-A table of our own instead of a resolver: the resolver of Powertools costs more than the prediction (docs/adr).
-`is_open` routes are those that template.yaml lets in without a signature; all others reach the function
-through a route that is guarded by EndpointAuth.
-"""
+"""The routes of predictions and of what the endpoint says of itself; those of batches are start_batch's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from time import perf_counter
 
 import msgspec
@@ -20,11 +14,12 @@ from functions.predict.answers import Predictions, describe_predictions, read_to
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.catalogue import Catalogue, ModelDescription, ModelList
 from functions.predict.champions import Champion, Champions
-from functions.predict.gateway import JSON, Answer, Request, json_answer
 from functions.predict.media import decode_csv, decode_images
-from functions.predict.problems import Problem, as_problem, no_route, wrong_method
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from lehr.errors import NoChampionError, UnknownProjectError
+from lehr.http.gateway import JSON, Answer, Request, json_answer
+from lehr.http.problems import Problem, as_problem
+from lehr.http.routes import Route, RouteTable
 
 CSV = "text/csv"
 PREDICT_LIMITS = {
@@ -69,24 +64,10 @@ class ModelReady(msgspec.Struct):
     ready: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """One method of one path; `takes` and `gives` name media types and, for JSON, types or schemas."""
-
-    method: str
-    path: str
-    summary: str
-    respond: Callable[[Request, Services], Answer]
-    gives: Mapping[str, type | None]
-    takes: Mapping[str, type | None] = field(default_factory=dict)
-    query: tuple[str, ...] = ()
-    is_open: bool = False
-
-
 def respond(request: Request, services: Services) -> Answer:
     """The answer to a request, or the refusal in the form that its path speaks."""
     try:
-        return find_route(request).respond(request, services)
+        return TABLE.find(request).respond(request, services)
     except REFUSALS as fault:
         problem = as_problem(fault)
         return problem.to_protocol_answer() if is_protocol(request.path) else problem.to_answer()
@@ -95,25 +76,6 @@ def respond(request: Request, services: Services) -> Answer:
 def is_protocol(path: str) -> bool:
     """Whether errors at this path are those of the Open Inference Protocol."""
     return path == "/v2" or path.startswith("/v2/")
-
-
-def find_route(request: Request) -> Route:
-    """The route of a request, whose variables it is given. Raises Problem (404, or 405 with Allow)."""
-    route, variables = _match(request.method, request.path)
-    request.variables = dict(variables)
-    return route
-
-
-@lru_cache(maxsize=256)
-def _match(method: str, path: str) -> tuple[Route, tuple[tuple[str, str], ...]]:
-    parts = path.split("/")
-    allowed = set()
-    for route, names, literals in _INDEX.get((len(parts), parts[1] if len(parts) > 1 else ""), ()):
-        if all(parts[place] == text for place, text in literals) and all(parts[place] for place, _ in names):
-            if route.method == method:
-                return route, tuple((name, parts[place]) for place, name in names)
-            allowed.add(route.method)
-    raise wrong_method(allowed) if allowed else no_route()
 
 
 def predict(request: Request, services: Services) -> Answer:
@@ -198,7 +160,7 @@ def _of_model(
     respond: Callable[[Request, Services], Answer],
     gives: Mapping[str, type | None],
     takes: Mapping[str, type | None] | None = None,
-) -> tuple[Route, Route]:
+) -> tuple[Route[Services], Route[Services]]:
     """A route of the protocol without a version and with one."""
     return (
         Route(
@@ -220,7 +182,7 @@ def _of_model(
     )
 
 
-ROUTES = (
+ROUTES: tuple[Route[Services], ...] = (
     Route(
         method="GET",
         path="/",
@@ -311,20 +273,7 @@ ROUTES = (
     ),
 )
 
-_Places = tuple[tuple[int, str], ...]
-
-
-def _index() -> dict[tuple[int, str], list[tuple[Route, _Places, _Places]]]:
-    """Routes by number of segments and first segment, with the places of their variables and of their literals."""
-    found: dict[tuple[int, str], list[tuple[Route, _Places, _Places]]] = {}
-    for route in ROUTES:
-        parts = route.path.split("/")
-        names = tuple((place, text[1:-1]) for place, text in enumerate(parts) if text.startswith("{"))
-        literals = tuple(
-            (place, text) for place, text in enumerate(parts) if place > 1 and not text.startswith("{")
-        )
-        found.setdefault((len(parts), parts[1]), []).append((route, names, literals))
-    return found
-
-
-_INDEX = _index()
+TABLE = RouteTable(
+    ROUTES,
+    paths="There are POST /predict/{project}, POST /v2/models/{model}/infer, GET /models and others: see GET /docs.",
+)

@@ -20,12 +20,12 @@ from PIL import Image
 from functions.predict import app
 from functions.predict.bodies import MAX_BINARY_BYTES
 from functions.predict.catalogue import MAX_PROJECTS_LISTED, Catalogue
-from functions.predict.gateway import Request
-from functions.predict.problems import Problem
 from functions.predict.requests import MAX_BATCH, parse_inputs
-from functions.predict.routes import ROUTES, find_route
+from functions.predict.routes import ROUTES, TABLE
 from lehr import layout
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, TensorSpec
+from lehr.http.gateway import Request
+from lehr.http.problems import Problem
 from tests import tiny_models
 from tests.unit.functions.corpus import (
     CSV_ROW,
@@ -262,7 +262,7 @@ def test_every_route_of_the_table_is_found_and_no_other() -> None:
     for route in ROUTES:
         path = re.sub(r"{(\w+)}", r"a-\1", route.path)
         request = Request(event(route.method, path))
-        assert find_route(request) is route
+        assert TABLE.find(request) is route
         assert request.variables == {name: f"a-{name}" for name in re.findall(r"{(\w+)}", route.path)}
 
 
@@ -342,7 +342,7 @@ def test_an_answer_is_what_the_description_says(
     world.serve()
     answer = app.handler(event(method, path, body), CONTEXT)
     request = Request(event(method, path))
-    operation = DESCRIPTION["paths"][find_route(request).path][method.lower()]
+    operation = DESCRIPTION["paths"][TABLE.find(request).path][method.lower()]
     content = operation["responses"][str(answer["statusCode"])]["content"]
     schema = content[answer["headers"]["Content-Type"]]["schema"]
     jsonschema.validate(json.loads(answer["body"]), {**schema, "components": DESCRIPTION["components"]})
