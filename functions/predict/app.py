@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
@@ -27,6 +27,9 @@ from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 
+if TYPE_CHECKING:
+    from lehr.aws.readers import ChampionReader, S3Reader
+
 logger = Logger()
 
 
@@ -38,12 +41,18 @@ class Settings(Environment):
 
 
 @cache
-def champions() -> Champions:
-    """The composition root of predictions: no boto3, on the way here nor later."""
+def readers() -> tuple[S3Reader, ChampionReader]:
+    """The composition root: no boto3, on the way here nor later."""
     from lehr.aws.readers import open_readers
 
     settings = Settings.read(os.environ)
-    store, registry = open_readers(settings.artifact_bucket, settings.registry_table)
+    return open_readers(settings.artifact_bucket, settings.registry_table)
+
+
+@cache
+def champions() -> Champions:
+    """What answers predictions, opened by the first of them, or for the snapshot."""
+    store, registry = readers()
     load = partial(
         load_package,
         store,
@@ -54,7 +63,8 @@ def champions() -> Champions:
     )
     opened = Champions(store, registry, load, logger, on_fallback=write_fallback)
     if is_for_snapshot(os.environ):
-        prepare_snapshot(opened, settings.warm_projects, [store, registry], logger)
+        projects = Settings.read(os.environ).warm_projects
+        prepare_snapshot(opened, projects, [store, registry], logger)
     return opened
 
 
@@ -64,15 +74,8 @@ if is_for_snapshot(os.environ):
 
 @cache
 def catalogue() -> Catalogue:
-    """What /models lists: asked seldom and by people, so this one root may cost the import of boto3."""
-    from lehr.aws.clients import ENDPOINT_CONFIG
-    from lehr.aws.connect import open_bucket, open_registry
-
-    settings = Settings.read(os.environ)
-    return Catalogue(
-        open_bucket(settings.artifact_bucket, ENDPOINT_CONFIG),
-        open_registry(settings.registry_table, ENDPOINT_CONFIG),
-    )
+    """What /models lists, by the same readers."""
+    return Catalogue(*readers())
 
 
 def handler(event: dict[str, Any], context: Any) -> Answer:

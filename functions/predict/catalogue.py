@@ -12,7 +12,7 @@ from lehr import layout
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, ModelPackage, PackagedFile
 from lehr.contracts.training import TrainingSummary
 from lehr.errors import ContractError, ModelPackageError, UserError
-from lehr.ports import ModelRegistry, ObjectStore
+from lehr.ports import ChampionPointers, FolderReader
 
 MAX_PROJECTS_LISTED = 100
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -58,7 +58,7 @@ class ModelDescription(msgspec.Struct):
 class Catalogue:
     """Reads what packages say of themselves; documents are kept, since a version never changes."""
 
-    def __init__(self, store: ObjectStore, registry: ModelRegistry) -> None:
+    def __init__(self, store: FolderReader, registry: ChampionPointers) -> None:
         self._store, self._registry = store, registry
         self._documents: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | None]] = {}
 
