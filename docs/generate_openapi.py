@@ -24,13 +24,17 @@ sys.path.insert(0, str(ROOT))
 from functions.predict import open_inference as protocol  # noqa: E402
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
 from functions.predict.requests import MAX_BATCH  # noqa: E402
-from functions.predict.routes import CSV, ROUTES, Route, is_protocol  # noqa: E402
+from functions.predict.routes import CSV, is_protocol  # noqa: E402
+from functions.predict.routes import ROUTES as OF_PREDICT  # noqa: E402
+from functions.start_batch.routes import ROUTES as OF_START_BATCH  # noqa: E402
 from lehr.http.gateway import JSON  # noqa: E402
 from lehr.http.problems import CONTENT_TYPE  # noqa: E402
+from lehr.http.routes import Route  # noqa: E402
 from lehr_runtime.images import MAX_PIXELS  # noqa: E402
 
 FOLDER = ROOT / "functions" / "predict"
 DOCUMENT, PAGE = FOLDER / "openapi.json", FOLDER / "static" / "docs.html"
+ROUTES: tuple[Route[Any], ...] = (*OF_PREDICT, *OF_START_BATCH)
 REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = (
     "Predictions of the champions. Requests are signed with AWS Signature Version 4 (service execute-api), or carry a "
@@ -41,6 +45,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "project": {"description": "The project's name.", "schema": NAME},
     "model": {"description": "The project's name.", "schema": NAME},
     "version": {"description": "The version that serves; another one is not found.", "schema": NAME},
+    "batch": {"description": "The id that its start was answered with.", "schema": NAME},
     "top_k": {
         "description": "How many labels, likeliest first; all of them by default.",
         "schema": {"type": "integer", "minimum": 1},
@@ -97,6 +102,15 @@ REFUSALS = {
     "503": "The project has no champion yet.",
 }
 OF_BODIES = {"400", "413", "415", "422"}
+# What start_batch refuses, which takes JSON of any size that API Gateway lets through.
+BATCH_REFUSALS = {
+    "POST": {
+        "404": "No such project.",
+        "422": "The body asks for no batch, or the files cannot be one.",
+        "503": "The project has no champion yet.",
+    },
+    "GET": {"404": "No batch of that id was started, or its results have expired."},
+}
 BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
@@ -107,7 +121,12 @@ BODIES = {
 
 def describe() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    types = {kind for route in ROUTES for kind in (*route.gives.values(), *route.takes.values()) if kind}
+    types = {
+        kind
+        for route in ROUTES
+        for kind in (*route.gives.values(), *route.also_gives.values(), *route.takes.values())
+        if kind
+    }
     _, schemas = msgspec.json.schema_components(
         sorted({*types, protocol.ErrorAnswer}, key=lambda kind: kind.__name__), ref_template=REFERENCE
     )
@@ -140,7 +159,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route[Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": _operation_id(route),
@@ -161,20 +180,39 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = parameters
     if route.takes:
         content = {kind: _content(kind, of_type, is_body=True) for kind, of_type in route.takes.items()}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not _is_of_batches(route), "content": content}
     answers = {
         "200": {
             "description": route.summary,
             "content": {kind.partition(";")[0]: _content(kind, t) for kind, t in route.gives.items()},
         }
     }
-    for status, sentence in REFUSALS.items():
-        if ("{" in route.path and status not in OF_BODIES) or (route.takes and status in OF_BODIES):
-            answers[status] = {"description": sentence, "content": _refusal(route)}
+    for status, of_type in route.also_gives.items():
+        answers[str(status.value)] = {
+            "description": status.phrase,
+            "content": {JSON: _content(JSON, of_type)},
+        }
+    for status, sentence in _refusals(route).items():
+        answers[status] = {"description": sentence, "content": _refusal(route)}
     operation["responses"] = answers
     if route.is_open:
         operation["security"] = []
     return operation
+
+
+def _is_of_batches(route: Route[Any]) -> bool:
+    return route in OF_START_BATCH
+
+
+def _refusals(route: Route[Any]) -> dict[str, str]:
+    """Status to sentence, beside those that API Gateway itself gives."""
+    if _is_of_batches(route):
+        return BATCH_REFUSALS[route.method]
+    return {
+        status: sentence
+        for status, sentence in REFUSALS.items()
+        if ("{" in route.path and status not in OF_BODIES) or (route.takes and status in OF_BODIES)
+    }
 
 
 def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[str, Any]:
@@ -187,13 +225,13 @@ def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[
     return {"schema": {"type": "string", "description": BODIES.get(kind, "A page.")}}
 
 
-def _refusal(route: Route) -> dict[str, Any]:
+def _refusal(route: Route[Any]) -> dict[str, Any]:
     if is_protocol(route.path):
         return {JSON: {"schema": {"$ref": REFERENCE.format(name="ErrorAnswer")}}}
     return {CONTENT_TYPE: {"schema": {"$ref": REFERENCE.format(name="Problem")}}}
 
 
-def _operation_id(route: Route) -> str:
+def _operation_id(route: Route[Any]) -> str:
     words = re.sub(r"[^a-z0-9]+", "_", route.path.lower().replace("openapi.json", "openapi")).strip("_")
     return f"{route.method.lower()}_{words or 'page'}"
 

@@ -11,14 +11,14 @@ from lehr.contracts.batch_prediction import RefusedRows
 
 
 class UploadAddress(msgspec.Struct):
-    """200 to a POST without fields: `upload` takes one file by PUT, `batch` starts a batch of it."""
+    """The answer to a POST without fields: `upload` takes one file by PUT, `batch` starts a batch of it."""
 
     upload: str
     batch: str
 
 
 class BatchStarted(msgspec.Struct):
-    """202 to a POST: the batch, and where its progress is; `rows` counts those that the files' headers promise."""
+    """The batch that was started, and where its progress is; `rows` counts those that the files' headers promise."""
 
     batch: str
     status_url: str

@@ -1,4 +1,4 @@
-"""The description of the API is made from the route table, is valid, and says what the endpoint really answers."""
+"""The description of the API is made from the route tables, is valid, and says what the endpoint really answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from functions.predict.routes import ROUTES
+from functions.predict.routes import ROUTES as OF_PREDICT
+from functions.start_batch.routes import ROUTES as OF_START_BATCH
+from lehr.http.routes import Route
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def test_the_description_and_its_page_are_up_to_date(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["openapi.json", "static/docs.html"])
 def test_a_description_that_was_edited_is_noticed(root: Path, tmp_path: Path, name: str) -> None:
-    for folder in ("docs/generate_openapi.py", "functions/predict"):
+    for folder in ("docs/generate_openapi.py", "functions/predict", "functions/start_batch"):
         source, target = root / folder, tmp_path / folder
         if source.is_dir():
             shutil.copytree(source, target)
@@ -57,4 +59,5 @@ def test_every_route_is_described_and_open_as_it_is(document: dict[str, Any]) ->
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     }
-    assert described == {(route.method, route.path): route.is_open for route in ROUTES}
+    routes: tuple[Route[Any], ...] = (*OF_PREDICT, *OF_START_BATCH)
+    assert described == {(route.method, route.path): route.is_open for route in routes}

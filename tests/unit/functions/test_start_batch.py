@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
 
 from functions.start_batch import app
 from functions.start_batch.plan import MAX_FILES, ROWS_PER_UNIT, find_files, plan_units
+from functions.start_batch.routes import TABLE
 from functions.start_batch.start import MAX_ATTEMPTS, StartBatch
 from lehr import layout
 from lehr.contracts.batch_prediction import (
@@ -26,12 +29,16 @@ from lehr.contracts.batch_prediction import (
     RefusedRows,
 )
 from lehr.errors import MissingDataError, NoChampionError, UnknownProjectError, UserError
+from lehr.http.gateway import Request
 from lehr.ports import ExecutionEnd
 from lehr_runtime.shards import write_shard
 from tests.e2e.small_mnist import encode_idx
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 ENDED = datetime(2026, 1, 1, tzinfo=UTC)
+CONTEXT = SimpleNamespace(
+    function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="request-1"
+)
 CSV = b",".join([b"0"] * 784)
 
 
@@ -66,8 +73,8 @@ def executions() -> Executions:
     return Executions()
 
 
-@pytest.fixture
-def starter(executions: Executions) -> StartBatch:
+def make_starter(executions: Executions) -> StartBatch:
+    """With a champion of mnist, and one file to predict."""
     registry = InMemoryRegistry()
     registry.promote("mnist", "model-1", run="r1", generation=0)
     return StartBatch(
@@ -79,6 +86,11 @@ def starter(executions: Executions) -> StartBatch:
         results=Addresses(),
         new_upload=lambda: "upload-1",
     )
+
+
+@pytest.fixture
+def starter(executions: Executions) -> StartBatch:
+    return make_starter(executions)
 
 
 def rows_csv() -> BatchRequest:
@@ -335,9 +347,13 @@ def test_a_batch_that_was_stopped_is_told_as_failed(starter: StartBatch, executi
 # --- over HTTP ---
 
 
+DESCRIPTION = json.loads((Path(app.__file__).parents[1] / "predict/openapi.json").read_text())
+
+
 def ask(
     method: str, path: str, body: str | None = None, *, is_encoded: bool = False
 ) -> tuple[int, dict[str, Any]]:
+    """Status and document, which is one that the description of the API promises."""
     event = {
         "version": "2.0",
         "rawPath": path,
@@ -346,16 +362,16 @@ def ask(
         "body": body,
         "isBase64Encoded": is_encoded,
     }
-    context = SimpleNamespace(
-        function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="request-1"
-    )
-    answer = app.handler(event, context)
+    answer = app.handler(event, CONTEXT)
     kind = "application/json" if answer["statusCode"] < 300 else "application/problem+json"
-    headers = answer.get("headers") or {
-        name: values[0] for name, values in answer["multiValueHeaders"].items()
-    }
-    assert headers["Content-Type"] == kind
-    return answer["statusCode"], json.loads(answer["body"])
+    assert answer["headers"]["Content-Type"] == kind
+    document = json.loads(answer["body"])
+    if answer["statusCode"] not in (405, 500) and document.get("type") != "urn:lehr:problem:unknown-route":
+        route = TABLE.find(Request(event))
+        responses = DESCRIPTION["paths"][route.path][method.lower()]["responses"]
+        schema = responses[str(answer["statusCode"])]["content"][kind]["schema"]
+        jsonschema.validate(document, {**schema, "components": DESCRIPTION["components"]})
+    return answer["statusCode"], document
 
 
 @pytest.fixture
