@@ -194,9 +194,17 @@ ROUTES: tuple[Route[Services], ...] = (
     Route(
         method="GET",
         path="/docs",
-        summary="This description as a page",
+        summary="This description as a page, to try it out",
         respond=pages.show_docs,
         gives={pages.HTML: None},
+        is_open=True,
+    ),
+    Route(
+        method="GET",
+        path="/docs/{file}",
+        summary="A script or style sheet of that page",
+        respond=pages.show_asset,
+        gives={pages.JAVASCRIPT: None, pages.CSS: None},
         is_open=True,
     ),
     Route(

@@ -58,6 +58,7 @@ def test_cfn_lint_refuses_the_bad_template(tmp_path: Path) -> None:
 OPEN_ROUTES = {
     "GET /",
     "GET /docs",
+    "GET /docs/{file}",
     "GET /health",
     "GET /openapi.json",
     "GET /v2/health/live",

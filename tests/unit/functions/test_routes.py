@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from PIL import Image
 from functions.predict import app
 from functions.predict.bodies import MAX_BINARY_BYTES
 from functions.predict.catalogue import MAX_PROJECTS_LISTED, Catalogue
+from functions.predict.pages import ASSETS
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.routes import ROUTES, TABLE
 from lehr import layout
@@ -296,9 +298,8 @@ def test_each_request_writes_one_line_of_metrics(
 # --- pages
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_runs_its_own_script_and_loads_nothing(path: str) -> None:
-    answer = app.handler(event("GET", path), CONTEXT)
+def test_the_page_runs_its_own_script_and_loads_nothing() -> None:
+    answer = app.handler(event("GET", "/"), CONTEXT)
     policy, html = answer["headers"]["Content-Security-Policy"], answer["body"]
     assert answer["statusCode"] == 200
     assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
@@ -311,6 +312,44 @@ def test_a_page_runs_its_own_script_and_loads_nothing(path: str) -> None:
     assert "unsafe" not in policy
     assert not re.search(r"<(script|style|link|img|iframe)[^>]*(src|href)=", html)
     assert not re.search(r"\son\w+=|\sstyle=", html)
+
+
+def test_the_page_of_the_api_loads_files_of_its_own_address_and_nothing_else() -> None:
+    answer = app.handler(event("GET", "/docs"), CONTEXT)
+    policy, html = answer["headers"]["Content-Security-Policy"], answer["body"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script>|<style>|\son\w+=|\sstyle=", html)
+    loaded = re.findall(r"<(?:script src|link rel=\"stylesheet\" href)=\"/docs/([^\"]+)\"", html)
+    assert set(loaded) == set(ASSETS)
+
+
+@pytest.mark.parametrize("name", ASSETS)
+@pytest.mark.parametrize("accepted", ["gzip, deflate, br", "", None])
+def test_a_file_of_the_page_is_text_for_who_unpacks_and_for_who_does_not(
+    name: str, accepted: str | None
+) -> None:
+    headers = {} if accepted is None else {"Accept-Encoding": accepted}
+    answer = app.handler(event("GET", f"/docs/{name}", headers=headers), CONTEXT)
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["Content-Type"] == ASSETS[name]
+    assert answer["headers"]["X-Content-Type-Options"] == "nosniff"
+    raw = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+    is_packed = answer["headers"].get("Content-Encoding") == "gzip"
+    assert is_packed == (name.startswith("swagger-ui") and bool(accepted))
+    assert ("immutable" in answer["headers"]["Cache-Control"]) == name.startswith("swagger-ui")
+    text = (gzip.decompress(raw) if is_packed else raw).decode()
+    marks = {"docs.css": "header {", "docs.js": "SwaggerUIBundle(", "signature.js": "AWS4-HMAC-SHA256"}
+    assert marks.get(name, "swagger") in text
+    assert len(json.dumps(answer)) < 6 << 20
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing.js", "page.html", "..", "%2e%2e%2fapp.py", "swagger-ui.LICENSE.txt"]
+)
+def test_no_other_file_is_served(name: str) -> None:
+    status, document = call("GET", f"/docs/{name}")
+    assert (status, document["type"]) == (404, "urn:lehr:problem:unknown-file")
 
 
 def test_the_description_is_served_as_it_is_kept() -> None:
