@@ -100,6 +100,10 @@ REFUSALS = {
     "503": "The project has no champion yet.",
 }
 OF_BODIES = {"400", "413", "415", "422"}
+OF_API_GATEWAY = {
+    "401": "API Gateway's: no valid token.",
+    "403": "API Gateway's: no valid signature, or one that may not invoke the endpoint.",
+}
 # What start_batch refuses, which takes JSON of any size that API Gateway lets through.
 BATCH_REFUSALS = {
     "POST": {
@@ -181,7 +185,7 @@ def _operation(route: Route[Any]) -> dict[str, Any]:
     if route.takes:
         content = {kind: _content(kind, of_type, is_body=True) for kind, of_type in route.takes.items()}
         operation["requestBody"] = {"required": not _is_of_batches(route), "content": content}
-    answers = {
+    answers: dict[str, Any] = {
         "200": {
             "description": route.summary,
             "content": {kind.partition(";")[0]: _content(kind, t) for kind, t in route.gives.items()},
@@ -194,7 +198,9 @@ def _operation(route: Route[Any]) -> dict[str, Any]:
         }
     for status, sentence in _refusals(route).items():
         answers[status] = {"description": sentence, "content": _refusal(route)}
-    operation["responses"] = answers
+    if not route.is_open:
+        answers |= {status: {"description": sentence} for status, sentence in OF_API_GATEWAY.items()}
+    operation["responses"] = dict(sorted(answers.items()))
     if route.is_open:
         operation["security"] = []
     return operation

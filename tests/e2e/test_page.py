@@ -142,10 +142,12 @@ def try_out(docs: Browser, operation: str, project: str) -> tuple[int, str]:
         docs.evaluate(f"{block}.querySelector('{button}').click()")
     field = f"{block}.querySelector('input[placeholder=project]')"
     docs.wait(field)
-    # React learns of what is typed by the event, and only if the value was set behind its back.
+    # React learns of what is typed by the event, and only if the value was set behind its back; Swagger UI takes it a
+    # moment later, or when the field is left.
     value = "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
     docs.evaluate(f"{value}.set.call({field}, '{project}')")
     docs.evaluate(f"{field}.dispatchEvent(new Event('input', {{bubbles: true}}))")
+    docs.evaluate(f"{field}.dispatchEvent(new FocusEvent('focusout', {{bubbles: true}}))")
     docs.evaluate(f"{block}.querySelector('.execute').click()")
     answer = f"{block}.querySelector('.live-responses-table tbody .response')"
     docs.wait(answer)

@@ -25,7 +25,7 @@ from functions.predict.pages import ASSETS
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.routes import ROUTES, TABLE
 from lehr import layout
-from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, TensorSpec
+from lehr.contracts.package import CARD_FILE, LINEAGE_FILE, TRAINING_FILE, Lineage, TensorSpec
 from lehr.http.gateway import Request
 from lehr.http.problems import Problem
 from tests import tiny_models
@@ -40,6 +40,7 @@ from tests.unit.functions.corpus import (
     inference,
     png,
 )
+from tests.unit.functions.test_package_model import summary
 from tests.unit.functions.test_predict import CONTEXT, World, call, event
 
 DESCRIPTION = json.loads((Path(app.__file__).parent / "openapi.json").read_text())
@@ -223,7 +224,11 @@ def _serve_with_lineage(world: World) -> str:
         hyperparameters={},
     )
     world.push("mnist")
-    files = tiny_models.files() | {LINEAGE_FILE: lineage.to_json()}
+    files = tiny_models.files() | {
+        LINEAGE_FILE: lineage.to_json(),
+        CARD_FILE: "# mnist é\n".encode(),
+        TRAINING_FILE: summary(0.875),
+    }
     version = tiny_models.publish(world.store, "mnist", files)
     world.promote("mnist", version)
     return version
@@ -238,6 +243,8 @@ def test_a_model_says_where_it_comes_from_and_reads_it_once(
     answers = [call("GET", "/models/mnist") for _ in range(2)]
     assert answers[0] == answers[1]
     assert answers[0][1]["lineage"]["dataset_version"] == "d" * 16
+    assert answers[0][1]["card"] == "# mnist é\n"
+    assert answers[0][1]["metrics"] == {"split": "validation", "epoch": 1, "accuracy": 0.875, "loss": 0.1}
     assert world.store.reads.count(layout.model_file_key("mnist", version, LINEAGE_FILE)) == 1
 
 
@@ -253,7 +260,7 @@ def test_a_document_that_is_not_the_packages_is_not_shown(world: World) -> None:
 def test_a_package_without_curves_has_none(world: World) -> None:
     world.serve()
     answer = call("GET", "/models/mnist")[1]
-    assert (answer["training"], answer["lineage"]) == (None, None)
+    assert [answer[name] for name in ("training", "lineage", "card", "metrics")] == [None] * 4
     assert TRAINING_FILE not in answer["files"]
 
 
