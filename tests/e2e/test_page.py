@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def open_docs(browser: Browser, workplace: Workplace) -> None:
     browser.wait("document.querySelectorAll('.opblock').length > 10")
 
 
+def type_into(docs: Browser, field: str, value: str) -> None:
+    """React learns of what is typed by the event, and only if the value was set behind its back.
+
+    Swagger UI takes it a moment later, or when the field is left.
+    """
+    setter = "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set"
+    docs.evaluate(f"{setter}.call({field}, {json.dumps(value)})")
+    for event in ("Event('input'", "FocusEvent('focusout'"):
+        docs.evaluate(f"{field}.dispatchEvent(new {event}, {{bubbles: true}}))")
+
+
 def try_out(docs: Browser, operation: str, project: str) -> tuple[int, str]:
     """Open an operation, press Try it out and Execute; the status and the body that Swagger UI then shows."""
     block = f"document.querySelector('[id$={operation}]')"
@@ -142,12 +154,7 @@ def try_out(docs: Browser, operation: str, project: str) -> tuple[int, str]:
         docs.evaluate(f"{block}.querySelector('{button}').click()")
     field = f"{block}.querySelector('input[placeholder=project]')"
     docs.wait(field)
-    # React learns of what is typed by the event, and only if the value was set behind its back; Swagger UI takes it a
-    # moment later, or when the field is left.
-    value = "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
-    docs.evaluate(f"{value}.set.call({field}, '{project}')")
-    docs.evaluate(f"{field}.dispatchEvent(new Event('input', {{bubbles: true}}))")
-    docs.evaluate(f"{field}.dispatchEvent(new FocusEvent('focusout', {{bubbles: true}}))")
+    type_into(docs, field, project)
     docs.evaluate(f"{block}.querySelector('.execute').click()")
     answer = f"{block}.querySelector('.live-responses-table tbody .response')"
     docs.wait(answer)
@@ -177,3 +184,39 @@ def test_trying_out_is_answered_with_keys_and_refused_without(
     assert status == 200
     assert "model_version" in body
     assert all("403" in fault for fault in docs.faults), docs.faults
+
+
+def test_a_body_that_is_tried_out_is_signed_too(docs: Browser, workplace: Workplace, project: str) -> None:
+    """Swagger UI's example is no row of the model: to be told so, one was let in."""
+    type_keys(docs, workplace)
+    status, body = try_out(docs, "post_predict_project", project)
+    assert status == 422
+    assert "urn:lehr:problem:input" in body
+
+
+def test_a_query_is_signed_as_it_is_sent(docs: Browser, workplace: Workplace, project: str) -> None:
+    type_keys(docs, workplace)
+    address = f"/models/{project}?b=2&a=%2F%20é&a=1&empty="
+    script = (
+        f"signature('GET', '{address}', new ArrayBuffer(0), typedKeys())"
+        f".then((headers) => fetch('{address}', {{headers}})).then((answer) => answer.status)"
+    )
+    assert docs.evaluate(script) == 200
+
+
+def test_a_token_goes_as_it_was_given(docs: Browser, workplace: Workplace, project: str) -> None:
+    type_keys(docs, workplace)
+    docs.evaluate(
+        "window.sent = null; const real = fetch; window.fetch = (address, options) => "
+        "{ window.sent = new Headers(options.headers).get('authorization'); return real(address, options); }; 0"
+    )
+    docs.evaluate("document.querySelector('.btn.authorize').click()")
+    field = "document.querySelector('#auth-bearer-value')"
+    docs.wait(field)
+    type_into(docs, field, "a.b.c")
+    docs.evaluate(f"{field}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+    docs.evaluate(f"{field}.closest('form').querySelector('button[type=submit]').click()")
+    docs.wait("document.querySelector('.auth-container .authorized, .auth-container h6')")
+    docs.evaluate("document.querySelector('.modal-ux .close-modal').click()")
+    assert try_out(docs, "get_models_project", project)[0] == 403
+    assert docs.evaluate("window.sent") == "Bearer a.b.c"
