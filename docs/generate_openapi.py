@@ -1,15 +1,13 @@
-"""Writes functions/predict/openapi.json and static/docs.html: the endpoint's API, described from its own route table.
+"""Writes functions/predict/openapi.json: the endpoint's API, described from the route tables of its two functions.
 
-    python docs/generate_openapi.py            # write both
-    python docs/generate_openapi.py --check    # exit code 1 if one is out of date
+    python docs/generate_openapi.py            # write it
+    python docs/generate_openapi.py --check    # exit code 1 if it is out of date
 
-Answers are described by the types that the function encodes, so that a description cannot drift from them. Swagger UI
-(1.5 MB of script) and Redoc (1 MB) would be most of the function's package: the page is plain HTML instead.
+Answers are described by the types that the functions encode, so that a description cannot drift from them.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import sys
@@ -22,16 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
-from functions.predict.gateway import JSON  # noqa: E402
+from functions.predict.handlers import CSV  # noqa: E402
 from functions.predict.inference_requests import HEADER_LENGTH, OCTETS  # noqa: E402
 from functions.predict.open_inference import SERVER_VERSION, ErrorAnswer  # noqa: E402
-from functions.predict.problems import CONTENT_TYPE  # noqa: E402
 from functions.predict.requests import MAX_BATCH  # noqa: E402
-from functions.predict.routes import CSV, ROUTES, Route, is_protocol  # noqa: E402
+from functions.predict.routes import ROUTES as OF_PREDICT  # noqa: E402
+from functions.predict.routes import is_protocol  # noqa: E402
+from functions.start_batch.routes import ROUTES as OF_START_BATCH  # noqa: E402
+from lehr.http.gateway import JSON  # noqa: E402
+from lehr.http.problems import CONTENT_TYPE  # noqa: E402
+from lehr.http.routes import Route  # noqa: E402
 from lehr_runtime.images import MAX_PIXELS  # noqa: E402
 
-FOLDER = ROOT / "functions" / "predict"
-DOCUMENT, PAGE = FOLDER / "openapi.json", FOLDER / "static" / "docs.html"
+DOCUMENT = ROOT / "functions" / "predict" / "openapi.json"
+ROUTES: tuple[Route[Any], ...] = (*OF_PREDICT, *OF_START_BATCH)
 REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = (
     "Predictions of the champions. Requests are signed with AWS Signature Version 4 (service execute-api), or carry a "
@@ -42,6 +44,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "project": {"description": "The project's name.", "schema": NAME},
     "model": {"description": "The project's name.", "schema": NAME},
     "version": {"description": "The version that serves; another one is not found.", "schema": NAME},
+    "file": {"description": "Its name.", "schema": {"type": "string", "pattern": "^[a-z0-9.-]{1,40}$"}},
+    "batch": {"description": "The id that its start was answered with.", "schema": NAME},
     "top_k": {
         "description": "How many labels, likeliest first; all of them by default.",
         "schema": {"type": "integer", "minimum": 1},
@@ -103,6 +107,19 @@ RETRY_AFTER = {
     "schema": {"type": "integer", "minimum": 1},
 }
 OF_BODIES = {"400", "413", "415", "422"}
+OF_API_GATEWAY = {
+    "401": "API Gateway's: no valid token.",
+    "403": "API Gateway's: no valid signature, or one that may not invoke the endpoint.",
+}
+# What start_batch refuses, which takes JSON of any size that API Gateway lets through.
+BATCH_REFUSALS = {
+    "POST": {
+        "404": "No such project.",
+        "422": "The body asks for no batch, or the files cannot be one.",
+        "503": "The project has no champion yet.",
+    },
+    "GET": {"404": "No batch of that id was started, or its results have expired."},
+}
 BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
@@ -113,7 +130,12 @@ BODIES = {
 
 def describe() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    types = {kind for route in ROUTES for kind in (*route.gives.values(), *route.takes.values()) if kind}
+    types = {
+        kind
+        for route in ROUTES
+        for kind in (*route.gives.values(), *route.also_gives.values(), *route.takes.values())
+        if kind
+    }
     _, schemas = msgspec.json.schema_components(
         sorted({*types, ErrorAnswer}, key=lambda kind: kind.__name__), ref_template=REFERENCE
     )
@@ -138,7 +160,9 @@ def describe() -> dict[str, Any]:
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "AWS Signature Version 4 for the service execute-api.",
+                    "description": "AWS Signature Version 4 for the service execute-api, which signs each request "
+                    "anew: at /docs with the keys typed above, elsewhere by an AWS SDK or `curl --aws-sigv4`.",
+                    "x-amazon-apigateway-authtype": "awsSigv4",
                 },
                 "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             },
@@ -146,7 +170,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route[Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": _operation_id(route),
@@ -167,22 +191,45 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = parameters
     if route.takes:
         content = {kind: _content(kind, of_type, is_body=True) for kind, of_type in route.takes.items()}
-        operation["requestBody"] = {"required": True, "content": content}
-    answers = {
+        operation["requestBody"] = {"required": not _is_of_batches(route), "content": content}
+    answers: dict[str, Any] = {
         "200": {
             "description": route.summary,
             "content": {kind.partition(";")[0]: _content(kind, t) for kind, t in route.gives.items()},
         }
     }
-    for status, sentence in REFUSALS.items():
-        if ("{" in route.path and status not in OF_BODIES) or (route.takes and status in OF_BODIES):
-            answers[status] = {"description": sentence, "content": _refusal(route)}
-            if status == "503":
-                answers[status]["headers"] = {"Retry-After": RETRY_AFTER}
-    operation["responses"] = answers
+    for status, of_type in route.also_gives.items():
+        answers[str(status.value)] = {
+            "description": status.phrase,
+            "content": {JSON: _content(JSON, of_type)},
+        }
+    for status, sentence in _refusals(route).items():
+        answers[status] = {"description": sentence, "content": _refusal(route)}
+        if status == "503":
+            answers[status]["headers"] = {"Retry-After": RETRY_AFTER}
+    if not route.is_open:
+        answers |= {status: {"description": sentence} for status, sentence in OF_API_GATEWAY.items()}
+    operation["responses"] = dict(sorted(answers.items()))
     if route.is_open:
         operation["security"] = []
     return operation
+
+
+def _is_of_batches(route: Route[Any]) -> bool:
+    return route in OF_START_BATCH
+
+
+def _refusals(route: Route[Any]) -> dict[str, str]:
+    """Status to sentence, beside those that API Gateway itself gives."""
+    if _is_of_batches(route):
+        return BATCH_REFUSALS[route.method]
+    if route.path == "/docs/{file}":
+        return {"404": "No such file."}
+    return {
+        status: sentence
+        for status, sentence in REFUSALS.items()
+        if ("{" in route.path and status not in OF_BODIES) or (route.takes and status in OF_BODIES)
+    }
 
 
 def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[str, Any]:
@@ -192,100 +239,28 @@ def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[
         return {"schema": {"$ref": REFERENCE.format(name="PredictBody")} if is_body else {"type": "object"}}
     if kind in BODIES and kind != CSV:
         return {"schema": {"description": BODIES[kind]}}
-    return {"schema": {"type": "string", "description": BODIES.get(kind, "A page.")}}
+    return {"schema": {"type": "string", "description": BODIES.get(kind, "Text.")}}
 
 
-def _refusal(route: Route) -> dict[str, Any]:
+def _refusal(route: Route[Any]) -> dict[str, Any]:
     if is_protocol(route.path):
         return {JSON: {"schema": {"$ref": REFERENCE.format(name="ErrorAnswer")}}}
     return {CONTENT_TYPE: {"schema": {"$ref": REFERENCE.format(name="Problem")}}}
 
 
-def _operation_id(route: Route) -> str:
+def _operation_id(route: Route[Any]) -> str:
     words = re.sub(r"[^a-z0-9]+", "_", route.path.lower().replace("openapi.json", "openapi")).strip("_")
     return f"{route.method.lower()}_{words or 'page'}"
 
 
-STYLE = """:root { color-scheme: light dark; }
-body { margin: 0 auto; max-width: 58rem; padding: 1.5rem; font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0; }
-h2 { margin: 2.5rem 0 .5rem; font-size: 1.2rem; }
-h3 { margin: 1.8rem 0 .3rem; font-size: 1rem; }
-code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
-pre { overflow: auto; padding: .8rem; border: 1px solid #8885; border-radius: 6px; }
-.method { display: inline-block; min-width: 3.2rem; font-weight: 700; }
-.open { font-weight: 400; opacity: .7; }
-table { border-collapse: collapse; width: 100%; }
-td, th { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8883; }
-th { font-weight: 400; width: 16rem; }"""
-
-
-def render(document: dict[str, Any]) -> str:
-    """The document as a page, without script."""
-    parts = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Lehr endpoint: the API</title>\n<style>{STYLE}</style>\n</head>\n<body>",
-        f"<h1>{_text(document['info']['title'])}</h1>\n<p>{_text(document['info']['description'])}</p>",
-        '<p><a href="/">Try it</a> · <a href="/openapi.json">OpenAPI 3.1</a></p>',
-    ]
-    for tag in ("Lehr", "Open Inference Protocol"):
-        parts.append(f"<h2>{tag}</h2>")
-        for path, operations in document["paths"].items():
-            parts += [
-                _render_operation(method, path, operation)
-                for method, operation in operations.items()
-                if tag in operation["tags"]
-            ]
-    parts.append("<h2>Schemas</h2>")
-    for name, schema in document["components"]["schemas"].items():
-        body = _text(json.dumps(schema, indent=2))
-        parts.append(f'<h3 id="{name}">{name}</h3>\n<pre>{body}</pre>')
-    return "\n".join([*parts, "</body>\n</html>"]) + "\n"
-
-
-def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    is_open = operation.get("security") == []
-    rows = [
-        (f"{parameter['in']} <code>{parameter['name']}</code>", _text(parameter["description"]))
-        for parameter in operation.get("parameters", [])
-    ]
-    rows += [
-        (f"body <code>{kind}</code>", _schema(content["schema"]))
-        for kind, content in operation.get("requestBody", {}).get("content", {}).items()
-    ]
-    for status, answer in operation["responses"].items():
-        shown = ", ".join(
-            f"<code>{kind}</code> {_schema(content['schema'])}" for kind, content in answer["content"].items()
-        )
-        rows.append((f"answer {status}", f"{_text(answer['description'])} {shown}"))
-    table = "".join(f"<tr><th scope=row>{name}</th><td>{value}</td></tr>" for name, value in rows)
-    title = f"<span class=method>{method.upper()}</span> <code>{_text(path)}</code>"
-    opened = " <span class=open>open</span>" if is_open else ""
-    return f"<h3>{title}{opened}</h3>\n<p>{_text(operation['summary'])}</p>\n<table>{table}</table>"
-
-
-def _schema(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f'<a href="#{name}">{name}</a>'
-    return _text(schema.get("description", ""))
-
-
-def _text(value: str) -> str:
-    return html.escape(value, quote=False)
-
-
 def main() -> int:
-    document = describe()
-    written = {DOCUMENT: json.dumps(document, indent=1) + "\n", PAGE: render(document)}
+    text = json.dumps(describe(), indent=1) + "\n"
     if "--check" in sys.argv[1:]:
-        stale = [path for path, text in written.items() if not path.exists() or path.read_text() != text]
-        for path in stale:
-            print(f"{path.relative_to(ROOT)} is out of date: python docs/generate_openapi.py")
-        return bool(stale)
-    for path, text in written.items():
-        path.write_text(text)
+        is_stale = not DOCUMENT.exists() or DOCUMENT.read_text() != text
+        if is_stale:
+            print(f"{DOCUMENT.relative_to(ROOT)} is out of date: python docs/generate_openapi.py")
+        return is_stale
+    DOCUMENT.write_text(text)
     return 0
 
 

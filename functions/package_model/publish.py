@@ -8,17 +8,21 @@ from collections.abc import Callable
 import msgspec
 
 from functions.package_model.archive import read_archive
+from functions.package_model.card import write_card
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.package import (
+    CARD_FILE,
     LINEAGE_FILE,
     PACKAGE_FILE,
+    SIGNATURE_FILE,
     TRAINING_FILE,
     Lineage,
     ModelPackage,
     PackagedFile,
+    Signature,
 )
 from lehr.contracts.registry import ModelRecord
 from lehr.contracts.training import TrainingSummary
@@ -43,7 +47,10 @@ def package_best_trial(
         raise NoCompletedTrialError(causes or "the run had no trials")
     best = max((_open_trial(result, artifacts) for result in completed), key=lambda trial: trial[0])
     _, result, files = best
-    version = _publish(request, result, files | prepare(files), artifacts, registry)
+    manifest = DatasetManifest.from_json(
+        artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
+    )
+    version = _publish(request, result, files | prepare(files), manifest, artifacts, registry)
     alias = registry.alias(request.project)
     champion = alias.champion if alias else None
     return PackagedModel(
@@ -51,7 +58,7 @@ def package_best_trial(
         trial=result.id,
         champion=champion,
         generation=alias.generation if alias else 0,
-        plan=_plan_evaluation(request, version, champion, artifacts),
+        plan=_plan_evaluation(request, version, champion, manifest, artifacts),
     )
 
 
@@ -89,15 +96,14 @@ def _open_trial(result: TrialResult, artifacts: ObjectStore) -> tuple[Score, Tri
         raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
     files = read_archive(raw, place=result.model)
     summary = TrainingSummary.from_json(files[TRAINING_FILE])
-    last = summary.epochs[-1]
-    accuracy = last.accuracy if last.validation_accuracy is None else last.validation_accuracy
-    return (accuracy, -int(result.id)), result, files
+    return (summary.figures().accuracy, -int(result.id)), result, files
 
 
 def _publish(
     request: PackageRequest,
     result: TrialResult,
     trained: dict[str, bytes],
+    manifest: DatasetManifest,
     artifacts: ObjectStore,
     registry: ModelRegistry,
 ) -> str:
@@ -118,7 +124,13 @@ def _publish(
         instance_type=result.instance_type or request.instance_type,
         hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
     )
-    files = trained | {LINEAGE_FILE: lineage.to_json()}
+    card = write_card(
+        Signature.from_json(trained[SIGNATURE_FILE]),
+        TrainingSummary.from_json(trained[TRAINING_FILE]),
+        lineage,
+        manifest,
+    )
+    files = trained | {LINEAGE_FILE: lineage.to_json(), CARD_FILE: card}
     package = ModelPackage(
         project=request.project,
         files={
@@ -148,13 +160,14 @@ def _publish(
 
 
 def _plan_evaluation(
-    request: PackageRequest, candidate: str, champion: str | None, artifacts: ObjectStore
+    request: PackageRequest,
+    candidate: str,
+    champion: str | None,
+    manifest: DatasetManifest,
+    artifacts: ObjectStore,
 ) -> S3Location:
     """One unit per test shard; each shard's key becomes the full key in the bucket."""
     prefix = layout.dataset_prefix(request.project, request.dataset_version)
-    manifest = DatasetManifest.from_json(
-        artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
-    )
     shards = [
         msgspec.structs.replace(shard, key=prefix + shard.key)
         for shard in manifest.shards

@@ -19,16 +19,18 @@ from aws_lambda_powertools import Logger
 from functions.predict.catalogue import Catalogue
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
-from functions.predict.gateway import Answer, Request
-from functions.predict.problems import internal_error
-from functions.predict.routes import Services, is_protocol, respond
+from functions.predict.handlers import Services
+from functions.predict.routes import is_protocol, respond
 from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
+from lehr.http.gateway import Answer, Request
+from lehr.http.problems import internal_error
 from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 
 if TYPE_CHECKING:
     from functions.predict.capture import Capture
+    from lehr.aws.readers import ChampionReader, S3Reader
 
 logger = Logger()
 
@@ -49,12 +51,18 @@ class Settings(CaptureSettings):
 
 
 @cache
-def champions() -> Champions:
-    """The composition root of predictions: no boto3, on the way here nor later."""
+def readers() -> tuple[S3Reader, ChampionReader]:
+    """The composition root: no boto3, on the way here nor later."""
     from lehr.aws.readers import open_readers
 
     settings = Settings.read(os.environ)
-    store, registry = open_readers(settings.artifact_bucket, settings.registry_table)
+    return open_readers(settings.artifact_bucket, settings.registry_table)
+
+
+@cache
+def champions() -> Champions:
+    """What answers predictions, opened by the first of them, or for the snapshot."""
+    store, registry = readers()
     load = partial(
         load_package,
         store,
@@ -65,21 +73,15 @@ def champions() -> Champions:
     )
     opened = Champions(store, registry, load, logger, on_fallback=write_fallback)
     if is_for_snapshot(os.environ):
-        prepare_snapshot(opened, settings.warm_projects, [store, registry], logger)
+        projects = Settings.read(os.environ).warm_projects
+        prepare_snapshot(opened, projects, [store, registry], logger)
     return opened
 
 
 @cache
 def catalogue() -> Catalogue:
-    """What /models lists: asked seldom and by people, so this one root may cost the import of boto3."""
-    from lehr.aws.clients import ENDPOINT_CONFIG
-    from lehr.aws.connect import open_bucket, open_registry
-
-    settings = Settings.read(os.environ)
-    return Catalogue(
-        open_bucket(settings.artifact_bucket, ENDPOINT_CONFIG),
-        open_registry(settings.registry_table, ENDPOINT_CONFIG),
-    )
+    """What /models lists, by the same readers."""
+    return Catalogue(*readers())
 
 
 @cache

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from functions.predict.gateway import JSON, Request
-from functions.predict.problems import Problem
+from lehr.http.gateway import JSON, Request
+from lehr.http.problems import Problem
 
 MAX_BODY_BYTES = 1 << 20
 # A function may be sent 6 MB, base64 makes 4 of 3: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from functions.predict.serving import Champion
 from lehr import layout
-from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, ModelPackage, PackagedFile
-from lehr.contracts.training import TrainingSummary
+from lehr.contracts.package import (
+    CARD_FILE,
+    LINEAGE_FILE,
+    TRAINING_FILE,
+    Lineage,
+    ModelPackage,
+    PackagedFile,
+)
+from lehr.contracts.training import TrainingFigures, TrainingSummary
 from lehr.errors import ContractError, ModelPackageError, UserError
-from lehr.ports import ModelRegistry, ObjectStore
+from lehr.ports import ChampionPointers, FolderReader
 
 MAX_PROJECTS_LISTED = 100
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -42,7 +50,10 @@ class InputDescription(msgspec.Struct):
 
 
 class ModelDescription(msgspec.Struct):
-    """The answer to GET /models/{project}: the champion, what it takes, and its package's own documents."""
+    """The answer to GET /models/{project}: the champion, what it takes, and its package's own documents.
+
+    `metrics` are what training measured, on the split that they name: the test split is in the run's report.
+    """
 
     project: str
     model_version: str
@@ -51,16 +62,27 @@ class ModelDescription(msgspec.Struct):
     labels: list[str]
     input: InputDescription
     files: dict[str, PackagedFile]
+    metrics: TrainingFigures | None
+    card: str | None
     training: dict[str, Any] | None
     lineage: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """What a package says of itself; None for what it lacks."""
+
+    card: str | None
+    training: TrainingSummary | None
+    lineage: Lineage | None
 
 
 class Catalogue:
     """Reads what packages say of themselves; documents are kept, since a version never changes."""
 
-    def __init__(self, store: ObjectStore, registry: ModelRegistry) -> None:
+    def __init__(self, store: FolderReader, registry: ChampionPointers) -> None:
         self._store, self._registry = store, registry
-        self._documents: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | None]] = {}
+        self._documents: dict[tuple[str, str], _Documents] = {}
 
     def serving(self) -> ModelList:
         """The pushed projects with a champion, by name."""
@@ -82,9 +104,9 @@ class Catalogue:
         if key not in self._documents:
             if len(self._documents) >= MAX_PACKAGES_KEPT:
                 self._documents.clear()
-            training = self._document(project, model.package, TRAINING_FILE, TrainingSummary)
-            self._documents[key] = training, self._document(project, model.package, LINEAGE_FILE, Lineage)
-        training, lineage = self._documents[key]
+            self._documents[key] = self._read(project, model.package)
+        documents = self._documents[key]
+        training, lineage = documents.training, documents.lineage
         return ModelDescription(
             project=project,
             model_version=model.version,
@@ -93,8 +115,10 @@ class Catalogue:
             labels=signature.labels,
             input=InputDescription(signature.input.dtype, signature.input.shape),
             files=dict(model.package.files),
-            training=training,
-            lineage=lineage,
+            metrics=training.figures() if training and training.epochs else None,
+            card=documents.card,
+            training=training.to_value() if training else None,
+            lineage=lineage.to_value() if lineage else None,
         )
 
     def _projects(self) -> list[str]:
@@ -107,10 +131,20 @@ class Catalogue:
                 continue
         return names
 
-    def _document(
-        self, project: str, package: ModelPackage, name: str, kind: type[TrainingSummary | Lineage]
-    ) -> dict[str, Any] | None:
-        """One file of the package, checked against its digest; None when the package has none of that name."""
+    def _read(self, project: str, package: ModelPackage) -> _Documents:
+        raw = {name: self._file(project, package, name) for name in (CARD_FILE, TRAINING_FILE, LINEAGE_FILE)}
+        card, training, lineage = raw.values()
+        try:
+            return _Documents(
+                card.decode() if card is not None else None,
+                TrainingSummary.from_json(training) if training is not None else None,
+                Lineage.from_json(lineage) if lineage is not None else None,
+            )
+        except (ContractError, UnicodeDecodeError) as fault:
+            raise ModelPackageError(f"{package.version}: {fault}") from fault
+
+    def _file(self, project: str, package: ModelPackage, name: str) -> bytes | None:
+        """A file of the package, checked against its digest; None when the package has none of that name."""
         entry = package.files.get(name)
         if entry is None:
             return None
@@ -125,7 +159,4 @@ class Catalogue:
             raise ModelPackageError(f"{place} is not there") from fault
         if hashlib.sha256(raw).hexdigest() != entry.sha256:
             raise ModelPackageError(f"{place} is not the file that the package names")
-        try:
-            return kind.from_json(raw).to_value()
-        except ContractError as fault:
-            raise ModelPackageError(f"{place}: {fault}") from fault
+        return raw

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
-from functions.predict.gateway import JSON, Request
-from functions.predict.problems import Problem, misfit
+from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, NUMBERS, read_numbers
 from lehr.contracts.package import Signature, TensorSpec
+from lehr.http.gateway import JSON, Request
+from lehr.http.problems import Problem
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 OCTETS = "application/octet-stream"

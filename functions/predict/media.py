@@ -7,9 +7,10 @@ from http import HTTPStatus
 
 import numpy as np
 
-from functions.predict.problems import Problem, misfit
+from functions.predict.problems import misfit
 from lehr.contracts.package import TensorSpec
 from lehr.errors import MalformedDataError
+from lehr.http.problems import Problem
 from lehr_runtime.images import MAX_PIXELS, count_pixels, decode_image, is_image_shape
 from lehr_runtime.rows import decode_rows
 

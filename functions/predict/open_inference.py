@@ -13,7 +13,6 @@ from http import HTTPStatus
 import msgspec
 import numpy as np
 
-from functions.predict.gateway import Answer, binary_answer, json_answer
 from functions.predict.inference_requests import (
     DATATYPES,
     HEADER_LENGTH,
@@ -22,8 +21,9 @@ from functions.predict.inference_requests import (
     InferRequest,
     wants_bytes,
 )
-from functions.predict.problems import Problem
 from lehr.contracts.package import Signature, TensorSpec
+from lehr.http.gateway import Answer, binary_answer, json_answer
+from lehr.http.problems import Problem
 
 SERVER = "lehr"
 SERVER_VERSION = "0.1.0"

@@ -1,6 +1,7 @@
-"""What a browser is shown: the page at /, the page of the API at /docs, and the description that both are made from.
+"""What a browser is shown: the page at /, Swagger UI at /docs with its files, and the description of the API.
 
-Each page is one answer with its script and style inside, allowed by their hashes and by nothing else.
+The page at / is one answer with its script and style inside, allowed by their hashes and by nothing else. That of the
+API has files beside it, because Swagger UI is 1.7 MB of script: it is kept compressed, and read when it is asked for.
 """
 
 from __future__ import annotations
@@ -9,22 +10,62 @@ import base64
 import hashlib
 import re
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from functions.predict.gateway import JSON, Answer, Request, text_answer
+from lehr.http.gateway import JSON, Answer, Request, binary_answer, text_answer
+from lehr.http.problems import Problem
 
 HTML = "text/html; charset=utf-8"
+JAVASCRIPT, CSS = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
+# docs/fetch_swagger_ui.py writes those of Swagger UI; their names have its version, so that they never change.
+ASSETS = {
+    "docs.css": CSS,
+    "docs.js": JAVASCRIPT,
+    "signature.js": JAVASCRIPT,
+    "swagger-ui-5.35.0.css": CSS,
+    "swagger-ui-5.35.0.js": JAVASCRIPT,
+}
 _HERE = Path(__file__).parent
-_CACHE = "public, max-age=300"
+_CACHE, _FOR_EVER = "public, max-age=300", "public, max-age=31536000, immutable"
+# Swagger UI has pictures in its style sheet, as data. It sets styles by script only, which 'self' allows.
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def show_page(request: Request, services: Any) -> Answer:
-    return _page("page.html")
+    return _page(*_with_policy("page.html"))
 
 
 def show_docs(request: Request, services: Any) -> Answer:
-    return _page("docs.html")
+    return _page(_read("static/docs.html"), _DOCS_POLICY)
+
+
+def show_asset(request: Request, services: Any) -> Answer:
+    """A file of the page of the API. Raises Problem (404) for a name that is none of ASSETS."""
+    name = request.variables["file"]
+    if name not in ASSETS:
+        raise Problem(HTTPStatus.NOT_FOUND, "unknown-file", "The page of the API has no such file.")
+    packed = _HERE / "static" / f"{name}.gz"
+    if not packed.exists():
+        return text_answer(_read(f"static/{name}"), ASSETS[name], Cache_Control=_CACHE)
+    headers = {
+        "Content-Type": ASSETS[name],
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": _FOR_EVER,
+        "Vary": "Accept-Encoding",
+    }
+    raw = packed.read_bytes()
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+    else:
+        import gzip
+
+        raw = gzip.decompress(raw)
+    return binary_answer(raw, headers)
 
 
 def show_openapi(request: Request, services: Any) -> Answer:
@@ -36,8 +77,7 @@ def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def _page(name: str) -> Answer:
-    html, policy = _with_policy(name)
+def _page(html: str, policy: str) -> Answer:
     return text_answer(
         html, HTML, Cache_Control=_CACHE, Content_Security_Policy=policy, Referrer_Policy="no-referrer"
     )

@@ -1,122 +1,12 @@
-"""What the endpoint answers when it does not answer: problem documents (RFC 9457).
-
-A document says where, what was expected and what was found, and never repeats what a client sent:
-only types, lengths and positions.
-"""
+"""What a request for a prediction is refused for most often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
 
-import msgspec
-
-from functions.predict.gateway import JSON, Answer
-from lehr.errors import NoChampionError, UnknownProjectError
-
-CONTENT_TYPE = "application/problem+json"
-_TITLES = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Request body too large",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "Request does not fit the model",
-}
-
-
-class Problem(Exception):
-    """Raised for a request that gets no prediction; `kind` ends its type URN, `status` is the HTTP status."""
-
-    def __init__(
-        self,
-        status: HTTPStatus,
-        kind: str,
-        detail: str,
-        *,
-        headers: dict[str, str] | None = None,
-        **members: str,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.headers = headers or {}
-        self.document: dict[str, Any] = {
-            "type": f"urn:lehr:problem:{kind}",
-            "title": _TITLES.get(status, status.phrase),
-            "status": status.value,
-            "detail": detail,
-            **members,
-        }
-
-    def to_answer(self) -> Answer:
-        """As a problem document."""
-        return self._answer(CONTENT_TYPE, self.document)
-
-    def to_protocol_answer(self) -> Answer:
-        """As the Open Inference Protocol wants it: one sentence under `error`."""
-        place = self.document.get("field")
-        detail = self.document["detail"]
-        expected = self.document.get("expected")
-        sentence = f"{place}: {detail}" if place and place not in detail else detail
-        if expected:
-            sentence += f" Expected {expected}, got {self.document['got']}."
-        if "request_id" in self.document:
-            sentence += f" ({self.document['request_id']})"
-        return self._answer(JSON, {"error": sentence})
-
-    def _answer(self, content_type: str, document: dict[str, Any]) -> Answer:
-        return {
-            "statusCode": self.status.value,
-            "headers": {"Content-Type": content_type, **self.headers},
-            "body": msgspec.json.encode(document).decode(),
-            "isBase64Encoded": False,
-        }
+from lehr.http.problems import Problem
 
 
 def misfit(field: str, detail: str, *, expected: str, got: str) -> Problem:
     """The commonest problem: a field that does not fit the model's signature."""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "input", detail, field=field, expected=expected, got=got)
-
-
-def as_problem(fault: Exception) -> Problem:
-    """What each error means to a client; the project's name is only repeated once it is known to be one."""
-    if isinstance(fault, Problem):
-        return fault
-    if isinstance(fault, NoChampionError):
-        project = str(fault)
-        return Problem(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "no-champion",
-            f"{project} has no champion yet. Train one: lehr train {project} --data FOLDER",
-            headers={"Retry-After": "60"},  # a training takes minutes, and the promotion is seen at once
-        )
-    if isinstance(fault, UnknownProjectError):
-        return Problem(HTTPStatus.NOT_FOUND, "unknown-project", "No project of that name was pushed.")
-    raise fault
-
-
-def wrong_method(allowed: Iterable[str]) -> Problem:
-    """405 with Allow, for a path that exists under another method."""
-    methods = ", ".join(sorted(allowed))
-    return Problem(
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        "method",
-        f"This path takes {methods} only.",
-        headers={"Allow": methods},
-    )
-
-
-def no_route() -> Problem:
-    """404 for a path that is none."""
-    return Problem(
-        HTTPStatus.NOT_FOUND,
-        "unknown-route",
-        "There are POST /predict/{project}, POST /v2/models/{model}/infer, GET /models and others: see GET /docs.",
-    )
-
-
-def internal_error(request_id: str) -> Problem:
-    """For what was not foreseen: the id finds the stack in the log, and nothing else is said."""
-    return Problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "internal",
-        "The request failed for a reason of our own; the log has it under this id.",
-        request_id=request_id,
-    )

@@ -19,8 +19,9 @@ import numpy as np
 
 from functions.predict.bodies import decode_base64
 from functions.predict.media import decode_images
-from functions.predict.problems import Problem, misfit
+from functions.predict.problems import misfit
 from lehr.contracts.package import TensorSpec
+from lehr.http.problems import Problem
 
 MAX_BATCH = 512
 FIELD = "inputs"

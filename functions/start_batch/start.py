@@ -7,17 +7,17 @@ its name.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 from uuid import uuid4
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from functions.start_batch.answers import BatchProgress, UploadAddress
 from functions.start_batch.plan import batch_id, find_files, plan_units
-from functions.start_batch.problems import unknown_batch
 from lehr import layout
 from lehr.contracts.batch_prediction import (
     Batch,
@@ -25,6 +25,7 @@ from lehr.contracts.batch_prediction import (
     BatchRequest,
     BatchResult,
     BatchUnitResult,
+    RefusedRows,
 )
 from lehr.contracts.workflow import S3Location
 from lehr.errors import NoChampionError, UnknownProjectError, UserError
@@ -48,11 +49,11 @@ class StartBatch:
     results: PresignedUrls
     new_upload: Callable[[], str] = lambda: f"upload-{uuid4().hex[:16]}"
 
-    def offer_upload(self, project: str) -> dict[str, Any]:
+    def offer_upload(self, project: str) -> UploadAddress:
         """An address that takes one file by PUT, and the id that starts a batch of it."""
         self._champion(project)
         upload = self.new_upload()
-        return {"upload": self.uploads.to_put(layout.batch_upload_key(project, upload)), "batch": upload}
+        return UploadAddress(self.uploads.to_put(layout.batch_upload_key(project, upload)), upload)
 
     def start(self, project: str, request: BatchRequest) -> Batch:
         """Plan and start a batch, or find the one that the same content has started.
@@ -86,54 +87,61 @@ class StartBatch:
         self.executions.start(f"{project}-{name}", body.to_json())
         return batch
 
-    def describe(self, project: str, name: str) -> dict[str, Any]:
-        """How far a batch is, and where its result lies when it has one. Raises Problem for an unknown one."""
+    def describe(self, project: str, name: str) -> BatchProgress | None:
+        """How far a batch is, and where its result lies when it has one; None if none was started under this name."""
         batch = self._planned(project, name)
         if batch is None:
-            raise unknown_batch()
-        common = {"project": project, "batch": name, "model_version": batch.model_version}
+            return None
         result = self._result(project, name)
         if result is None and (end := self.executions.ended_as(f"{project}-{name}")) is not None:
             # It may have written its result between the two looks.
             result = self._result(project, name)
             if result is None:
                 reason = f"the execution ended as {end.status} and left no result"
-                return {**common, "status": "failed", "reason": reason, **self._progress(batch)}
+                return self._progress(batch, "failed", reason)
         if result is None:
-            return {**common, "status": "running", **self._progress(batch)}
-        answer = {
-            **common,
-            "status": result.status,
-            "units": result.units,
-            "units_done": result.units,
-            "rows": batch.rows,
-            "rows_done": result.rows,
-            "refused_units": result.refused_units,
-            "refused": msgspec.to_builtins(result.refused),
-        }
-        if result.failure is not None:
-            failure = result.failure
-            return answer | {"reason": f"{failure.state}: {failure.error}: {failure.cause}"}
-        return answer | {"result_urls": [self.results.to_get(key) for key in result.files]}
+            return self._progress(batch, "running")
+        failure = result.failure
+        return BatchProgress(
+            project=project,
+            batch=name,
+            model_version=batch.model_version,
+            status=result.status,
+            units=result.units,
+            units_done=result.units,
+            rows=batch.rows,
+            rows_done=result.rows,
+            refused_units=result.refused_units,
+            refused=result.refused,
+            reason=f"{failure.state}: {failure.error}: {failure.cause}" if failure else UNSET,
+            result_urls=UNSET if failure else [self.results.to_get(key) for key in result.files],
+        )
 
-    def _progress(self, batch: Batch) -> dict[str, Any]:
+    def _progress(
+        self, batch: Batch, status: Literal["running", "failed"], reason: str | UnsetType = UNSET
+    ) -> BatchProgress:
         """Counted from what the units have written: a batch that runs has no other state."""
         entries = self.artifacts.list(layout.batch_units_prefix(batch.project, batch.batch))
         with ThreadPoolExecutor(_READERS) as threads:
             raw = list(threads.map(lambda entry: self.artifacts.get(entry.key), entries))
         units = [BatchUnitResult.from_json(document) for document in raw]
         refused = [unit for unit in units if unit.refused]
-        return {
-            "units": batch.units,
-            "units_done": len(units),
-            "rows": batch.rows,
-            "rows_done": sum(unit.rows for unit in units),
-            "refused_units": len(refused),
-            "refused": [
-                {"key": unit.key, "first": unit.first, "reason": unit.refused}
+        return BatchProgress(
+            project=batch.project,
+            batch=batch.batch,
+            model_version=batch.model_version,
+            status=status,
+            units=batch.units,
+            units_done=len(units),
+            rows=batch.rows,
+            rows_done=sum(unit.rows for unit in units),
+            refused_units=len(refused),
+            refused=[
+                RefusedRows(key=unit.key, first=unit.first, reason=unit.refused)
                 for unit in refused[:MAX_REFUSED_SHOWN]
             ],
-        }
+            reason=reason,
+        )
 
     def _key(self, project: str, request: BatchRequest) -> str:
         """The key or prefix that is asked for, in the data bucket."""
@@ -186,15 +194,3 @@ class StartBatch:
             return self.artifacts.get(key)
         except KeyError:
             return None
-
-
-def read_request(body: str | None, *, is_encoded: bool = False) -> BatchRequest:
-    """The body of a POST, base64 or text; none at all, and an object without fields, ask for an upload."""
-    try:
-        raw = base64.b64decode(body or "", validate=True) if is_encoded else (body or "").encode()
-        return msgspec.json.decode(raw, type=BatchRequest) if raw.strip() else BatchRequest()
-    except (msgspec.DecodeError, RecursionError, ValueError) as fault:  # ValueError: no base64, or no UTF-8
-        raise UserError(
-            f"the body is no request: {fault}",
-            hint='send {"input": "s3://<data bucket>/batches/<project>/…"}',
-        ) from fault

@@ -1,7 +1,8 @@
-"""The description of the API is made from the route table, is valid, and says what the endpoint really answers."""
+"""The description of the API is made from the route tables, is valid, and says what the endpoint really answers."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from functions.predict.routes import ROUTES
+from functions.predict.routes import ROUTES as OF_PREDICT
+from functions.start_batch.routes import ROUTES as OF_START_BATCH
+from lehr.http.routes import Route
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +29,12 @@ def is_up_to_date(root: Path) -> bool:
     return subprocess.run(command, cwd=root, timeout=60, capture_output=True).returncode == 0
 
 
-def test_the_description_and_its_page_are_up_to_date(root: Path) -> None:
+def test_the_description_is_up_to_date(root: Path) -> None:
     assert is_up_to_date(root), "run: python docs/generate_openapi.py"
 
 
-@pytest.mark.parametrize("name", ["openapi.json", "static/docs.html"])
-def test_a_description_that_was_edited_is_noticed(root: Path, tmp_path: Path, name: str) -> None:
-    for folder in ("docs/generate_openapi.py", "functions/predict"):
+def test_a_description_that_was_edited_is_noticed(root: Path, tmp_path: Path) -> None:
+    for folder in ("docs/generate_openapi.py", "functions/predict", "functions/start_batch"):
         source, target = root / folder, tmp_path / folder
         if source.is_dir():
             shutil.copytree(source, target)
@@ -41,8 +43,8 @@ def test_a_description_that_was_edited_is_noticed(root: Path, tmp_path: Path, na
             shutil.copy(source, target)
     shutil.copy(root / "functions/__init__.py", tmp_path / "functions")
     assert is_up_to_date(tmp_path)
-    page = tmp_path / "functions/predict" / name
-    page.write_text(page.read_text().replace("Server ready", "Server idle"))
+    description = tmp_path / "functions/predict/openapi.json"
+    description.write_text(description.read_text().replace("Server ready", "Server idle"))
     assert not is_up_to_date(tmp_path)
 
 
@@ -57,4 +59,19 @@ def test_every_route_is_described_and_open_as_it_is(document: dict[str, Any]) ->
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     }
-    assert described == {(route.method, route.path): route.is_open for route in ROUTES}
+    routes: tuple[Route[Any], ...] = (*OF_PREDICT, *OF_START_BATCH)
+    assert described == {(route.method, route.path): route.is_open for route in routes}
+
+
+def test_swagger_ui_is_what_was_published_and_other_bytes_are_noticed(root: Path, tmp_path: Path) -> None:
+    def is_published(at: Path) -> bool:
+        command = [sys.executable, "docs/fetch_swagger_ui.py", "--check"]
+        return subprocess.run(command, cwd=at, timeout=60, capture_output=True).returncode == 0
+
+    assert is_published(root)
+    for folder in ("docs", "functions/predict/static"):
+        shutil.copytree(root / folder, tmp_path / folder)
+    assert is_published(tmp_path)
+    (script,) = (tmp_path / "functions/predict/static").glob("swagger-ui-*.js.gz")
+    script.write_bytes(gzip.compress(gzip.decompress(script.read_bytes()) + b" "))
+    assert not is_published(tmp_path)

@@ -101,7 +101,15 @@ def test_models_say_where_they_come_from(ask: Ask, served: str) -> None:
     described = json.loads(ask(f"/models/{served}", method="GET")[1])
     assert (described["model_version"], described["lineage"]["project"]) == (version, served)
     assert described["training"]["epochs"]
-    assert described["files"].keys() >= {"model.onnx", "signature.json", "training.json", "lineage.json"}
+    assert described["files"].keys() >= {
+        "model.onnx",
+        "signature.json",
+        "training.json",
+        "lineage.json",
+        "card.md",
+    }
+    assert described["card"].startswith("---\nlibrary_name: onnx\n")
+    assert described["metrics"]["split"] == "validation"
 
 
 def test_a_project_without_a_model_says_how_to_train_one(ask: Ask, workplace: Workplace) -> None:

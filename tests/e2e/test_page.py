@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,12 +42,17 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 def page(browser: Browser, workplace: Workplace, project: str) -> Browser:
     """The page, with the keys of the cloud typed in."""
     browser.open(f"{workplace.outputs()['EndpointUrl']}/?project={project}")
+    type_keys(browser, workplace)
+    return browser
+
+
+def type_keys(browser: Browser, workplace: Workplace) -> None:
+    """The keys of the cloud, into fields that both pages name alike."""
     credentials = workplace.cloud.session.get_credentials().get_frozen_credentials()
     browser.fill("#key", credentials.access_key)
     browser.fill("#secret", credentials.secret_key)
     browser.fill("#session", credentials.token or "")
     browser.fill("#region", workplace.cloud.region)
-    return browser
 
 
 def answered(page: Browser) -> tuple[str, list[float]]:
@@ -117,10 +123,100 @@ def test_without_valid_keys_nothing_is_predicted(page: Browser, kind: str) -> No
     assert page.text("#label") == "?"
 
 
-def test_the_api_is_a_page_that_says_every_route(
-    browser: Browser, workplace: Workplace, project: str
-) -> None:
+@pytest.fixture
+def docs(browser: Browser, workplace: Workplace, project: str) -> Browser:
+    """Swagger UI, once it shows the API."""
+    open_docs(browser, workplace)
+    return browser
+
+
+def open_docs(browser: Browser, workplace: Workplace) -> None:
     browser.open(f"{workplace.outputs()['EndpointUrl']}/docs")
-    assert "/v2/models/{model}/infer" in browser.text("body")
-    assert browser.evaluate("getComputedStyle(document.querySelector('.method')).fontWeight") == "700"
-    assert browser.faults == []
+    browser.wait("document.querySelectorAll('.opblock').length > 10")
+
+
+def type_into(docs: Browser, field: str, value: str) -> None:
+    """React learns of what is typed by the event, and only if the value was set behind its back.
+
+    Swagger UI takes it a moment later, or when the field is left.
+    """
+    setter = "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set"
+    docs.evaluate(f"{setter}.call({field}, {json.dumps(value)})")
+    for event in ("Event('input'", "FocusEvent('focusout'"):
+        docs.evaluate(f"{field}.dispatchEvent(new {event}, {{bubbles: true}}))")
+
+
+def try_out(docs: Browser, operation: str, project: str) -> tuple[int, str]:
+    """Open an operation, press Try it out and Execute; the status and the body that Swagger UI then shows."""
+    block = f"document.querySelector('[id$={operation}]')"
+    for button in (".opblock-summary-control", ".try-out__btn"):
+        docs.wait(f"{block}.querySelector('{button}')")
+        docs.evaluate(f"{block}.querySelector('{button}').click()")
+    field = f"{block}.querySelector('input[placeholder=project]')"
+    docs.wait(field)
+    type_into(docs, field, project)
+    docs.evaluate(f"{block}.querySelector('.execute').click()")
+    answer = f"{block}.querySelector('.live-responses-table tbody .response')"
+    docs.wait(answer)
+    status = docs.evaluate(f"{answer}.querySelector('.response-col_status').textContent")
+    body = docs.evaluate(f"{answer}.querySelector('.response-col_description').textContent")
+    return int(status[:3]), str(body)
+
+
+def test_the_api_is_shown_by_swagger_ui_under_a_strict_policy(docs: Browser, tmp_path: Path) -> None:
+    docs.screenshot(tmp_path / "docs.png")
+    shown = docs.text("#api")
+    for path in ("/predict/{project}", "/predict/batch/{project}", "/v2/models/{model}/infer"):
+        assert path in shown
+    # Its style sheet is used, and none of its pictures or styles was refused.
+    assert docs.evaluate("getComputedStyle(document.querySelector('.opblock')).borderTopStyle") == "solid"
+    assert docs.faults == []
+
+
+def test_trying_out_is_answered_with_keys_and_refused_without(
+    docs: Browser, workplace: Workplace, project: str, tmp_path: Path
+) -> None:
+    assert try_out(docs, "get_models_project", project)[0] == 403
+    open_docs(docs, workplace)
+    type_keys(docs, workplace)
+    status, body = try_out(docs, "get_models_project", project)
+    docs.screenshot(tmp_path / "tried.png")
+    assert status == 200
+    assert "model_version" in body
+    assert all("403" in fault for fault in docs.faults), docs.faults
+
+
+def test_a_body_that_is_tried_out_is_signed_too(docs: Browser, workplace: Workplace, project: str) -> None:
+    """Swagger UI's example is no row of the model: to be told so, one was let in."""
+    type_keys(docs, workplace)
+    status, body = try_out(docs, "post_predict_project", project)
+    assert status == 422
+    assert "urn:lehr:problem:input" in body
+
+
+def test_a_query_is_signed_as_it_is_sent(docs: Browser, workplace: Workplace, project: str) -> None:
+    type_keys(docs, workplace)
+    address = f"/models/{project}?b=2&a=%2F%20é&a=1&empty="
+    script = (
+        f"signature('GET', '{address}', new ArrayBuffer(0), typedKeys())"
+        f".then((headers) => fetch('{address}', {{headers}})).then((answer) => answer.status)"
+    )
+    assert docs.evaluate(script) == 200
+
+
+def test_a_token_goes_as_it_was_given(docs: Browser, workplace: Workplace, project: str) -> None:
+    type_keys(docs, workplace)
+    docs.evaluate(
+        "window.sent = null; const real = fetch; window.fetch = (address, options) => "
+        "{ window.sent = new Headers(options.headers).get('authorization'); return real(address, options); }; 0"
+    )
+    docs.evaluate("document.querySelector('.btn.authorize').click()")
+    field = "document.querySelector('#auth-bearer-value')"
+    docs.wait(field)
+    type_into(docs, field, "a.b.c")
+    docs.evaluate(f"{field}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+    docs.evaluate(f"{field}.closest('form').querySelector('button[type=submit]').click()")
+    docs.wait("document.querySelector('.auth-container .authorized, .auth-container h6')")
+    docs.evaluate("document.querySelector('.modal-ux .close-modal').click()")
+    assert try_out(docs, "get_models_project", project)[0] == 403
+    assert docs.evaluate("window.sent") == "Bearer a.b.c"

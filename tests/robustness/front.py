@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from benchmarks.rig.contenders import Running
-from benchmarks.rig.events import to_event
+from benchmarks.rig.events import Answer, to_event
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 
 
+class Process(Protocol):
+    """What answers an event of API Gateway."""
+
+    def ask(self, event: dict[str, Any]) -> Answer: ...
+
+
 class Front:
-    """Hands requests to one process of the function; `asked` counts them, `statuses` what they were answered.
+    """Hands requests to one process of a function; `asked` counts them, `statuses` what they were answered.
 
     With `document` it gives that instead of the function's own /openapi.json.
     """
 
-    def __init__(self, process: Running, document: bytes | None = None) -> None:
+    def __init__(self, process: Process, document: bytes | None = None) -> None:
         self._process, self._document = process, document
         self.asked = 0
         self.statuses: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""The endpoint does what its OpenAPI document says, for requests that schemathesis makes of the document.
+"""Both functions of the endpoint do what the OpenAPI document says, for requests that schemathesis makes of it.
 
 pytest tests/robustness/test_openapi.py                           1,000 requests
 pytest tests/robustness/test_openapi.py -m 'slow or not slow'     also 20,000
@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,9 +19,11 @@ from schemathesis import checks
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from benchmarks.rig.events import to_event
+from benchmarks.rig.events import Answer, to_answer, to_event
+from functions.start_batch import app as start_batch
 from tests.robustness.endpoint import PROJECT, Endpoint
 from tests.robustness.front import Front
+from tests.unit.functions.test_start_batch import CONTEXT, Executions, make_starter, rows_csv
 
 DOCUMENT = Path(__file__).parents[2] / "functions/predict/openapi.json"
 QUICK = 1_000
@@ -39,17 +42,26 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def check_all(front: Front, count: int, version: str) -> None:
-    """Make at least `count` requests of the document that `front` gives. Raises schemathesis's FailureGroup."""
+def check_all(front: Front, count: int, known: dict[str, str], *, is_of_batches: bool = False) -> None:
+    """Make at least `count` requests of the document that `front` gives, to the routes of one function.
+
+    Raises schemathesis's FailureGroup.
+    """
     schema = schemathesis.openapi.from_wsgi("/openapi.json", front)
-    known = {"project": PROJECT, "model": PROJECT, "version": version}
     operations = [
-        schema[path][method] for path, methods in schema.raw_schema["paths"].items() for method in methods
+        schema[path][method]
+        for path, methods in schema.raw_schema["paths"].items()
+        if path.startswith("/predict/batch/") == is_of_batches
+        for method in methods
     ]
     # Of an operation that takes nothing there is one request.
     varied = [one for one in operations if one.path_parameters or one.query or one.body]
     for operation in operations:
         check_one(operation, -(-count // len(varied)) if operation in varied else 1, known, count <= QUICK)
+
+
+def known_to(endpoint: Endpoint) -> dict[str, str]:
+    return {"project": PROJECT, "model": PROJECT, "version": endpoint.champion()}
 
 
 def check_one(operation: Any, count: int, known: dict[str, str], is_repeatable: bool) -> None:
@@ -82,7 +94,32 @@ def test_no_request_of_the_document_fails_or_is_answered_otherwise_than_it_says(
         front = Front(process)
         published = process.ask(to_event("GET", "/openapi.json"))
         assert json.loads(published.body) == json.loads(DOCUMENT.read_bytes())
-        check_all(front, count, endpoint.champion())
+        check_all(front, count, known_to(endpoint))
+    assert front.asked >= count
+    assert {200, 404, 422} <= set(front.statuses), front.statuses
+
+
+class StartBatchInProcess:
+    """StartBatch over stores in memory, asked in this process: a batch is a start and a reading, no model is run."""
+
+    def __init__(self) -> None:
+        self.starter = make_starter(Executions())
+        self.batch = self.starter.start(PROJECT, rows_csv()).batch
+
+    def ask(self, event: dict[str, Any]) -> Answer:
+        return to_answer(msgspec.json.encode(start_batch.handler(event, CONTEXT)))
+
+
+@pytest.mark.parametrize(
+    "count", [pytest.param(QUICK, id="quick"), pytest.param(20_000, id="full", marks=pytest.mark.slow)]
+)
+def test_no_request_for_a_batch_fails_or_is_answered_otherwise_than_the_document_says(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = StartBatchInProcess()
+    monkeypatch.setattr(start_batch, "starter", lambda: process.starter)
+    front = Front(process, DOCUMENT.read_bytes())
+    check_all(front, count, {"project": PROJECT, "batch": process.batch}, is_of_batches=True)
     assert front.asked >= count
     assert {200, 404, 422} <= set(front.statuses), front.statuses
 
@@ -96,4 +133,4 @@ def test_a_document_that_does_not_say_what_the_endpoint_does_is_caught(endpoint:
         endpoint.running() as (process,),
         pytest.raises(FailureGroup, match="Undocumented status code"),
     ):
-        check_all(Front(process, json.dumps(document).encode()), QUICK, endpoint.champion())
+        check_all(Front(process, json.dumps(document).encode()), QUICK, known_to(endpoint))

@@ -96,42 +96,13 @@ document.addEventListener("drop", (event) => {
   take(event.dataTransfer.files[0]);
 });
 
-// --- signing: Signature Version 4, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+// --- asking
 
-const encoder = new TextEncoder();
-const hex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-const digest = async (bytes) => hex(await crypto.subtle.digest("SHA-256", bytes));
-
-async function hmac(key, text) {
-  const imported = await crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  return crypto.subtle.sign("HMAC", imported, encoder.encode(text));
-}
-
-async function signed(path, query, body) {
-  const region = byId("region").value.trim(), service = "execute-api";
-  const moment = new Date().toISOString().replace(/[-:]|\.\d{3}/g, ""), day = moment.slice(0, 8);
-  const scope = `${day}/${region}/${service}/aws4_request`;
-  const headers = { host: location.host, "x-amz-date": moment };
-  const session = byId("session").value.trim();
-  if (session) headers["x-amz-security-token"] = session;
-  const names = Object.keys(headers).sort();
-  const canonical = ["POST", path, query, ...names.map((name) => `${name}:${headers[name]}`), "", names.join(";"), await digest(body)];
-  const toSign = ["AWS4-HMAC-SHA256", moment, scope, await digest(encoder.encode(canonical.join("\n")))].join("\n");
-  let key = encoder.encode(`AWS4${byId("secret").value.trim()}`);
-  for (const part of [day, region, service, "aws4_request", toSign]) key = await hmac(key, part);
-  delete headers.host;
-  headers.Authorization =
-    `AWS4-HMAC-SHA256 Credential=${byId("key").value.trim()}/${scope}, SignedHeaders=${names.join(";")}, Signature=${hex(key)}`;
-  return headers;
-}
-
-async function credentials(path, query, body) {
+async function credentials(path, body) {
   const kind = byId("kind").value;
   if (kind === "token") return { Authorization: `Bearer ${byId("token").value.trim()}` };
-  return kind === "keys" ? signed(path, query, body) : {};
+  return kind === "keys" ? signature("POST", path, body, typedKeys()) : {};
 }
-
-// --- asking
 
 let asked = 0;
 
@@ -142,8 +113,8 @@ async function ask() {
   try {
     const blob = file || await drawnDigit();
     const body = await blob.arrayBuffer();
-    const path = `/predict/${encodeURIComponent(byId("project").value.trim())}`, query = "";
-    const headers = { "Content-Type": blob.type, ...await credentials(path, query, body) };
+    const path = `/predict/${encodeURIComponent(byId("project").value.trim())}`;
+    const headers = { "Content-Type": blob.type, ...await credentials(path, body) };
     const begin = performance.now();
     const response = await fetch(path, { method: "POST", headers, body });
     const document_ = await response.json();
@@ -191,8 +162,6 @@ byId("kind").addEventListener("change", () => {
   byId("bearer").hidden = byId("kind").value !== "token";
 });
 
-const host = /\.execute-api\.([a-z0-9-]+)\.amazonaws\./.exec(location.hostname);
-if (host) byId("region").value = host[1];
 const wanted = new URLSearchParams(location.search).get("project");
 if (wanted) byId("project").value = wanted;
 clear();

@@ -27,6 +27,12 @@ class ObjectReader(Protocol):
     def uri(self, key: str) -> str: ...
 
 
+class FolderReader(ObjectReader, Protocol):
+    """What describing the models takes of a bucket."""
+
+    def folders(self, prefix: str) -> Iterator[str]: ...
+
+
 class ChampionPointers(Protocol):
     """Which model version serves a project; None before its first promotion."""
 

@@ -79,4 +79,4 @@ def _direct_run(session: Session) -> Run:
     if inner is None:
         return session.run
     run = inner.run
-    return lambda names, feed: run(names, feed, None)  # type: ignore[no-any-return]
+    return lambda names, feed: run(names, feed, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import boto3
@@ -106,3 +107,25 @@ def test_an_alias_is_read_as_the_sdk_reads_it(
 
 def test_a_project_without_an_alias_has_none(readers: tuple[S3Reader, ChampionReader]) -> None:
     assert readers[1].alias("nobody") is None
+
+
+def test_folders_are_listed_as_the_sdk_lists_them(s3: Any, readers: tuple[S3Reader, ChampionReader]) -> None:
+    by_sdk = S3ObjectStore("bucket", s3)
+    names = ["a", "a b+c", "é&<x>%2F", "plus+", "zz"]
+    for name in names:
+        by_sdk.put(f"listed/{name}/head.json", b"{}")
+        by_sdk.put(f"listed/{name}/deep/er", b"{}")
+    by_sdk.put("listed/file", b"")
+    found = list(readers[0].folders("listed/"))
+    assert found == list(by_sdk.folders("listed/")) == sorted(names, key=lambda name: f"{name}/")
+    assert list(readers[0].folders("listed/nothing/")) == []
+
+
+def test_a_listing_of_several_pages_is_read_as_far_as_it_is_asked_for(
+    s3: Any, readers: tuple[S3Reader, ChampionReader]
+) -> None:
+    names = [f"project-{number:04d}" for number in range(1001)]
+    for name in names:
+        s3.put_object(Bucket="bucket", Key=f"many/{name}/head.json", Body=b"")
+    assert list(readers[0].folders("many/")) == names
+    assert list(islice(readers[0].folders("many/"), 3)) == names[:3]

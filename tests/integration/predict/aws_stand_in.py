@@ -99,7 +99,7 @@ class AwsStandIn:
         elif request.command == "POST":
             status, raw = 200, self._item(body)
         else:
-            status, raw = self._object(request.path.removeprefix(f"/{self.store.bucket}/"), headers)
+            status, raw = self._read(request.path.removeprefix(f"/{self.store.bucket}"), headers)
         request.send_response(status)
         request.send_header("Content-Length", str(len(raw)))
         request.end_headers()
@@ -116,6 +116,18 @@ class AwsStandIn:
             if value is not None:
                 item[name] = {"S": value} if isinstance(value, str) else {"N": str(value)}
         return msgspec.json.encode({"Item": item})
+
+    def _read(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        if not path.startswith("?"):
+            return self._object(path.removeprefix("/"), headers)
+        from urllib.parse import parse_qs, quote
+
+        prefix = parse_qs(path[1:])["prefix"][0]
+        names = "".join(
+            f"<CommonPrefixes><Prefix>{quote(prefix + name)}/</Prefix></CommonPrefixes>"
+            for name in self.store.folders(prefix)
+        )
+        return 200, f"<ListBucketResult>{names}</ListBucketResult>".encode()
 
     def _object(self, key: str, headers: dict[str, str]) -> tuple[int, bytes]:
         from urllib.parse import unquote

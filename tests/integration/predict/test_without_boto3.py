@@ -1,4 +1,4 @@
-"""A whole prediction in a process of its own, from the import to the answer, needs no SDK and no validator."""
+"""A process that predicts and lists the models, from the import to the answers, needs no SDK and no validator."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ event = json.loads(sys.stdin.read())
 context = SimpleNamespace(function_name="predict", memory_limit_in_mb=1769, aws_request_id="r",
                           invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:predict")
 answer = app.handler(event, context)
+xml = [name for name in sys.modules if name.startswith(("xml", "pyexpat"))]
+models = app.handler({**event, "rawPath": "/models", "requestContext": {"http": {"method": "GET"}}}, context)
 absent = {"boto3", "botocore", "urllib3", "requests", "pydantic", "aws_xray_sdk", "onnx", "torch"}
 # Powertools imports the bare package botocore to tell it its name; no module of it.
 found = [name for name in sys.modules if name.partition(".")[0] in absent and name != "botocore"]
-print("RESULT" + json.dumps([answer["statusCode"], json.loads(answer["body"]), found]))
+print("RESULT" + json.dumps([json.loads(answer["body"]), json.loads(models["body"]), found, xml]))
 """
 
 
-def test_a_whole_prediction_imports_neither_boto3_nor_a_validator() -> None:
+def test_predicting_and_listing_import_neither_boto3_nor_a_validator() -> None:
     with aws_stand_in() as aws:
         version = tiny_models.publish(aws.store, "mnist", tiny_models.files(1))
         aws.store.put(layout.project_head_key("mnist"), b"{}")
@@ -64,8 +66,10 @@ def test_a_whole_prediction_imports_neither_boto3_nor_a_validator() -> None:
         )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
-    status, body, imported = json.loads(line.removeprefix("RESULT"))
-    assert (status, body["model_version"], imported) == (200, version, [])
+    answered, listed, imported, xml = json.loads(line.removeprefix("RESULT"))
+    assert answered["model_version"] == version
+    assert [model["model_version"] for model in listed["models"]] == [version]
+    assert (imported, xml) == ([], [])
 
 
 def test_a_process_that_is_initialised_for_a_snapshot_loads_its_champions_and_registers_a_hook() -> None:

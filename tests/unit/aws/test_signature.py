@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import botocore.auth
 import botocore.session
@@ -15,6 +15,7 @@ from botocore.serialize import create_serializer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lehr.aws.listing import folders_query
 from lehr.aws.signature import Credentials, sign
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -108,6 +109,26 @@ def test_a_key_is_put_into_a_path_as_botocore_puts_it(key: str) -> None:
     serializer = create_serializer(model.metadata["protocol"], include_validation=False)
     request = serializer.serialize_to_request({"Bucket": "b", "Key": key}, operation)
     assert request["url_path"].split("?")[0].lstrip("/") == ("b/" + quote(key, safe="/")).lstrip("/")
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    prefix=st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+    mark=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),
+)
+@example("a/../b//c/./~é%2F +?&=#\n\t\x7f", "1/+=&?#%")
+def test_a_listing_is_asked_for_and_signed_as_by_botocore(prefix: str, mark: str) -> None:
+    credentials = Credentials(access_key="AKIA", secret_key="s", token="t")
+    host, path = "bucket.s3.eu-central-1.amazonaws.com", f"/?{folders_query(prefix, mark)}"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        expected = by_botocore(monkeypatch, "GET", host, path, {}, b"", credentials, REGIONS[0], "s3")
+    found = sign(
+        "GET", path, {"host": host}, b"", credentials=credentials, region=REGIONS[0], service="s3", at=AT
+    )
+    assert found == expected | {"host": host}
+    asked = {"list-type": "2", "encoding-type": "url", "delimiter": "/"}
+    given = {name: value for name, value in (("prefix", prefix), ("continuation-token", mark)) if value}
+    assert dict(parse_qsl(path.removeprefix("/?"))) == asked | given
 
 
 def test_a_secret_is_not_shown() -> None:

@@ -21,7 +21,7 @@ from lehr.errors import ConfigurationError
 ROOTS = [
     prepare_shard.stores,
     evaluate_shard.dependencies,
-    predict.champions,
+    predict.readers,
     start_batch.starter,
     predict_batch_unit.dependencies,
     seal_batch.artifacts,

@@ -16,7 +16,7 @@ from functions.package_model.publish import package_best_trial
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.evaluation import EvaluateUnit
-from lehr.contracts.package import Lineage, ModelPackage
+from lehr.contracts.package import Lineage, ModelPackage, Signature, TensorSpec
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
@@ -62,7 +62,17 @@ def packed(files: dict[str, bytes], **member_changes: Any) -> bytes:
 
 
 def trained(validation_accuracy: float = 0.9) -> dict[str, bytes]:
-    return {"model.onnx": b"onnx", "signature.json": b"{}", "training.json": summary(validation_accuracy)}
+    signature = Signature(
+        task="image_classification",
+        input=TensorSpec(name="pixels", dtype="uint8", shape=[-1, 28, 28]),
+        output=TensorSpec(name="probabilities", dtype="float32", shape=[-1, 2]),
+        labels=["0", "1"],
+    )
+    return {
+        "model.onnx": b"onnx",
+        "signature.json": signature.to_json(),
+        "training.json": summary(validation_accuracy),
+    }
 
 
 def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
@@ -156,7 +166,9 @@ def test_the_package_lists_every_file_and_is_written_last() -> None:
         store.objects[layout.model_file_key("mnist", packaged.version, "package.json")]
     )
     assert package.version == packaged.version
-    assert set(package.files) == {"model.onnx", "signature.json", "training.json", "lineage.json"}
+    assert set(package.files) == {
+        *("model.onnx", "signature.json", "training.json", "lineage.json", "card.md")
+    }
     models = [key for key in store.writes if key.startswith("models/")]
     assert models[-1].endswith("package.json")
 

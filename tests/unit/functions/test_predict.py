@@ -160,6 +160,8 @@ def test_the_serving_model_is_described(world: World) -> None:
             name: {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
             for name, raw in tiny_models.files().items()
         },
+        "metrics": None,
+        "card": None,
         "training": None,
         "lineage": None,
     }

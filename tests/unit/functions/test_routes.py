@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -20,12 +21,13 @@ from PIL import Image
 from functions.predict import app
 from functions.predict.bodies import MAX_BINARY_BYTES
 from functions.predict.catalogue import MAX_PROJECTS_LISTED, Catalogue
-from functions.predict.gateway import Request
-from functions.predict.problems import Problem
+from functions.predict.pages import ASSETS
 from functions.predict.requests import MAX_BATCH, parse_inputs
-from functions.predict.routes import ROUTES, find_route
+from functions.predict.routes import ROUTES, TABLE
 from lehr import layout
-from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage, TensorSpec
+from lehr.contracts.package import CARD_FILE, LINEAGE_FILE, TRAINING_FILE, Lineage, TensorSpec
+from lehr.http.gateway import Request
+from lehr.http.problems import Problem
 from tests import tiny_models
 from tests.unit.functions.corpus import (
     CSV_ROW,
@@ -38,6 +40,7 @@ from tests.unit.functions.corpus import (
     inference,
     png,
 )
+from tests.unit.functions.test_package_model import summary
 from tests.unit.functions.test_predict import CONTEXT, World, call, event
 
 DESCRIPTION = json.loads((Path(app.__file__).parent / "openapi.json").read_text())
@@ -221,7 +224,11 @@ def _serve_with_lineage(world: World) -> str:
         hyperparameters={},
     )
     world.push("mnist")
-    files = tiny_models.files() | {LINEAGE_FILE: lineage.to_json()}
+    files = tiny_models.files() | {
+        LINEAGE_FILE: lineage.to_json(),
+        CARD_FILE: "# mnist é\n".encode(),
+        TRAINING_FILE: summary(0.875),
+    }
     version = tiny_models.publish(world.store, "mnist", files)
     world.promote("mnist", version)
     return version
@@ -236,6 +243,8 @@ def test_a_model_says_where_it_comes_from_and_reads_it_once(
     answers = [call("GET", "/models/mnist") for _ in range(2)]
     assert answers[0] == answers[1]
     assert answers[0][1]["lineage"]["dataset_version"] == "d" * 16
+    assert answers[0][1]["card"] == "# mnist é\n"
+    assert answers[0][1]["metrics"] == {"split": "validation", "epoch": 1, "accuracy": 0.875, "loss": 0.1}
     assert world.store.reads.count(layout.model_file_key("mnist", version, LINEAGE_FILE)) == 1
 
 
@@ -251,7 +260,7 @@ def test_a_document_that_is_not_the_packages_is_not_shown(world: World) -> None:
 def test_a_package_without_curves_has_none(world: World) -> None:
     world.serve()
     answer = call("GET", "/models/mnist")[1]
-    assert (answer["training"], answer["lineage"]) == (None, None)
+    assert [answer[name] for name in ("training", "lineage", "card", "metrics")] == [None] * 4
     assert TRAINING_FILE not in answer["files"]
 
 
@@ -262,7 +271,7 @@ def test_every_route_of_the_table_is_found_and_no_other() -> None:
     for route in ROUTES:
         path = re.sub(r"{(\w+)}", r"a-\1", route.path)
         request = Request(event(route.method, path))
-        assert find_route(request) is route
+        assert TABLE.find(request) is route
         assert request.variables == {name: f"a-{name}" for name in re.findall(r"{(\w+)}", route.path)}
 
 
@@ -296,9 +305,8 @@ def test_each_request_writes_one_line_of_metrics(
 # --- pages
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_runs_its_own_script_and_loads_nothing(path: str) -> None:
-    answer = app.handler(event("GET", path), CONTEXT)
+def test_the_page_runs_its_own_script_and_loads_nothing() -> None:
+    answer = app.handler(event("GET", "/"), CONTEXT)
     policy, html = answer["headers"]["Content-Security-Policy"], answer["body"]
     assert answer["statusCode"] == 200
     assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
@@ -311,6 +319,44 @@ def test_a_page_runs_its_own_script_and_loads_nothing(path: str) -> None:
     assert "unsafe" not in policy
     assert not re.search(r"<(script|style|link|img|iframe)[^>]*(src|href)=", html)
     assert not re.search(r"\son\w+=|\sstyle=", html)
+
+
+def test_the_page_of_the_api_loads_files_of_its_own_address_and_nothing_else() -> None:
+    answer = app.handler(event("GET", "/docs"), CONTEXT)
+    policy, html = answer["headers"]["Content-Security-Policy"], answer["body"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script>|<style>|\son\w+=|\sstyle=", html)
+    loaded = re.findall(r"<(?:script src|link rel=\"stylesheet\" href)=\"/docs/([^\"]+)\"", html)
+    assert set(loaded) == set(ASSETS)
+
+
+@pytest.mark.parametrize("name", ASSETS)
+@pytest.mark.parametrize("accepted", ["gzip, deflate, br", "", None])
+def test_a_file_of_the_page_is_text_for_who_unpacks_and_for_who_does_not(
+    name: str, accepted: str | None
+) -> None:
+    headers = {} if accepted is None else {"Accept-Encoding": accepted}
+    answer = app.handler(event("GET", f"/docs/{name}", headers=headers), CONTEXT)
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["Content-Type"] == ASSETS[name]
+    assert answer["headers"]["X-Content-Type-Options"] == "nosniff"
+    raw = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+    is_packed = answer["headers"].get("Content-Encoding") == "gzip"
+    assert is_packed == (name.startswith("swagger-ui") and bool(accepted))
+    assert ("immutable" in answer["headers"]["Cache-Control"]) == name.startswith("swagger-ui")
+    text = (gzip.decompress(raw) if is_packed else raw).decode()
+    marks = {"docs.css": "header {", "docs.js": "SwaggerUIBundle(", "signature.js": "AWS4-HMAC-SHA256"}
+    assert marks.get(name, "swagger") in text
+    assert len(json.dumps(answer)) < 6 << 20
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing.js", "page.html", "..", "%2e%2e%2fapp.py", "swagger-ui.LICENSE.txt"]
+)
+def test_no_other_file_is_served(name: str) -> None:
+    status, document = call("GET", f"/docs/{name}")
+    assert (status, document["type"]) == (404, "urn:lehr:problem:unknown-file")
 
 
 def test_the_description_is_served_as_it_is_kept() -> None:
@@ -342,7 +388,7 @@ def test_an_answer_is_what_the_description_says(
     world.serve()
     answer = app.handler(event(method, path, body), CONTEXT)
     request = Request(event(method, path))
-    operation = DESCRIPTION["paths"][find_route(request).path][method.lower()]
+    operation = DESCRIPTION["paths"][TABLE.find(request).path][method.lower()]
     content = operation["responses"][str(answer["statusCode"])]["content"]
     schema = content[answer["headers"]["Content-Type"]]["schema"]
     jsonschema.validate(json.loads(answer["body"]), {**schema, "components": DESCRIPTION["components"]})

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
 
 from functions.start_batch import app
 from functions.start_batch.plan import MAX_FILES, ROWS_PER_UNIT, find_files, plan_units
+from functions.start_batch.routes import TABLE
 from functions.start_batch.start import MAX_ATTEMPTS, StartBatch
 from lehr import layout
 from lehr.contracts.batch_prediction import (
@@ -26,12 +29,16 @@ from lehr.contracts.batch_prediction import (
     RefusedRows,
 )
 from lehr.errors import MissingDataError, NoChampionError, UnknownProjectError, UserError
+from lehr.http.gateway import Request
 from lehr.ports import ExecutionEnd
 from lehr_runtime.shards import write_shard
 from tests.e2e.small_mnist import encode_idx
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 ENDED = datetime(2026, 1, 1, tzinfo=UTC)
+CONTEXT = SimpleNamespace(
+    function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="request-1"
+)
 CSV = b",".join([b"0"] * 784)
 
 
@@ -66,8 +73,8 @@ def executions() -> Executions:
     return Executions()
 
 
-@pytest.fixture
-def starter(executions: Executions) -> StartBatch:
+def make_starter(executions: Executions) -> StartBatch:
+    """With a champion of mnist, and one file to predict."""
     registry = InMemoryRegistry()
     registry.promote("mnist", "model-1", run="r1", generation=0)
     return StartBatch(
@@ -81,12 +88,25 @@ def starter(executions: Executions) -> StartBatch:
     )
 
 
+@pytest.fixture
+def starter(executions: Executions) -> StartBatch:
+    return make_starter(executions)
+
+
 def rows_csv() -> BatchRequest:
     return BatchRequest(input="s3://data/batches/mnist/rows.csv")
 
 
 def put(starter: StartBatch, key: str, body: bytes) -> None:
     starter.data.put(f"batches/mnist/{key}", body)
+
+
+def describe(starter: StartBatch, project: str, batch: str) -> dict[str, Any]:
+    """As it is answered."""
+    progress = starter.describe(project, batch)
+    assert progress is not None
+    found: dict[str, Any] = msgspec.to_builtins(progress)
+    return found
 
 
 def finish(starter: StartBatch, executions: Executions, batch: Batch, **changes: Any) -> None:
@@ -259,7 +279,7 @@ def test_rows_for_too_many_units_are_refused_before_anything_is_written(
 
 def test_an_upload_is_offered_and_started_by_its_id(starter: StartBatch) -> None:
     offered = starter.offer_upload("mnist")
-    assert offered == {"upload": "put batches/mnist/upload-1/input", "batch": "upload-1"}
+    assert (offered.upload, offered.batch) == ("put batches/mnist/upload-1/input", "upload-1")
     with pytest.raises(MissingDataError):
         starter.start("mnist", BatchRequest(batch="upload-1"))
     put(starter, "upload-1/input", CSV)
@@ -286,11 +306,11 @@ def test_progress_is_what_the_units_have_written(starter: StartBatch) -> None:
     put(starter, "two/a.csv", CSV)
     put(starter, "two/b.csv", b"x")
     batch = starter.start("mnist", BatchRequest(input="s3://data/batches/mnist/two/"))
-    before = starter.describe("mnist", batch.batch)
+    before = describe(starter, "mnist", batch.batch)
     assert (before["status"], before["units"], before["units_done"]) == ("running", 2, 0)
     unit = BatchUnitResult(index=1, key="batches/mnist/two/b.csv", first=0, rows=0, bytes=0, refused="no CSV")
     starter.artifacts.put(layout.batch_unit_key("mnist", batch.batch, 1), unit.to_json())
-    after = starter.describe("mnist", batch.batch)
+    after = describe(starter, "mnist", batch.batch)
     assert (after["units_done"], after["rows_done"], after["refused_units"]) == (1, 0, 1)
     assert after["refused"] == [{"key": "batches/mnist/two/b.csv", "first": 0, "reason": "no CSV"}]
 
@@ -301,7 +321,7 @@ def test_a_batch_that_is_done_has_addresses_of_its_result(
     batch = starter.start("mnist", rows_csv())
     refused = RefusedRows(key="k", first=0, reason="r")
     finish(starter, executions, batch, rows=5, refused_units=1, refused=[refused])
-    told = starter.describe("mnist", batch.batch)
+    told = describe(starter, "mnist", batch.batch)
     assert (told["status"], told["rows_done"], told["refused_units"]) == ("done", 5, 1)
     assert told["refused"] == [{"key": "k", "first": 0, "reason": "r"}]
     assert told["result_urls"] == [f"get batches/mnist/{batch.batch}/predictions-00000.jsonl"]
@@ -311,7 +331,7 @@ def test_a_batch_that_failed_says_why_and_is_begun_again(starter: StartBatch, ex
     batch = starter.start("mnist", rows_csv())
     failure = BatchFailure(state="PredictBatchUnit", error="ModelPackageError", cause="is not there")
     finish(starter, executions, batch, status="failed", failure=failure, files=[])
-    told = starter.describe("mnist", batch.batch)
+    told = describe(starter, "mnist", batch.batch)
     assert (told["status"], told["reason"]) == ("failed", "PredictBatchUnit: ModelPackageError: is not there")
     assert "result_urls" not in told
     assert starter.start("mnist", rows_csv()).batch == f"{batch.batch}-2"
@@ -320,16 +340,20 @@ def test_a_batch_that_failed_says_why_and_is_begun_again(starter: StartBatch, ex
 def test_a_batch_that_was_stopped_is_told_as_failed(starter: StartBatch, executions: Executions) -> None:
     batch = starter.start("mnist", rows_csv())
     executions.ends[f"mnist-{batch.batch}"] = "ABORTED"
-    told = starter.describe("mnist", batch.batch)
+    told = describe(starter, "mnist", batch.batch)
     assert (told["status"], told["reason"]) == ("failed", "the execution ended as ABORTED and left no result")
 
 
 # --- over HTTP ---
 
 
+DESCRIPTION = json.loads((Path(app.__file__).parents[1] / "predict/openapi.json").read_text())
+
+
 def ask(
     method: str, path: str, body: str | None = None, *, is_encoded: bool = False
 ) -> tuple[int, dict[str, Any]]:
+    """Status and document, which is one that the description of the API promises."""
     event = {
         "version": "2.0",
         "rawPath": path,
@@ -338,16 +362,16 @@ def ask(
         "body": body,
         "isBase64Encoded": is_encoded,
     }
-    context = SimpleNamespace(
-        function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="request-1"
-    )
-    answer = app.handler(event, context)
+    answer = app.handler(event, CONTEXT)
     kind = "application/json" if answer["statusCode"] < 300 else "application/problem+json"
-    headers = answer.get("headers") or {
-        name: values[0] for name, values in answer["multiValueHeaders"].items()
-    }
-    assert headers["Content-Type"] == kind
-    return answer["statusCode"], json.loads(answer["body"])
+    assert answer["headers"]["Content-Type"] == kind
+    document = json.loads(answer["body"])
+    if answer["statusCode"] not in (405, 500) and document.get("type") != "urn:lehr:problem:unknown-route":
+        route = TABLE.find(Request(event))
+        responses = DESCRIPTION["paths"][route.path][method.lower()]["responses"]
+        schema = responses[str(answer["statusCode"])]["content"][kind]["schema"]
+        jsonschema.validate(document, {**schema, "components": DESCRIPTION["components"]})
+    return answer["statusCode"], document
 
 
 @pytest.fixture
@@ -366,7 +390,8 @@ def test_a_post_answers_202_with_where_the_progress_is(served: StartBatch) -> No
 
 @pytest.mark.parametrize("body", [None, "", " ", "{}"])
 def test_a_post_without_fields_answers_with_an_upload(served: StartBatch, body: str | None) -> None:
-    assert ask("POST", "/predict/batch/mnist", body) == (200, served.offer_upload("mnist"))
+    offered = msgspec.to_builtins(served.offer_upload("mnist"))
+    assert ask("POST", "/predict/batch/mnist", body) == (200, offered)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +421,7 @@ def test_what_is_not_there_is_a_problem_of_its_own(served: StartBatch) -> None:
         "GET /predict/batch/mnist/0123456789ab": (404, "unknown-batch"),
         "GET /predict/batch/mnist/NO": (404, "unknown-batch"),
         "GET /predict/batch": (404, "unknown-route"),
+        "DELETE /predict/batch/mnist": (405, "method"),
     }
     for request, (status, kind) in answers.items():
         method, _, path = request.partition(" ")

@@ -1,4 +1,4 @@
-"""What the endpoint reads, without boto3: model packages from S3, and the champion of a project from DynamoDB.
+"""What the endpoint reads, without boto3: model packages and names of projects from S3, champions from DynamoDB.
 
 They answer as the adapters over boto3 do (`lehr.aws.s3`, `lehr.aws.registry`), in the little that serving needs.
 """
@@ -6,7 +6,7 @@ They answer as the adapters over boto3 do (`lehr.aws.s3`, `lehr.aws.registry`), 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ _MAX_ITEM_BYTES = 1 << 20
 
 
 class S3Reader:
-    """Objects of one bucket, each read whole or up to a limit."""
+    """Objects of one bucket, each read whole or up to a limit, and the folders in it."""
 
     def __init__(self, bucket: str, http: SignedHttp, prefix: str) -> None:
         self.bucket, self._http, self._prefix = bucket, http, prefix
@@ -50,6 +50,24 @@ class S3Reader:
                 return False
             raise
         return True
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names directly under `prefix` that have something below them, in order; `prefix` ends with a slash.
+
+        Each page of a thousand is asked for when it is needed. Raises ValueError for an answer that is no listing.
+        """
+        # A parser of XML is only imported for who lists.
+        from lehr.aws.listing import MAX_PAGE_BYTES, folders_query, parse_folders
+
+        token = ""
+        while True:
+            path = f"{self._prefix or '/'}?{folders_query(prefix, token)}"
+            page = parse_folders(self._http.send("GET", path, max_bytes=MAX_PAGE_BYTES).body)
+            for name in page.prefixes:
+                yield name.removeprefix(prefix).removesuffix("/")
+            token = page.next_token
+            if not token:
+                return
 
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

@@ -37,7 +37,8 @@ def sign(
 ) -> dict[str, str]:
     """The headers to send: those given, which must have `host`, and those of the signature. All of them are signed.
 
-    `path` is percent-encoded already and has no query; `at` is in UTC. S3 wants the body's digest as a header too.
+    `path` is percent-encoded already, with a query only if its parameters are so too and in order; `at` is in UTC.
+    S3 wants the body's digest as a header too.
     """
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
@@ -49,7 +50,8 @@ def sign(
     names = sorted(sent)
     listed = "".join(f"{name}:{' '.join(sent[name].split())}\n" for name in names)
     signed_names = ";".join(names)
-    request = "\n".join([method, path, "", listed, signed_names, digest])
+    resource, _, query = path.partition("?")
+    request = "\n".join([method, resource, query, listed, signed_names, digest])
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     text = "\n".join([ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
     key = b"AWS4" + credentials.secret_key.encode()

@@ -11,6 +11,7 @@ SIGNATURE_FILE = "signature.json"
 TRAINING_FILE = "training.json"
 LINEAGE_FILE = "lineage.json"
 PACKAGE_FILE = "package.json"
+CARD_FILE = "card.md"
 GOLDEN_FILE = "golden.safetensors"
 TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
 

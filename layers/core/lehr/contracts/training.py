@@ -63,6 +63,15 @@ class Parity(Part, frozen=True, kw_only=True):
     argmax_disagreements: int
 
 
+class TrainingFigures(Part, frozen=True, kw_only=True):
+    """What training measured after its last epoch: on the rows held out, or on those trained on if there are none."""
+
+    split: Literal["train", "validation"]
+    epoch: int
+    accuracy: float
+    loss: float
+
+
 class TrainingSummary(Document, frozen=True, kw_only=True):
     """`training.json` of a model package: the curves, the proof of export, what it ran on."""
 
@@ -79,3 +88,15 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     threads: int
     weights_sha256: str
     versions: dict[str, str]
+
+    def figures(self) -> TrainingFigures:
+        """Of the weights that were exported, which are the last epoch's."""
+        last = self.epochs[-1]
+        if last.validation_accuracy is None or last.validation_loss is None:
+            return TrainingFigures(split="train", epoch=last.epoch, accuracy=last.accuracy, loss=last.loss)
+        return TrainingFigures(
+            split="validation",
+            epoch=last.epoch,
+            accuracy=last.validation_accuracy,
+            loss=last.validation_loss,
+        )

@@ -41,6 +41,11 @@ def json_answer(value: object) -> Answer:
     return text_answer(msgspec.json.encode(value).decode(), JSON)
 
 
+def accepted_answer(value: object) -> Answer:
+    """202 with a JSON body."""
+    return {**json_answer(value), "statusCode": 202}
+
+
 def text_answer(body: str, content_type: str, **headers: str) -> Answer:
     """200 with text; `headers` are written with `_` for `-`."""
     answered = {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}

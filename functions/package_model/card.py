@@ -1,0 +1,191 @@
+"""`card.md`: what a package says of its model to a person, as a Hugging Face model card.
+
+https://huggingface.co/docs/hub/model-cards. It is made of the package's own documents and of the dataset's manifest, so
+two attempts at a package write the same bytes. A package is written before its model is evaluated on the test split:
+the figures are therefore those of training, and the card says where the others will be.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+
+from lehr import layout
+from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.package import Lineage, Signature
+from lehr.contracts.training import TrainingFigures, TrainingSummary
+
+MAX_LABELS_SHOWN = 50
+
+
+def write_card(
+    signature: Signature, summary: TrainingSummary, lineage: Lineage, manifest: DatasetManifest
+) -> bytes:
+    """The card in UTF-8: YAML between two lines of dashes, then Markdown."""
+    figures = summary.figures()
+    task = signature.task.replace("_", "-")
+    lines = [
+        "---",
+        "library_name: onnx",
+        f"tags: [onnx, lehr, {json.dumps(task)}]",
+        *_model_index(lineage, figures, task),
+        "---",
+        "",
+        f"# {lineage.project}",
+        "",
+        f"A model for {task} in ONNX, trained and packaged by Lehr. It takes raw inputs: normalisation is part of the "
+        f"graph. It has {summary.parameters:,} parameters.",
+        "",
+        "## Inputs and outputs",
+        "",
+        *_table(
+            ["", "name", "type", "shape"],
+            [
+                ["input", signature.input.name, signature.input.dtype, json.dumps(signature.input.shape)],
+                ["output", signature.output.name, signature.output.dtype, json.dumps(signature.output.shape)],
+            ],
+        ),
+        "",
+        f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
+        f"order: {_labels(signature.labels)}.",
+        "",
+        "## Training data",
+        "",
+        f"Dataset version {_code(lineage.dataset_version)} of {_code(lineage.project)}. The version is the digest of "
+        f"its manifest, {_code(layout.dataset_manifest_key(lineage.project, lineage.dataset_version))}.",
+        "",
+        *_table(
+            ["split", "rows"],
+            [
+                [split, f"{manifest.rows(split):,}"]
+                for split in ("train", "validation", "test")
+                if manifest.rows(split)
+            ],
+        ),
+        "",
+        "## Training",
+        "",
+        *_table(
+            ["setting", "value"],
+            [
+                *sorted(lineage.hyperparameters.items()),
+                ["epochs done", str(len(summary.epochs))],
+                ["instance", lineage.instance_type],
+                ["device", summary.device],
+                ["time", f"{summary.seconds:.0f} s"],
+                *([name, version] for name, version in sorted(summary.versions.items())),
+            ],
+        ),
+        "",
+        "## Evaluation",
+        "",
+        f"On the {figures.split} split, after epoch {figures.epoch}: accuracy {_number(figures.accuracy)}, mean "
+        f"cross-entropy {_number(figures.loss)} nats."
+        + (
+            ""
+            if figures.split == "validation"
+            else " No rows were held out, so this is no estimate for new data."
+        ),
+        "",
+        f"The graph was compared with the trained module on {summary.parity.rows:,} real rows: it differs by "
+        f"{summary.parity.max_absolute_difference:.2e} logits at most, and gives another label for "
+        f"{summary.parity.argmax_disagreements}.",
+        "",
+        f"The test split was read after this card was written, with the champion of then beside it: see "
+        f"{_code(layout.evaluation_report_key(lineage.project, lineage.run))} and the run's report.",
+        "",
+        "## Lineage",
+        "",
+        *_table(
+            ["", ""],
+            [
+                ["run", lineage.run],
+                ["trial", lineage.trial],
+                ["training job", lineage.training_job],
+                ["code", lineage.code_sha],
+                ["image", lineage.image],
+                *([["trainer", lineage.trainer_version]] if lineage.trainer_version else []),
+                ["weights, sha256", summary.weights_sha256],
+            ],
+        ),
+        "",
+        "## How to ask it",
+        "",
+        "While it is the champion:",
+        "",
+        "```bash",
+        f"lehr predict {lineage.project} --row 0",
+        "```",
+        "",
+        "or `POST /predict/" + lineage.project + "` at the endpoint, whose API is at `/docs`. Anywhere else:",
+        "",
+        "```python",
+        "import onnxruntime",
+        "",
+        'session = onnxruntime.InferenceSession("model.onnx")',
+        f"(probabilities,) = session.run([{json.dumps(signature.output.name)}], "
+        f"{{{json.dumps(signature.input.name)}: rows}})",
+        "```",
+        "",
+        "## Limits",
+        "",
+        f"It gives one of its {len(signature.labels)} labels for any input of its shape, also for one that is none of "
+        "them. Its figures hold for data like the dataset's; what else it was used on was not measured. A probability "
+        "is the graph's own, and calibrated only as far as the run's report shows.",
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[str]:
+    """Hugging Face's `model-index`. JSON is YAML, so whatever a name holds stays inside of its quotes."""
+    metrics = [
+        {"type": name, "value": value, "name": f"{name} on the {figures.split} split"}
+        for name, value in (("accuracy", figures.accuracy), ("loss", figures.loss))
+        if math.isfinite(value)
+    ]
+    result = {
+        "task": {"type": task},
+        "dataset": {
+            "type": lineage.project,
+            "name": lineage.project,
+            "revision": lineage.dataset_version,
+            "split": figures.split,
+        },
+        "metrics": metrics,
+    }
+    return [
+        "model-index:",
+        f"  - name: {json.dumps(lineage.project)}",
+        f"    results: {json.dumps([result])}",
+    ]
+
+
+def _labels(labels: list[str]) -> str:
+    shown = ", ".join(map(_code, labels[:MAX_LABELS_SHOWN]))
+    return shown + (f" and {len(labels) - MAX_LABELS_SHOWN} more" if len(labels) > MAX_LABELS_SHOWN else "")
+
+
+def _table(head: list[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table; the first cell of a row is text of ours or a name, the others are code."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, *values in rows:
+        lines.append(
+            "| " + " | ".join([_plain(name), *(_code(value).replace("|", "\\|") for value in values)]) + " |"
+        )
+    return lines
+
+
+def _plain(text: str) -> str:
+    """Text that can end neither its cell nor its line, nor begin markup."""
+    return "".join(f"\\{one}" if one in "\\`*_{}[]<>#|" else one for one in " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """A span of code that nothing in it can end."""
+    text = " ".join(text.split()).replace("`", "'")
+    return f"`{text}`" if text else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"

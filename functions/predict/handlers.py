@@ -1,0 +1,145 @@
+"""What each route of predict does: from a request and the services to an answer, or a Problem that is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from functions.predict import open_inference as protocol
+from functions.predict.answers import Predictions, describe_predictions, read_top_k
+from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
+from functions.predict.champions import Champions
+from functions.predict.inference_requests import read_infer
+from functions.predict.media import decode_csv, decode_images
+from functions.predict.requests import MAX_BATCH, parse_inputs
+from functions.predict.serving import Champion
+from lehr.http.gateway import JSON, Answer, Request, json_answer
+
+if TYPE_CHECKING:
+    from functions.predict.capture import Capture
+    from functions.predict.catalogue import Catalogue
+
+CSV = "text/csv"
+PREDICT_LIMITS = {
+    JSON: MAX_BODY_BYTES,
+    "image/png": MAX_BINARY_BYTES,
+    "image/jpeg": MAX_BINARY_BYTES,
+    CSV: MAX_BODY_BYTES,
+}
+
+
+@dataclass(frozen=True)
+class Services:
+    """What routes work with; each is built when it is first asked for. `capture` gives None where nothing is."""
+
+    champions: Callable[[], Champions]
+    catalogue: Callable[[], Catalogue]
+    capture: Callable[[], Capture | None] = lambda: None
+
+
+class Health(msgspec.Struct):
+    """The answer to GET /health."""
+
+    status: str
+
+
+class Live(msgspec.Struct):
+    """The answer to GET /v2/health/live."""
+
+    live: bool
+
+
+class Ready(msgspec.Struct):
+    """The answer to GET /v2/health/ready."""
+
+    ready: bool
+
+
+class ModelReady(msgspec.Struct):
+    """The answer to …/ready of a model."""
+
+    name: str
+    ready: bool
+
+
+def predict(request: Request, services: Services) -> Answer:
+    begin = perf_counter()
+    kind, raw = read_body(request, PREDICT_LIMITS)
+    project = request.variables["project"]
+    model = services.champions().get(project).model
+    spec, labels = model.signature.input, model.signature.labels
+    top_k = read_top_k(request.query(), len(labels))
+    if kind == JSON:
+        batch = parse_inputs(raw, spec)
+    elif kind == CSV:
+        batch = decode_csv(raw, spec, max_rows=MAX_BATCH)
+    else:
+        batch = decode_images([("image", raw)], spec)
+    probabilities = model.predictor.predict(batch)
+    predictions = describe_predictions(probabilities, labels, top_k=top_k)
+    latency_ms = (perf_counter() - begin) * 1000
+    request.predicted = len(batch), latency_ms
+    if capture := services.capture():
+        capture.take(request.event, project, model, batch, probabilities)
+    return json_answer(Predictions(project, model.version, predictions, round(latency_ms, 3)))
+
+
+def infer(request: Request, services: Services) -> Answer:
+    begin = perf_counter()
+    name, model = request.variables["model"], _asked_for(request, services).model
+    asked, batch = read_infer(request, model.signature)
+    probabilities = model.predictor.predict(batch)
+    answer = protocol.answer_infer(
+        asked, probabilities, model=name, version=model.version, signature=model.signature
+    )
+    request.predicted = len(batch), (perf_counter() - begin) * 1000
+    if capture := services.capture():
+        capture.take(request.event, name, model, batch, probabilities)
+    return answer
+
+
+def get_model_metadata(request: Request, services: Services) -> Answer:
+    model = _asked_for(request, services).model
+    return json_answer(protocol.describe_model(request.variables["model"], model.version, model.signature))
+
+
+def get_model_ready(request: Request, services: Services) -> Answer:
+    _asked_for(request, services)
+    return json_answer(ModelReady(request.variables["model"], True))
+
+
+def get_models(request: Request, services: Services) -> Answer:
+    return json_answer(services.catalogue().serving())
+
+
+def get_model(request: Request, services: Services) -> Answer:
+    project = request.variables["project"]
+    champion = services.champions().get(project)
+    return json_answer(services.catalogue().describe(project, champion))
+
+
+def get_server(request: Request, services: Services) -> Answer:
+    return json_answer(protocol.describe_server())
+
+
+def get_health(request: Request, services: Services) -> Answer:
+    """Answers without S3 or DynamoDB: whether the function runs, not whether a model serves."""
+    return json_answer(Health("ok"))
+
+
+def get_live(request: Request, services: Services) -> Answer:
+    return json_answer(Live(True))
+
+
+def get_ready(request: Request, services: Services) -> Answer:
+    return json_answer(Ready(True))
+
+
+def _asked_for(request: Request, services: Services) -> Champion:
+    champion = services.champions().get(request.variables["model"])
+    protocol.check_version(request.variables.get("version"), champion.model.version)
+    return champion
