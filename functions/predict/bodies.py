@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+
+import msgspec
 
 from lehr.http.gateway import JSON, Request
 from lehr.http.problems import Problem
@@ -14,6 +14,7 @@ from lehr.http.problems import Problem
 MAX_BODY_BYTES = 1 << 20
 # A function may be sent 6 MB, base64 makes 4 of 3: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_BINARY_BYTES = 4 << 20
+_base64 = msgspec.json.Decoder(bytes)
 
 
 def read_body(request: Request, limits: Mapping[str, int]) -> tuple[str, bytes]:
@@ -28,10 +29,9 @@ def read_body(request: Request, limits: Mapping[str, int]) -> tuple[str, bytes]:
     is_encoded = request.event.get("isBase64Encoded", False)
     if len(body) > (limit * 4 // 3 + 4 if is_encoded else limit):
         raise _too_large(limit)
-    try:
-        raw = binascii.a2b_base64(body, strict_mode=True) if is_encoded else body.encode()
-    except (binascii.Error, ValueError) as fault:  # ValueError: not ASCII, or a lone surrogate
-        raise Problem(HTTPStatus.BAD_REQUEST, "body", "The body could not be decoded.") from fault
+    raw = decode_base64(body) if is_encoded else _encode(body)
+    if raw is None:
+        raise Problem(HTTPStatus.BAD_REQUEST, "body", "The body could not be decoded.")
     if len(raw) > limit:
         raise _too_large(limit)
     if not raw:
@@ -40,10 +40,22 @@ def read_body(request: Request, limits: Mapping[str, int]) -> tuple[str, bytes]:
 
 
 def decode_base64(text: str) -> bytes | None:
-    """The bytes of standard base64, or None for what is not."""
+    """The bytes of standard base64, or None for what is not.
+
+    By msgspec, which reads bytes in JSON from base64 as strictly as binascii does, in less than half of the time.
+    """
+    if "\\" in text:  # would be an escape
+        return None
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return _base64.decode(f'"{text}"')
+    except ValueError:  # also msgspec's, and that of a lone surrogate
+        return None
+
+
+def _encode(text: str) -> bytes | None:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
         return None
 
 

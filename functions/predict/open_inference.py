@@ -8,6 +8,8 @@ A model's name is the project's. Of its versions one serves, the champion's; ano
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
@@ -81,9 +83,6 @@ class ErrorAnswer(msgspec.Struct):
     error: str
 
 
-_encoder = msgspec.json.Encoder()
-
-
 def describe_server() -> ServerMetadata:
     return ServerMetadata(name=SERVER, version=SERVER_VERSION, extensions=["binary_tensor_data"])
 
@@ -113,15 +112,34 @@ def answer_infer(
 ) -> Answer:
     """The outputs that were asked for, as JSON or as bytes after it."""
     output = signature.output
-    tensor = OutputTensor(name=output.name, datatype=DATATYPES[output.dtype], shape=list(probabilities.shape))
-    response = InferResponse(model_name=model, model_version=version, outputs=[tensor], id=asked.id)
-    if not wants_bytes(asked):
-        tensor.data = probabilities.ravel().tolist()
-        return json_answer(response)
-    binary = probabilities.astype(WIRE[output.dtype], copy=False).tobytes()
-    tensor.parameters = {"binary_data_size": len(binary)}
-    header = _encoder.encode(response)
-    return binary_answer(header + binary, {"Content-Type": OCTETS, HEADER_LENGTH: str(len(header))})
+    if wants_bytes(asked):
+        binary = probabilities.astype(WIRE[output.dtype], copy=False).tobytes()
+        describe = _describe_bytes if asked.id else _remembered_bytes
+        header = describe(model, version, output.name, output.dtype, probabilities.shape, asked.id)
+        return binary_answer(header + binary, {"Content-Type": OCTETS, HEADER_LENGTH: str(len(header))})
+    tensor = OutputTensor(
+        name=output.name,
+        datatype=DATATYPES[output.dtype],
+        shape=list(probabilities.shape),
+        data=probabilities.ravel().tolist(),
+    )
+    return json_answer(InferResponse(model_name=model, model_version=version, outputs=[tensor], id=asked.id))
+
+
+def _describe_bytes(
+    model: str, version: str, name: str, dtype: str, shape: tuple[int, ...], asked_id: str
+) -> bytes:
+    """The JSON before an output's bytes."""
+    size = math.prod(shape) * WIRE[dtype].itemsize
+    tensor = OutputTensor(
+        name=name, datatype=DATATYPES[dtype], shape=list(shape), parameters={"binary_data_size": size}
+    )
+    return msgspec.json.encode(
+        InferResponse(model_name=model, model_version=version, outputs=[tensor], id=asked_id)
+    )
+
+
+_remembered_bytes = lru_cache(maxsize=128)(_describe_bytes)
 
 
 def _metadata(spec: TensorSpec) -> TensorMetadata:

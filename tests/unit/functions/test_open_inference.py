@@ -12,8 +12,10 @@ import pytest
 
 from functions.predict import app
 from functions.predict.catalogue import Catalogue
-from functions.predict.inference_requests import DATATYPES, HEADER_LENGTH
+from functions.predict.inference_requests import DATATYPES, HEADER_LENGTH, read_infer
 from functions.predict.requests import MAX_BATCH
+from lehr.http.gateway import Request
+from lehr.http.problems import Problem
 from tests import tiny_models
 from tests.unit.functions.corpus import PROTOCOL_REFUSED, ProtocolCase, inference
 from tests.unit.functions.test_predict import CONTEXT, World, event
@@ -187,3 +189,49 @@ def test_every_dtype_of_a_signature_has_a_datatype() -> None:
         tiny_models.signature().input.dtype: "UINT8",
         tiny_models.signature().output.dtype: "FP32",
     } == DATATYPES
+
+
+def sized(rows: int = 1) -> bytes:
+    """A header that wants bytes back and says that those of `rows` images are behind it."""
+    return inference(
+        data=None,
+        shape=[rows, 28, 28],
+        parameters={"binary_data_size": rows * 784},
+        PARAMETERS={"binary_data_output": True},
+    )
+
+
+def test_the_same_header_before_other_bytes_is_another_request(world: World) -> None:
+    """What a header says is remembered, what is behind it never."""
+    wanted = expected(world, world.serve())
+    header = sized()
+    for row in (0, 1, 0):
+        status, headers, body = post(header + BATCH[row].tobytes(), len(header))
+        assert status == 200
+        found = np.frombuffer(body[int(headers[HEADER_LENGTH]) :], "<f4")
+        np.testing.assert_allclose(found, wanted[row], atol=1e-6)
+    status, _, body = post(header + BATCH[0].tobytes()[:-1], len(header))
+    assert (status, b"783 bytes" in body) == (422, True)
+    status, _, body = post(header, len(header))
+    assert (status, b"0 bytes" in body) == (422, True)
+
+
+def test_a_remembered_header_is_one_model_s(world: World) -> None:
+    """The same bytes for a model of another shape are refused, also after they were right for the first."""
+    header = sized()
+    encoded = base64.b64encode(header + BATCH[0].tobytes()).decode()
+    request = Request(
+        event(
+            "POST",
+            PATH,
+            encoded,
+            headers={HEADER_LENGTH.lower(): str(len(header))},
+            isBase64Encoded=True,
+        )
+    )
+    _, found = read_infer(request, tiny_models.signature())
+    assert np.array_equal(found, BATCH[:1])
+    with pytest.raises(Problem, match="It is not the model's"):
+        read_infer(request, tiny_models.signature(shape=[-1, 784]))
+    _, again = read_infer(request, tiny_models.signature())
+    assert np.array_equal(again, BATCH[:1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import json
 import re
@@ -16,8 +17,8 @@ from aws_lambda_powertools import Logger
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions.predict import app, routes
-from functions.predict.bodies import MAX_BODY_BYTES
+from functions.predict import app, handlers
+from functions.predict.bodies import MAX_BODY_BYTES, decode_base64
 from functions.predict.catalogue import Catalogue
 from functions.predict.champions import MAX_PROJECTS, REFRESH_S, Champions
 from functions.predict.requests import MAX_BATCH
@@ -214,7 +215,7 @@ def test_a_mistyped_field_is_answered_with_the_right_one(world: World) -> None:
 
 def test_a_body_that_is_too_large_is_not_parsed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.serve()
-    monkeypatch.setattr(routes, "parse_inputs", lambda *_: pytest.fail("parsed"))
+    monkeypatch.setattr(handlers, "parse_inputs", lambda *_: pytest.fail("parsed"))
     assert call("POST", "/predict/mnist", "[" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
@@ -306,7 +307,7 @@ def test_what_was_not_foreseen_is_one_500_with_the_id_only(
         raise RuntimeError("s3cret")
 
     world.serve()
-    monkeypatch.setattr(routes, "parse_inputs", broken)
+    monkeypatch.setattr(handlers, "parse_inputs", broken)
     status, document = call("POST", "/predict/mnist", GOOD)
     assert (status, document["request_id"]) == (500, "request-1")
     assert "s3cret" not in json.dumps(document)
@@ -472,3 +473,18 @@ def test_the_largest_batch_is_the_stated_one(world: World) -> None:
     world.serve()
     status, answer = call("POST", "/predict/mnist", inputs([[[0] * 28] * 28] * MAX_BATCH))
     assert (status, len(answer["predictions"])) == (200, MAX_BATCH)
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.binary().map(lambda raw: base64.b64encode(raw).decode()),
+        st.text(alphabet='QUJDRA+/=-_ \n"\\'),
+    )
+)
+def test_base64_is_read_as_strictly_as_binascii_reads_it(text: str) -> None:
+    try:
+        wanted = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        wanted = None
+    assert decode_base64(text) == wanted

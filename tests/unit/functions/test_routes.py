@@ -336,7 +336,7 @@ def test_the_page_of_the_api_loads_files_of_its_own_address_and_nothing_else() -
 def test_a_file_of_the_page_is_text_for_who_unpacks_and_for_who_does_not(
     name: str, accepted: str | None
 ) -> None:
-    headers = {} if accepted is None else {"Accept-Encoding": accepted}
+    headers = {} if accepted is None else {"accept-encoding": accepted}
     answer = app.handler(event("GET", f"/docs/{name}", headers=headers), CONTEXT)
     assert answer["statusCode"] == 200
     assert answer["headers"]["Content-Type"] == ASSETS[name]
