@@ -14,8 +14,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
-
 from functions.predict.catalogue import Catalogue
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
@@ -24,6 +22,7 @@ from functions.predict.routes import is_protocol, respond
 from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
 from lehr.http.gateway import Answer, Request
 from lehr.http.problems import internal_error
+from lehr.json_log import JsonLog
 from lehr.settings import Environment
 from lehr_runtime.packages import load_package
 from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from functions.predict.capture import Capture
     from lehr.aws.readers import ChampionReader, S3Reader
 
-logger = Logger()
+logger = JsonLog()
 
 
 @dataclass(frozen=True, kw_only=True)

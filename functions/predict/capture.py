@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from aws_lambda_powertools import Logger
 
 from functions.predict.serving import fraction
 from lehr.clock import now
@@ -27,6 +26,7 @@ from lehr.contracts.capture import (
     InputStatistics,
     PredictionCapture,
 )
+from lehr.json_log import JsonLog
 from lehr_runtime.packages import LoadedModel
 
 MAX_PREDICTIONS = 100
@@ -41,7 +41,7 @@ _FEATURES_FRAME_BYTES = 512
 class Capture:
     """Writes a share of `rate` of what it is shown; with `has_features` also the inputs themselves."""
 
-    def __init__(self, rate: float, logger: Logger, *, has_features: bool = False) -> None:
+    def __init__(self, rate: float, logger: JsonLog, *, has_features: bool = False) -> None:
         self._rate, self._logger, self._has_features = rate, logger, has_features
 
     def take(

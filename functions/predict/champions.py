@@ -18,12 +18,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from aws_lambda_powertools import Logger
-
 from functions.predict.serving import Champion, Entry, Refresh, Serving
 from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError, UserError
+from lehr.json_log import JsonLog
 from lehr.ports import ChampionPointers, ObjectReader
 from lehr_runtime.packages import LoadedModel
 
@@ -57,7 +56,7 @@ class Champions:
         store: ObjectReader,
         registry: ChampionPointers,
         load: Load,
-        logger: Logger,
+        logger: JsonLog,
         *,
         on_fallback: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from aws_lambda_powertools import Logger
-
 from functions.predict.champions import Champions
+from lehr.json_log import JsonLog
 
 # Lambda lets the hooks take ten seconds. What is not read by then is read in the background.
 RESTORE_S = 5.0
@@ -37,7 +36,7 @@ def prepare_snapshot(
     champions: Champions,
     projects: str,
     readers: Iterable[Reader],
-    logger: Logger,
+    logger: JsonLog,
     *,
     register: Callable[[Callable[[], None]], None] = _register_after_restore,
 ) -> None:

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from aws_lambda_powertools import Logger
 
 from functions.predict import champions as module
 from functions.predict.champions import Champions
 from lehr.aws.readers import open_readers
+from lehr.json_log import JsonLog
 from lehr_runtime.packages import load_package
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     module.GIVE_UP_S = float(os.environ["GIVE_UP_S"])
     store, registry = open_readers("artifacts", "table")
     load = partial(load_package, store, directory=Path(tempfile.mkdtemp()), threads=1)
-    champions = Champions(store, registry, load, Logger(service="test", stream=sys.stderr))
+    champions = Champions(store, registry, load, JsonLog(service="test", stream=sys.stderr))
     x = np.zeros((1, 28, 28), np.uint8)
     for _ in sys.stdin:
         begin = time.perf_counter()

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aws_lambda_powertools import Logger
 
 from functions.predict import champions as module
 from functions.predict.champions import (
@@ -25,6 +24,7 @@ from functions.predict.serving import fraction
 from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError
+from lehr.json_log import JsonLog
 from lehr_runtime.packages import LoadedModel
 from tests.fakes import NOW, InMemoryObjectStore, InMemoryRegistry
 
@@ -42,7 +42,7 @@ class World:
             self.store,
             self.registry,
             self.load,
-            Logger(),
+            JsonLog(),
             on_fallback=self.count,
             clock=lambda: self.now,
             spawn=self.waiting.append,

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aws_lambda_powertools import Logger
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from lehr import layout
 from lehr.contracts.package import MODEL_FILE
 from lehr.contracts.registry import Alias
 from lehr.errors import NoChampionError, UnknownProjectError
+from lehr.json_log import JsonLog
 from lehr_runtime.packages import LoadedModel, load_package
 from tests import tiny_models
 from tests.fakes import NOW, InMemoryObjectStore, InMemoryRegistry
@@ -50,7 +50,7 @@ class World:
             self.store,
             self.registry,
             self.load,
-            Logger(),
+            JsonLog(),
             clock=lambda: self.now,
             spawn=lambda work: work(),
         )
