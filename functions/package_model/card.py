@@ -13,8 +13,9 @@ from collections.abc import Iterable
 
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.package import Lineage, Signature
-from lehr.contracts.training import TrainingFigures, TrainingSummary
+from lehr.contracts.training import TrainingSummary
 
 MAX_LABELS_SHOWN = 50
 

@@ -8,13 +8,11 @@ costs a request more than the model of the MNIST example does (docs/adr/0013-a-r
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from functions.predict.catalogue import Catalogue
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
 from functions.predict.handlers import Services
@@ -29,6 +27,7 @@ from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 
 if TYPE_CHECKING:
     from functions.predict.capture import Capture
+    from functions.predict.catalogue import Catalogue
     from lehr.aws.readers import ChampionReader, S3Reader
 
 logger = JsonLog()
@@ -62,10 +61,13 @@ def readers() -> tuple[S3Reader, ChampionReader]:
 def champions() -> Champions:
     """What answers predictions, opened by the first of them, or for the snapshot."""
     store, registry = readers()
+    # As tempfile would make it, without the five modules that it imports.
+    folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"lehr-models-{os.urandom(8).hex()}"  # noqa: S108
+    folder.mkdir(mode=0o700)
     load = partial(
         load_package,
         store,
-        directory=Path(tempfile.mkdtemp(prefix="lehr-models-")),
+        directory=folder,
         threads=threads_for_memory(
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
@@ -80,6 +82,8 @@ def champions() -> Champions:
 @cache
 def catalogue() -> Catalogue:
     """What /models lists, by the same readers."""
+    from functions.predict.catalogue import Catalogue
+
     return Catalogue(*readers())
 
 

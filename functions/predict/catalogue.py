@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
+from functions.predict.descriptions import InputDescription, ModelDescription, ModelList, ServingModel
 from functions.predict.serving import Champion
 from lehr import layout
 from lehr.contracts.package import (
@@ -16,9 +15,8 @@ from lehr.contracts.package import (
     TRAINING_FILE,
     Lineage,
     ModelPackage,
-    PackagedFile,
 )
-from lehr.contracts.training import TrainingFigures, TrainingSummary
+from lehr.contracts.training import TrainingSummary
 from lehr.errors import ContractError, ModelPackageError, UserError
 from lehr.ports import ChampionPointers, FolderReader
 
@@ -27,49 +25,7 @@ MAX_DOCUMENT_BYTES = 1 << 20
 MAX_PACKAGES_KEPT = 16
 
 
-class ServingModel(msgspec.Struct):
-    """One project that has a champion."""
-
-    project: str
-    model_version: str
-    generation: int
-
-
-class ModelList(msgspec.Struct):
-    """The answer to GET /models; `is_truncated`: there are projects beyond the first MAX_PROJECTS_LISTED."""
-
-    models: list[ServingModel]
-    is_truncated: bool
-
-
-class InputDescription(msgspec.Struct):
-    """What one input is; -1 stands for the batch."""
-
-    dtype: str
-    shape: list[int]
-
-
-class ModelDescription(msgspec.Struct):
-    """The answer to GET /models/{project}: the champion, what it takes, and its package's own documents.
-
-    `metrics` are what training measured, on the split that they name: the test split is in the run's report.
-    """
-
-    project: str
-    model_version: str
-    generation: int
-    task: str
-    labels: list[str]
-    input: InputDescription
-    files: dict[str, PackagedFile]
-    metrics: TrainingFigures | None
-    card: str | None
-    training: dict[str, Any] | None
-    lineage: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class _Documents:
+class _Documents(msgspec.Struct, frozen=True):
     """What a package says of itself; None for what it lacks."""
 
     card: str | None

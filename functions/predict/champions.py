@@ -17,14 +17,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from functions.predict.serving import Champion, Entry, Refresh, Serving
 from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError, UserError
 from lehr.json_log import JsonLog
-from lehr.ports import ChampionPointers, ObjectReader
 from lehr_runtime.packages import LoadedModel
+
+if TYPE_CHECKING:
+    from lehr.ports import ChampionPointers, ObjectReader
 
 REFRESH_S = 30.0
 # Longer than the reader's own time-outs allow: what takes longer to read the alias was frozen.

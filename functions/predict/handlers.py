@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from functions.predict import open_inference as protocol
 from functions.predict.answers import Predictions, describe_predictions, read_top_k
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.champions import Champions
 from functions.predict.inference_requests import read_infer
-from functions.predict.media import decode_csv, decode_images
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.serving import Champion
+from lehr.contracts.package import TensorSpec
 from lehr.http.gateway import JSON, Answer, Request, json_answer
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ PREDICT_LIMITS = {
 }
 
 
-@dataclass(frozen=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     """What routes work with; each is built when it is first asked for. `capture` gives None where nothing is."""
 
     champions: Callable[[], Champions]
@@ -73,12 +72,7 @@ def predict(request: Request, services: Services) -> Answer:
     model = services.champions().get(project).model
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
-    if kind == JSON:
-        batch = parse_inputs(raw, spec)
-    elif kind == CSV:
-        batch = decode_csv(raw, spec, max_rows=MAX_BATCH)
-    else:
-        batch = decode_images([("image", raw)], spec)
+    batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
     probabilities = model.predictor.predict(batch)
     predictions = describe_predictions(probabilities, labels, top_k=top_k)
     latency_ms = (perf_counter() - begin) * 1000
@@ -86,6 +80,15 @@ def predict(request: Request, services: Services) -> Answer:
     if capture := services.capture():
         capture.take(request.event, project, model, batch, probabilities)
     return json_answer(Predictions(project, model.version, predictions, round(latency_ms, 3)))
+
+
+def _decode_file(kind: str, raw: bytes, spec: TensorSpec) -> np.ndarray:
+    """[n, *shape] from CSV or from one image, whose decoders are imported with the first."""
+    from functions.predict import media
+
+    if kind == CSV:
+        return media.decode_csv(raw, spec, max_rows=MAX_BATCH)
+    return media.decode_images([("image", raw)], spec)
 
 
 def infer(request: Request, services: Services) -> Answer:

@@ -7,8 +7,6 @@ disagree on which one counts.
 
 from __future__ import annotations
 
-import difflib
-import re
 from functools import cache
 from http import HTTPStatus
 from itertools import chain
@@ -18,7 +16,6 @@ import msgspec
 import numpy as np
 
 from functions.predict.bodies import decode_base64
-from functions.predict.media import decode_images
 from functions.predict.problems import misfit
 from lehr.contracts.package import TensorSpec
 from lehr.http.problems import Problem
@@ -30,7 +27,6 @@ FIELDS = (FIELD, *IMAGE_FIELDS)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # What one number of an input must be, by the dtype of the signature.
 NUMBERS = {"uint8": "an integer from 0 to 255", "float32": "a number within float32"}
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _MISFITS = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
 _JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -48,6 +44,8 @@ def parse_inputs(raw: bytes, spec: TensorSpec) -> np.ndarray:
             return batch
     name, value = _only_field(raw)
     if name in IMAGE_FIELDS:
+        from functions.predict.media import decode_images  # with the first image
+
         return decode_images(_image_files(name, value), spec)
     raise _first_misfit(value, spec)
 
@@ -159,12 +157,15 @@ def _only_field(raw: bytes) -> tuple[str, msgspec.Raw]:
 
 def _unknown_field(name: str) -> Problem:
     """Only a plain name is repeated: it is what a person has mistyped."""
-    shown = f'"{name}"' if _PLAIN_NAME.fullmatch(name) else "with a name that is no identifier"
+    import difflib  # seldom needed, and not on the way of a cold start
+
+    is_plain = name.isascii() and name.isidentifier() and len(name) <= 40
+    shown = f'"{name}"' if is_plain else "with a name that is no identifier"
     near = difflib.get_close_matches(name[:40].lower(), [*FIELDS, "instances", "data"], n=1, cutoff=0.5)
     meant = near[0] if near and near[0] in FIELDS else FIELD
     question = f' Did you mean "{meant}"?' if near else f" The fields are {', '.join(FIELDS)}."
     return misfit(
-        name if _PLAIN_NAME.fullmatch(name) else "",
+        name if is_plain else "",
         f"Unknown field {shown}.{question}",
         expected=f'"{FIELD}"',
         got="an unknown field",

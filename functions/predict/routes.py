@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functions.predict import handlers, pages
 from functions.predict import open_inference as protocol
 from functions.predict.answers import Predictions
-from functions.predict.catalogue import ModelDescription, ModelList
+from functions.predict.descriptions import ModelDescription, ModelList
 from functions.predict.handlers import PREDICT_LIMITS, Services
 from functions.predict.inference_requests import OCTETS, InferRequest
 from lehr.errors import NoChampionError, UnknownProjectError

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lehr_runtime.packages import LoadedModel
 
 
-@dataclass(frozen=True)
-class Champion:
+class Champion(msgspec.Struct, frozen=True):
     """A loaded model and the generation of the alias that named it."""
 
     model: LoadedModel
     generation: int
 
 
-@dataclass(frozen=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """What answers for a project: read once per request, replaced whole."""
 
     champion: Champion
@@ -36,19 +35,17 @@ class Serving:
         return {one.model.version: one.model for one in served}
 
 
-@dataclass
-class Refresh:
+class Refresh(msgspec.Struct):
     """One reading of the alias and of what it names; `warm` are the models at hand, `done` is set at its end."""
 
     begun_at: float
     warm: dict[str, LoadedModel]
     is_loading: bool = False
     lent_at: float | None = None
-    done: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
-@dataclass
-class Entry:
+class Entry(msgspec.Struct):
     """A project that is warm: what serves it, when its alias was read last, and the refresh under way."""
 
     serving: Serving

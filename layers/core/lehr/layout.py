@@ -15,9 +15,12 @@ images/<version>/source.zip                  what an image of the user's own is 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from lehr.contracts.dataset import Split
 from lehr.errors import UserError
+
+if TYPE_CHECKING:
+    from lehr.contracts.dataset import Split
 
 READY = "_READY"
 PROJECTS = "projects/"

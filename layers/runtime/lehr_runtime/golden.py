@@ -6,8 +6,7 @@ kernels, first shows that it computes the same function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from lehr.errors import DataError, ModelPackageError
@@ -21,8 +20,7 @@ MAX_GOLDEN_BYTES = 8 << 20
 TOLERANCE = 1e-4
 
 
-@dataclass(frozen=True)
-class Golden:
+class Golden(msgspec.Struct, frozen=True):
     """`x`, raw inputs [n, *shape], and `y`, float32 probabilities [n, labels]."""
 
     x: np.ndarray

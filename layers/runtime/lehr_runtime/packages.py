@@ -7,13 +7,15 @@ version gets exactly the bytes that were judged, or an error that names the file
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 import re
-import shutil
-import tempfile
-from dataclasses import dataclass
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from lehr import layout
@@ -27,20 +29,22 @@ from lehr.contracts.package import (
     serving_file,
 )
 from lehr.errors import ContractError, ModelPackageError
-from lehr.ports import ObjectReader
 from lehr_runtime.golden import MAX_GOLDEN_BYTES, Golden, check_golden, read_golden
 from lehr_runtime.graphs import check_graph
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session, runtime_of_this_process
 
+if TYPE_CHECKING:
+    from lehr.ports import ObjectReader
+
 # A function has 512 MB of /tmp unless its template says more.
 MAX_MODEL_BYTES = 450 << 20
 MAX_DOCUMENT_BYTES = 1 << 20
+_numbers = itertools.count()
 _FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedModel:
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A package whose files were checked, whose graph fits its signature, and which has answered once.
 
     `graph` says which of the package's two graphs answers; `reason` why it is not the optimised one.
@@ -77,7 +81,8 @@ def load_package(
     reason = ""
     directory.mkdir(parents=True, exist_ok=True)
     # Two processes of one machine may load the same version: each writes into a folder of its own.
-    folder = Path(tempfile.mkdtemp(prefix=f"{version}-", dir=directory))
+    folder = directory / f"{version}-{os.getpid()}-{time.monotonic_ns()}-{next(_numbers)}"
+    folder.mkdir(mode=0o700)
     try:
         if serving not in package.files:
             reason = f"the package has no {serving}"
@@ -102,10 +107,18 @@ def load_package(
         names = files.write(MODEL_FILE, folder)
         predictor = _open(folder, MODEL_FILE, names, signature, golden, threads)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return LoadedModel(
         version=version, package=package, signature=signature, predictor=predictor, reason=reason
     )
+
+
+def _remove(folder: Path) -> None:
+    """Not by shutil, which imports four compressions for it."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
 
 
 def _open(

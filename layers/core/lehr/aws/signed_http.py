@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import http.client
 import os
-import random
 import re
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from urllib.parse import urlsplit
+
+import msgspec
 
 from lehr.aws.credentials import CredentialSource
 from lehr.aws.signature import sign
@@ -47,8 +47,9 @@ _TRANSIENT_CODES = {
     "RequestExpired",
     "RequestTimeTooSkewed",
 }
-_XML_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
-_JSON_CODE = re.compile(rb'"__type"\s*:\s*"(?:[^"#]*#)?([A-Za-z0-9.]{1,80})"')
+# Compiled with the first refusal.
+_XML_CODE = rb"<Code>([A-Za-z0-9.]{1,80})</Code>"
+_JSON_CODE = rb'"__type"\s*:\s*"(?:[^"#]*#)?([A-Za-z0-9.]{1,80})"'
 
 
 class ServiceError(Exception):
@@ -59,16 +60,14 @@ class ServiceError(Exception):
         self.status, self.code = status, code
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A whole reply; `body` has at most as many bytes as were asked for."""
 
     status: int
     body: bytes
 
 
-@dataclass
-class _Idle:
+class _Idle(msgspec.Struct):
     connection: http.client.HTTPConnection
     since: float
 
@@ -134,7 +133,7 @@ class SignedHttp:
                     if isinstance(fault, OSError):
                         raise
                     raise ConnectionError(f"{self._service}: {type(fault).__name__}") from fault
-            self._sleep(random.uniform(0.02, 0.1))  # noqa: S311
+            self._sleep(0.02 + 0.08 * os.urandom(1)[0] / 255)
         raise AssertionError("unreachable")
 
     def _attempt(
@@ -248,7 +247,7 @@ class SignedHttp:
 
 def _code(raw: bytes) -> str:
     """The error code of S3's XML or DynamoDB's JSON; empty if there is none, as in an answer to HEAD."""
-    found = _XML_CODE.search(raw) or _JSON_CODE.search(raw)
+    found = re.search(_XML_CODE, raw) or re.search(_JSON_CODE, raw)
     return found.group(1).decode() if found else ""
 
 

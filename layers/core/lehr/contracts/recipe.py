@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -154,6 +153,8 @@ class Recipe(Document, frozen=True, kw_only=True):
 
 def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
     """Read the text of lehr.toml. Raises RecipeError naming the key, what was expected, and a near name."""
+    import tomllib  # functions read recipes that were planned, which are JSON
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from lehr.contracts.document import Document, Part
+from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.recipe import Training
 from lehr.errors import ContractError
 
@@ -61,15 +62,6 @@ class Parity(Part, frozen=True, kw_only=True):
     max_absolute_difference: float
     tolerance: float
     argmax_disagreements: int
-
-
-class TrainingFigures(Part, frozen=True, kw_only=True):
-    """What training measured after its last epoch: on the rows held out, or on those trained on if there are none."""
-
-    split: Literal["train", "validation"]
-    epoch: int
-    accuracy: float
-    loss: float
 
 
 class TrainingSummary(Document, frozen=True, kw_only=True):

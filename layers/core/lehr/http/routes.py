@@ -7,10 +7,11 @@ costs a request more than the model of a small example does (docs/adr/0013-a-rou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Generic, TypeVar
+
+import msgspec
 
 from lehr.http.gateway import Answer, Request
 from lehr.http.problems import no_route, wrong_method
@@ -20,8 +21,7 @@ _Places = tuple[tuple[int, str], ...]
 _Found = tuple["Route[Services]", _Places, _Places]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Route(Generic[Services]):
+class Route(msgspec.Struct, Generic[Services], frozen=True, kw_only=True):
     """One method of one path; `takes` and `gives` name media types and, for JSON, types or schemas.
 
     `also_gives` are the JSON answers of a status that is neither 200 nor a refusal. `is_open` routes are those that
@@ -33,8 +33,8 @@ class Route(Generic[Services]):
     summary: str
     respond: Callable[[Request, Services], Answer]
     gives: Mapping[str, type | None]
-    takes: Mapping[str, type | None] = field(default_factory=dict)
-    also_gives: Mapping[HTTPStatus, type] = field(default_factory=dict)
+    takes: Mapping[str, type | None] = msgspec.field(default_factory=dict)
+    also_gives: Mapping[HTTPStatus, type] = msgspec.field(default_factory=dict)
     query: tuple[str, ...] = ()
     is_open: bool = False
 
