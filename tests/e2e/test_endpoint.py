@@ -78,7 +78,9 @@ def test_health_is_open(ask: Ask) -> None:
     assert ask("/health", method="GET", signed=False)[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/docs/docs.js", "/openapi.json", "/v2/health/live", "/v2/health/ready"]
+)
 def test_pages_and_probes_are_open(ask: Ask, path: str) -> None:
     assert ask(path, method="GET", signed=False)[0] == 200
 
