@@ -62,6 +62,8 @@ EXCLUDED = (
     ".vscode",
     ".idea",
 )
+# A function that SAM builds by make has these beside its code.
+EXCLUDED_FROM_FUNCTIONS = ("Makefile",)
 # A layer folder is also a Python distribution; what serves only pip, make or the tests stays at home.
 EXCLUDED_FROM_LAYERS = (
     "tests",
@@ -117,7 +119,7 @@ def package(template: Template, folder: Path, upload: Upload, bucket: str) -> Te
 def zip_function(source: Path, parent_packages: str = "") -> bytes:
     """A function's zip: its folder (or single file) below the parent packages, which get no files of their own."""
     prefix = "".join(f"{name}/" for name in parent_packages.split(".") if name)
-    return _zip({prefix + name: path for name, path in _files(source, EXCLUDED)})
+    return _zip({prefix + name: path for name, path in _files(source, EXCLUDED + EXCLUDED_FROM_FUNCTIONS)})
 
 
 def zip_layer(source: Path, *, is_built: bool) -> bytes:

@@ -25,6 +25,8 @@ from lehr_runtime.session import check_signature, open_session, runtime_of_this_
 from lehr_runtime.shards import read_shard
 
 PARITY_TOLERANCE = 1e-5
+# Parsing a small graph with its weights takes less than fetching them as a second object.
+EXTERNAL_OVER_BYTES = 1 << 20
 
 
 def prepare_serving(trained: dict[str, bytes], rows: np.ndarray, logger: Logger) -> dict[str, bytes]:
@@ -51,8 +53,7 @@ def prepare_serving(trained: dict[str, bytes], rows: np.ndarray, logger: Logger)
         logger.info(
             "graph optimised", extra={"file": name, "rows": len(rows), "max_absolute_difference": difference}
         )
-        optimised = [name, f"{name}.data"]
-        return files | {path.name: path.read_bytes() for path in folder.iterdir() if path.name in optimised}
+        return files | {path.name: path.read_bytes() for path in folder.glob(f"{name}*")}
 
 
 def _answers(path: Path, rows: np.ndarray, signature: Signature, *, is_optimised: bool = False) -> np.ndarray:
@@ -66,8 +67,10 @@ def _answers(path: Path, rows: np.ndarray, signature: Signature, *, is_optimised
 
 def _optimise(folder: Path, name: str, golden: Golden, signature: Signature) -> float:
     """Write the optimised graph; the largest difference on the golden rows. Raises ModelPackageError."""
-    save_optimised(folder / MODEL_FILE, folder / name, data_name=f"{name}.data")
-    check_graph((folder / name).read_bytes(), place=name, is_optimised=True, files=[f"{name}.data"])
+    is_large = (folder / MODEL_FILE).stat().st_size > EXTERNAL_OVER_BYTES
+    data = [f"{name}.data"] if is_large else []
+    save_optimised(folder / MODEL_FILE, folder / name, data_name="".join(data))
+    check_graph((folder / name).read_bytes(), place=name, is_optimised=True, files=data)
     found = _answers(folder / name, golden.x, signature, is_optimised=True)
     difference = float(np.abs(found - golden.y).max())
     if not difference <= PARITY_TOLERANCE:

@@ -1,11 +1,19 @@
 """Predict: the HTTPS endpoint. Raw inputs in, labels with probabilities out, by the project's champion.
 
-No Tracer: importing the X-Ray SDK brings botocore along and was nearly half of this module's import
-(0.23 of 0.50 s). Active tracing of the function itself needs no SDK. No resolver and no Metrics either: each
-costs a request more than the model of the MNIST example does (docs/adr/0013-a-route-table.md).
+Nothing of Powertools is on this path. Its tracer brings botocore along, its resolver and metrics cost a request more
+than the model of the MNIST example does (docs/adr/0013-a-route-table.md), and importing its logger was a fifth of a
+cold start (docs/adr/0011-the-endpoint-without-boto3.md). Active tracing of the function itself needs no SDK.
+
+The collector rests while modules are imported: they make many objects and leave no garbage. What they made is then
+frozen, so that no collection looks at it again.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import gc
+
+gc.disable()
 
 import os
 from dataclasses import dataclass
@@ -102,6 +110,9 @@ if is_for_snapshot(os.environ):
     champions()
     capture()
 
+
+gc.freeze()
+gc.enable()
 
 SERVICES = Services(lambda: champions(), lambda: catalogue(), lambda: capture())
 

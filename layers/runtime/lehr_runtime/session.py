@@ -38,18 +38,21 @@ def open_session(path: Path, *, threads: int, is_optimised: bool = False) -> ort
     return _open(path, options)
 
 
-def save_optimised(path: Path, target: Path, *, data_name: str) -> None:
-    """Write the graph at `path` to `target` as ONNX Runtime would run it here, its weights to `data_name` beside it.
+def save_optimised(path: Path, target: Path, *, data_name: str = "") -> None:
+    """Write the graph at `path` to `target` as ONNX Runtime would run it here, with its weights.
+
+    With a `data_name` they go into a file of that name beside it, from where they are mapped.
 
     What it writes is for this processor's architecture and this version. Raises ModelPackageError.
     """
     options = _options(1)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(target)
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", data_name)
-    options.add_session_config_entry(
-        "session.optimized_model_external_initializers_min_size_in_bytes", str(EXTERNAL_FROM_BYTES)
-    )
+    if data_name:
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", data_name)
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes", str(EXTERNAL_FROM_BYTES)
+        )
     _open(path, options)
 
 
