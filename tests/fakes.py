@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import msgspec
 
@@ -41,6 +42,9 @@ class InMemoryObjectStore:
 
     def get_start(self, key: str, count: int) -> bytes:
         return self.get(key)[:count]
+
+    def get_into(self, key: str, count: int, file: BinaryIO) -> None:
+        file.write(self.get_start(key, count))
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self.writes.append(key)

@@ -18,6 +18,9 @@ MAX_GOLDEN_BYTES = 8 << 20
 # Kernels of different processors add up in different orders: about 1e-6 apart in float32. Weights laid out for another
 # processor, or a wrong fusion, are apart by far more than this.
 TOLERANCE = 1e-4
+# A process that opens the graph checks as many rows as these bytes hold, and one at least: a row of a ResNet takes as
+# long as all else of opening it, and weights laid out for another processor are wrong in every row.
+CHECKED_BYTES = 64 << 10
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -44,7 +47,9 @@ def read_golden(raw: bytes, *, place: str) -> Golden:
 
 
 def check_golden(predictor: Predictor, golden: Golden, *, place: str) -> float:
-    """The largest difference from the golden probabilities. Raises ModelPackageError if it is over TOLERANCE."""
+    """The largest difference from the first golden probabilities. Raises ModelPackageError if it is over TOLERANCE."""
+    rows = max(1, CHECKED_BYTES // max(1, golden.x[:1].nbytes))
+    golden = Golden(golden.x[:rows], golden.y[:rows])
     try:
         found = predictor.predict(golden.x)
     except ValueError as fault:

@@ -6,12 +6,12 @@ version gets exactly the bytes that were judged, or an error that names the file
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,14 +31,13 @@ from lehr.contracts.package import (
 from lehr.errors import ContractError, ModelPackageError
 from lehr_runtime.golden import MAX_GOLDEN_BYTES, Golden, check_golden, read_golden
 from lehr_runtime.graphs import check_graph
+from lehr_runtime.package_files import PackageFiles, get_start, together
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session, runtime_of_this_process
 
 if TYPE_CHECKING:
     from lehr.ports import ObjectReader
 
-# A function has 512 MB of /tmp unless its template says more.
-MAX_MODEL_BYTES = 450 << 20
 MAX_DOCUMENT_BYTES = 1 << 20
 _numbers = itertools.count()
 _FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -66,30 +65,33 @@ def load_package(
     The graph that was optimised for this processor and this ONNX Runtime is opened if the package has one, and
     model.onnx otherwise, or where the optimised one does not give the golden rows' probabilities. The files are
     written to a folder of `directory` and removed once the session holds them (a mapped file outlives its
-    name), so that a warm function never fills its disk. The model answers before it is given away: the golden rows,
-    and one input of zeros.
+    name), so that a warm function never fills its disk. The model answers before it is given away: golden rows, or
+    one input of zeros where the package has none.
 
     Raises ModelPackageError saying which file is absent, too large, or not what package.json says.
     """
     package = _read_package(store, project, version)
-    files = _Files(store, project, version, package)
-    signature = _read_signature(files.fetch(SIGNATURE_FILE, MAX_DOCUMENT_BYTES))
-    golden = None
-    if GOLDEN_FILE in package.files:
-        golden = read_golden(files.fetch(GOLDEN_FILE, MAX_GOLDEN_BYTES), place=f"{version}: {GOLDEN_FILE}")
+    files = PackageFiles(store, project, version, package)
     serving = serving_file(*runtime_of_this_process())
-    reason = ""
     directory.mkdir(parents=True, exist_ok=True)
-    # Two processes of one machine may load the same version: each writes into a folder of its own.
+    # Two threads, and two processes of one machine, may load the same version: each into a folder of its own.
     folder = directory / f"{version}-{os.getpid()}-{time.monotonic_ns()}-{next(_numbers)}"
     folder.mkdir(mode=0o700)
     try:
+        is_there = serving in package.files and GOLDEN_FILE in package.files
+        raw_signature, raw_golden, names = together(
+            lambda: files.fetch(SIGNATURE_FILE, MAX_DOCUMENT_BYTES),
+            lambda: files.fetch(GOLDEN_FILE, MAX_GOLDEN_BYTES) if GOLDEN_FILE in package.files else b"",
+            lambda: files.write(serving, folder) if is_there else [],
+        )
+        signature = _read_signature(raw_signature)
+        golden = read_golden(raw_golden, place=f"{version}: {GOLDEN_FILE}") if raw_golden else None
+        loaded = partial(LoadedModel, version=version, package=package, signature=signature)
         if serving not in package.files:
             reason = f"the package has no {serving}"
         elif golden is None:
             reason = "the package has no golden rows to prove the optimised graph on"
         else:
-            names = files.write(serving, folder)
             try:
                 predictor = _open(folder, serving, names, signature, golden, threads, is_optimised=True)
             except ModelPackageError as fault:
@@ -97,20 +99,11 @@ def load_package(
                 for name in [serving, *names]:
                     (folder / name).unlink()
             else:
-                return LoadedModel(
-                    version=version,
-                    package=package,
-                    signature=signature,
-                    predictor=predictor,
-                    graph="serving",
-                )
+                return loaded(predictor=predictor, graph="serving")
         names = files.write(MODEL_FILE, folder)
-        predictor = _open(folder, MODEL_FILE, names, signature, golden, threads)
+        return loaded(predictor=_open(folder, MODEL_FILE, names, signature, golden, threads), reason=reason)
     finally:
         _remove(folder)
-    return LoadedModel(
-        version=version, package=package, signature=signature, predictor=predictor, reason=reason
-    )
 
 
 def _remove(folder: Path) -> None:
@@ -136,14 +129,15 @@ def _open(
     session = open_session(folder / name, threads=threads, is_optimised=is_optimised)
     check_signature(session, signature)
     predictor = Predictor(session, signature)
-    predictor.predict(np.zeros([1, *signature.input.shape[1:]], dtype=signature.input.dtype))
     if golden:
         check_golden(predictor, golden, place=name)
+    else:
+        predictor.predict(np.zeros([1, *signature.input.shape[1:]], dtype=signature.input.dtype))
     return predictor
 
 
 def _read_package(store: ObjectReader, project: str, version: str) -> ModelPackage:
-    raw = _get(store, layout.model_file_key(project, version, PACKAGE_FILE))
+    raw = get_start(store, layout.model_file_key(project, version, PACKAGE_FILE), MAX_DOCUMENT_BYTES)
     try:
         package = ModelPackage.from_json(raw)
     except ContractError as fault:
@@ -163,52 +157,3 @@ def _read_signature(raw: bytes) -> Signature:
         return Signature.from_json(raw)
     except ContractError as fault:
         raise ModelPackageError(f"{SIGNATURE_FILE}: {fault}") from fault
-
-
-class _Files:
-    """The files of one package, each fetched whole and checked."""
-
-    def __init__(self, store: ObjectReader, project: str, version: str, package: ModelPackage) -> None:
-        self._store, self._project, self._version, self._package = store, project, version, package
-
-    def fetch(self, name: str, max_bytes: int) -> bytes:
-        """The checked bytes of one file. Raises ModelPackageError."""
-        entry = self._package.files.get(name)
-        if entry is None:
-            raise ModelPackageError(f"{self._version}: {PACKAGE_FILE} names no {name}")
-        if entry.bytes > max_bytes:
-            raise ModelPackageError(f"{self._version}: {name} has {entry.bytes} bytes, more than {max_bytes}")
-        key = layout.model_file_key(self._project, self._version, name)
-        raw = _get(self._store, key, count=entry.bytes + 1)
-        if len(raw) != entry.bytes:
-            raise ModelPackageError(
-                f"{self._version}: {name} does not have the {entry.bytes} bytes of {PACKAGE_FILE}"
-            )
-        digest = hashlib.sha256(raw).hexdigest()
-        if digest != entry.sha256:
-            raise ModelPackageError(
-                f"{self._version}: {name} has sha256 {digest}, {PACKAGE_FILE} says {entry.sha256}"
-            )
-        return raw
-
-    def write(self, graph: str, folder: Path) -> list[str]:
-        """Put a graph and the files of its weights into `folder`; returns the names of the latter."""
-        weights = [name for name in self._package.files if name.startswith(f"{graph}.")]
-        total = sum(
-            self._package.files[name].bytes for name in [graph, *weights] if name in self._package.files
-        )
-        if total > MAX_MODEL_BYTES:
-            raise ModelPackageError(
-                f"{self._version}: the model has {total} bytes, more than {MAX_MODEL_BYTES}"
-            )
-        for name in [graph, *weights]:
-            (folder / name).write_bytes(self.fetch(name, MAX_MODEL_BYTES))
-        return weights
-
-
-def _get(store: ObjectReader, key: str, *, count: int = MAX_DOCUMENT_BYTES) -> bytes:
-    """At most `count` bytes are read, whatever lies there."""
-    try:
-        return store.get_start(key, count)
-    except KeyError as fault:
-        raise ModelPackageError(f"{store.uri(key)} is not there") from fault

@@ -125,7 +125,8 @@ def test_nothing_in_a_name_or_value_leaves_its_place(text: str) -> None:
     plain = card(labels=["a", "b", "c"])[1]
     assert len(body.splitlines()) == len(plain.splitlines()) - 1
     for line in body.splitlines():
-        assert line.startswith("```") or line.replace("\\`", "").count("`") % 2 == 0
+        # An escape outside of code, or a piece of code, in which a backslash is one: no other backtick is left.
+        assert line.startswith("```") or "`" not in re.sub(r"\\.|`[^`]*`", "", line)
         assert not line.startswith("|") or len(re.findall(r"(?<!\\)\|", line)) in (3, 5)
 
 

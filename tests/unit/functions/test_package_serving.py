@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from onnx import helper
 
 from functions.package_model import serving
+from functions.package_model import serving
 from functions.package_model.serving import prepare_serving, read_rows
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard
@@ -36,9 +37,14 @@ def trained(kind: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_what_is_published_is_what_the_endpoint_opens(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_large", [False, True])
+def test_what_is_published_is_what_the_endpoint_opens(
+    kind: str, is_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of a small graph are in it, those of a large one beside it."""
+    monkeypatch.setattr(serving, "EXTERNAL_OVER_BYTES", 1000 if is_large else 1 << 20)
     files = prepare_serving(trained(kind), ROWS, Logger())
-    assert set(files) == {GOLDEN_FILE, SERVING, f"{SERVING}.data"}
+    assert set(files) == {GOLDEN_FILE, SERVING} | ({f"{SERVING}.data"} if is_large else set())
     store = InMemoryObjectStore()
     version = models.publish(store, "mnist", trained(kind) | files)
     model = load_package(store, "mnist", version, directory=tmp_path, threads=1)

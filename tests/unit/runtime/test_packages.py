@@ -11,7 +11,8 @@ import pytest
 from lehr import layout
 from lehr.contracts.package import MODEL_FILE, PACKAGE_FILE, SIGNATURE_FILE
 from lehr.errors import ModelPackageError
-from lehr_runtime.packages import MAX_MODEL_BYTES, LoadedModel, load_package
+from lehr_runtime.package_files import MAX_MODEL_BYTES
+from lehr_runtime.packages import LoadedModel, load_package
 from tests import tiny_models as models
 from tests.fakes import InMemoryObjectStore
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import msgspec
@@ -41,6 +41,18 @@ class S3Reader:
                 raise KeyError(self.uri(key)) from fault
             raise
         return answer.body
+
+    def get_into(self, key: str, count: int, file: BinaryIO) -> None:
+        """Write the first `count` bytes to `file`, from its start, piece by piece. Raises KeyError if absent."""
+        try:
+            self._http.send(
+                "GET", self._path(key), {"range": f"bytes=0-{count - 1}"}, max_bytes=count, into=file
+            )
+        except ServiceError as fault:
+            if fault.status == 404:
+                raise KeyError(self.uri(key)) from fault
+            if fault.status != 416:
+                raise
 
     def exists(self, key: str) -> bool:
         try:

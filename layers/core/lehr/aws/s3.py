@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, BinaryIO
 
 from botocore.exceptions import ClientError
 
@@ -42,9 +42,24 @@ class S3ObjectStore:
                 return b""
             raise
 
-    def _read(self, key: str, options: dict[str, str]) -> bytes:
+    def get_into(self, key: str, count: int, file: BinaryIO) -> None:
+        """Write the first `count` bytes to `file`, from its start, piece by piece. Raises KeyError if absent."""
         try:
-            body: bytes = self._client.get_object(Bucket=self.bucket, Key=key, **options)["Body"].read()
+            body = self._open(key, {"Range": f"bytes=0-{count - 1}"})
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] == "InvalidRange":
+                return
+            raise
+        for chunk in body.iter_chunks(_CHUNK_BYTES):
+            file.write(chunk)
+
+    def _read(self, key: str, options: dict[str, str]) -> bytes:
+        body: bytes = self._open(key, options).read()
+        return body
+
+    def _open(self, key: str, options: dict[str, str]) -> Any:
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key, **options)["Body"]
         except ClientError as fault:
             code = fault.response["Error"]["Code"]
             if code in _MISSING:
@@ -56,7 +71,6 @@ class S3ObjectStore:
                     hint="drop _READY again to start a run on the new data",
                 ) from fault
             raise
-        return body
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import msgspec
@@ -115,15 +116,18 @@ class SignedHttp:
         body: bytes = b"",
         *,
         max_bytes: int,
+        into: BinaryIO | None = None,
     ) -> Answer:
         """Send, and try once more what may pass: a broken connection, a time-out, throttling, a fault of the service.
+
+        The body goes to `into`, from its start, if there is such a file, and is not held then.
 
         Raises ServiceError for a status of 400 and above, OSError if there was no answer in time.
         """
         for attempt in range(ATTEMPTS):
             is_last = attempt == ATTEMPTS - 1
             try:
-                return self._attempt(method, path, headers or {}, body, max_bytes)
+                return self._attempt(method, path, headers or {}, body, max_bytes, into)
             except ServiceError as fault:
                 if is_last or not (fault.status in _TRANSIENT_STATUS or fault.code in _TRANSIENT_CODES):
                     raise
@@ -137,7 +141,13 @@ class SignedHttp:
         raise AssertionError("unreachable")
 
     def _attempt(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        max_bytes: int,
+        into: BinaryIO | None,
     ) -> Answer:
         deadline = self._clock() + self._total_timeout_s
         while True:
@@ -156,7 +166,14 @@ class SignedHttp:
                 raw = response.read(_MAX_FAULT_BYTES)
                 is_kept = self._is_done(response)
                 raise ServiceError(self._service, response.status, _code(raw))
-            raw = self._read(response, max_bytes, deadline)
+            chunks: list[bytes] = []
+            write: Callable[[bytes], object] = chunks.append
+            if into:
+                into.seek(0)
+                into.truncate()  # what a broken attempt has left
+                write = into.write
+            self._read(response, max_bytes, deadline, write)
+            raw = b"".join(chunks)
             is_kept = self._is_done(response)
         finally:
             if is_kept:
@@ -186,9 +203,14 @@ class SignedHttp:
         connection.request(method, path, body=body or None, headers=signed)
         return connection.getresponse()
 
-    def _read(self, response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> bytes:
-        """The body up to `max_bytes`. Raises http.client.IncompleteRead if it ends before its announced length."""
-        chunks: list[bytes] = []
+    def _read(
+        self,
+        response: http.client.HTTPResponse,
+        max_bytes: int,
+        deadline: float,
+        write: Callable[[bytes], object],
+    ) -> None:
+        """Write the body up to `max_bytes`. Raises IncompleteRead if it ends before its announced length."""
         left = max_bytes
         while left > 0:
             if self._clock() > deadline:
@@ -198,9 +220,8 @@ class SignedHttp:
                 if response.length:
                     raise http.client.IncompleteRead(b"", response.length)
                 break
-            chunks.append(chunk)
+            write(chunk)
             left -= len(chunk)
-        return b"".join(chunks)
 
     @staticmethod
     def _is_done(response: http.client.HTTPResponse) -> bool:
