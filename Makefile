@@ -44,7 +44,7 @@ down: ## Stop the local cloud
 	@$(BIN)/lehr local down
 
 test: setup check ## Format, lint, types, and the test suite with quick forms of its slow suites
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-full: setup $(CHECKOV_VENV)/.ready ## The test suite with every slow suite in its full form
 	$(BIN)/python -m pytest -m 'slow or not slow'

@@ -31,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Without a path on the command line this file is found after the options were read.
     name = cast(str, config.getoption("target", "local"))
+    # What it costs is said before it begins, which one process does.
+    if name == "aws" and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--target aws runs in one process: leave out -n")
     config.stash[TARGET] = chosen_target(name, cast("str | None", config.getoption("stack", None)))
 
 

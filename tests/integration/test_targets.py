@@ -41,6 +41,7 @@ def suite(
     ("arguments", "variables", "sentence"),
     [
         (["--target", "aws"], {}, "--target aws needs --stack NAME"),
+        (["--target", "aws", "--stack", "mine", "-n", "2"], KEYS, "--target aws runs in one process"),
         (["--stack", "mine"], {}, "--stack names a stack on AWS: it goes with --target aws"),
         (["--target", "aws", "--stack", "mine"], KEYS, "no AWS region is set"),
         (["--target", "aws", "--stack", "mine"], {"AWS_REGION": "eu-west-1"}, "no usable AWS credentials"),
@@ -50,7 +51,7 @@ def suite(
             "the cloud does not answer",
         ),
     ],
-    ids=["no stack", "no target", "no region", "no credentials", "nobody there"],
+    ids=["no stack", "many processes", "no target", "no region", "no credentials", "nobody there"],
 )
 def test_what_is_missing_is_said_in_one_sentence(
     arguments: list[str], variables: dict[str, str], sentence: str

@@ -18,6 +18,9 @@ from tests.robustness.endpoint import Endpoint, version_of
 from tests.robustness.gate import Gate
 from tests.robustness.load import Load, Sample
 
+# Rates are measured against one another.
+pytestmark = pytest.mark.alone
+
 PROCESSES = 2
 Report = Callable[[str, object], None]
 

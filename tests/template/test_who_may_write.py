@@ -72,7 +72,7 @@ def documents() -> dict[str, list[Document]]:
     }
 
 
-@pytest.mark.parametrize(("place", "names"), MAY.items(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("place", "names"), MAY.items(), ids=map(str, MAY))
 def test_every_role_reaches_its_own_partitions_and_no_other(
     documents: dict[str, list[Document]], place: tuple[str | None, str], names: set[str]
 ) -> None:
@@ -86,7 +86,7 @@ def test_every_role_reaches_its_own_partitions_and_no_other(
     assert {role.removesuffix("Role").removesuffix("Function") for role in allowed} == names
 
 
-@pytest.mark.parametrize(("place", "names"), MAY_WITH_OBJECTS.items(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("place", "names"), MAY_WITH_OBJECTS.items(), ids=map(str, MAY_WITH_OBJECTS))
 def test_every_role_writes_and_deletes_its_own_objects_and_no_others(
     documents: dict[str, list[Document]], place: tuple[str, str], names: set[str]
 ) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,14 @@ def up(state_dir: Path, **env: str) -> dict[str, Any]:
     return info
 
 
+@cache
+def session() -> boto3.session.Session:
+    """One for all clouds: it reads the description of a service once."""
+    return boto3.session.Session()
+
+
 def client(info: dict[str, Any], service: str) -> Any:
-    return boto3.session.Session().client(
+    return session().client(
         service,
         endpoint_url=info["endpoint_url"],
         region_name=info["region"],

@@ -507,7 +507,7 @@ def test_a_request_with_two_lengths_is_refused(front: Front) -> None:
 
 
 def test_many_clients_are_served_at_once(front: Front) -> None:
-    front.functions.delay_s = 0.3
+    front.functions.delay_s = 1.0
     barrier = threading.Barrier(8)
 
     def call(_: int) -> int:

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from lehr_local.shield.policies import Demand, decide
 from lehr_local.shield.principals import key_of_role
 from tests.e2e.targets import LocalTarget
@@ -124,12 +126,20 @@ class GuardedCloud:
 
     def client_of(self, role: str, service: str) -> Any:
         """A client that acts as a role of the stack."""
-        import boto3
-
         info = self.place.info()
         key = key_of_role(f"arn:aws:iam::{info['account_id']}:role/{self.roles[role]}")
-        session = boto3.Session(key, "secret", region_name=info["region"])
-        return session.client(service, endpoint_url=info["endpoint_url"])
+        return self._session.client(
+            service,
+            region_name=info["region"],
+            endpoint_url=info["endpoint_url"],
+            aws_access_key_id=key,
+            aws_secret_access_key="secret",
+        )
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        """One for all roles: it reads the description of a service once."""
+        return boto3.Session()
 
     def _shield(self, method: str, name: str) -> bytes:
         url = f"{self.place.info()['endpoint_url']}/lehr/shield/{name}"

@@ -143,7 +143,7 @@ def orphan(cloud: GuardedCloud, project: str) -> Observation:
     _call(cloud, function, {})
     key = {"pk": {"S": record["pk"]}, "sk": {"S": record["sk"]}}
     item = cloud.place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key)["Item"]
-    has_stopped = bool(eventually(lambda: _has_stopped(cloud, job), 5))
+    has_stopped = bool(eventually(lambda: _has_stopped(cloud, job), 20))
     if not has_stopped:
         cloud.place.client("sagemaker").stop_training_job(TrainingJobName=job)
     return {

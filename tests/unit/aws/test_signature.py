@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -22,6 +23,11 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIGNERS = {"s3": botocore.auth.S3SigV4Auth, "dynamodb": botocore.auth.SigV4Auth}
 REGIONS = ["eu-central-1", "us-east-1", "cn-north-1"]
 secrets = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
+
+
+@cache
+def model_of_s3() -> Any:
+    return botocore.session.get_session().get_service_model("s3")
 
 
 def by_botocore(
@@ -104,7 +110,7 @@ def test_a_request_to_dynamodb_is_signed_as_botocore_signs_it(
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
 @example("a/../b//c/./~é%2F +?&=#\n\t\x7f")
 def test_a_key_is_put_into_a_path_as_botocore_puts_it(key: str) -> None:
-    model: Any = botocore.session.get_session().get_service_model("s3")
+    model = model_of_s3()
     operation = model.operation_model("GetObject")
     serializer = create_serializer(model.metadata["protocol"], include_validation=False)
     request = serializer.serialize_to_request({"Bucket": "b", "Key": key}, operation)

@@ -73,7 +73,7 @@ def stack_of(world: World, outputs: dict[str, str] = OUTPUTS) -> Stack:
 
 
 def invocation_of(world: World, monkeypatch: pytest.MonkeyPatch) -> Invocation:
-    monkeypatch.setattr("lehr_cli.image.time.sleep", lambda _: None)
+    monkeypatch.setattr("lehr_cli.image._POLL_S", 0.0)
     invocation = Invocation(is_json=True)
     invocation.__dict__["stack"] = stack_of(world)
     return invocation

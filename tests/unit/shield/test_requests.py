@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -22,11 +23,16 @@ class Caught(Exception):
     """Raised instead of sending."""
 
 
-def sent(service: str, call: Call) -> HttpCall:
-    """The request that a call of a client sends, caught before it leaves."""
-    client = boto3.Session("KEY", "secret", region_name=REGION).client(
+@cache
+def client_of(service: str) -> Any:
+    return boto3.Session("KEY", "secret", region_name=REGION).client(
         service, endpoint_url="http://localhost:1"
     )
+
+
+def sent(service: str, call: Call) -> HttpCall:
+    """The request that a call of a client sends, caught before it leaves."""
+    client = client_of(service)
     caught: list[AWSPreparedRequest] = []
 
     def catch(request: AWSPreparedRequest, **_: Any) -> None:
@@ -34,8 +40,11 @@ def sent(service: str, call: Call) -> HttpCall:
         raise Caught
 
     client.meta.events.register_last("before-send.*.*", catch)
-    with pytest.raises(Caught):
-        call(client)
+    try:
+        with pytest.raises(Caught):
+            call(client)
+    finally:
+        client.meta.events.unregister("before-send.*.*", catch)
     url = urlsplit(caught[0].url)
     body = caught[0].body or b""
     headers = {
