@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import msgspec
 
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
 from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
-from lehr.ports import StoredObject
+from lehr.ports import Sink, StoredObject
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -43,8 +42,9 @@ class InMemoryObjectStore:
     def get_start(self, key: str, count: int) -> bytes:
         return self.get(key)[:count]
 
-    def get_into(self, key: str, count: int, file: BinaryIO) -> None:
-        file.write(self.get_start(key, count))
+    def get_into(self, key: str, count: int, sink: Sink) -> None:
+        sink.restart()
+        sink.write(self.get_start(key, count))
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self.writes.append(key)

@@ -16,7 +16,6 @@ import gc
 gc.disable()
 
 import os
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,16 +40,14 @@ if TYPE_CHECKING:
 logger = JsonLog()
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptureSettings(Environment):
+class CaptureSettings(Environment, frozen=True, kw_only=True):
     """`capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too."""
 
     capture_rate: float = 0.0
     capture_features: str = "false"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(CaptureSettings):
+class Settings(CaptureSettings, frozen=True, kw_only=True):
     artifact_bucket: str
     registry_table: str
     warm_projects: str = ""

@@ -14,11 +14,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from lehr.http.gateway import JSON, Answer, Request, binary_answer, text_answer
+from lehr.http.gateway import CSS, HTML, JAVASCRIPT, JSON, Answer, Request, binary_answer, text_answer
 from lehr.http.problems import Problem
 
-HTML = "text/html; charset=utf-8"
-JAVASCRIPT, CSS = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 # docs/fetch_swagger_ui.py writes those of Swagger UI; their names have its version, so that they never change.
 ASSETS = {
     "docs.css": CSS,

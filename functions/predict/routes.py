@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from functions.predict import handlers, pages
+from functions.predict import handlers
 from functions.predict import open_inference as protocol
 from functions.predict.answers import Predictions
 from functions.predict.descriptions import ModelDescription, ModelList
 from functions.predict.handlers import PREDICT_LIMITS, Services
 from functions.predict.inference_requests import OCTETS, InferRequest
 from lehr.errors import NoChampionError, UnknownProjectError
-from lehr.http.gateway import JSON, Answer, Request
+from lehr.http.gateway import CSS, HTML, JAVASCRIPT, JSON, Answer, Request
 from lehr.http.problems import Problem, as_problem
 from lehr.http.routes import Route, RouteTable
 
@@ -30,6 +30,18 @@ def respond(request: Request, services: Services) -> Answer:
 def is_protocol(path: str) -> bool:
     """Whether errors at this path are those of the Open Inference Protocol."""
     return path == "/v2" or path.startswith("/v2/")
+
+
+def _page(name: str) -> Callable[[Request, Services], Answer]:
+    """A function of pages.py, which is imported when somebody looks at one."""
+
+    def respond(request: Request, services: Services) -> Answer:
+        from functions.predict import pages
+
+        show: Callable[[Request, Services], Answer] = getattr(pages, name)
+        return show(request, services)
+
+    return respond
 
 
 def _of_model(
@@ -66,31 +78,31 @@ ROUTES: tuple[Route[Services], ...] = (
         method="GET",
         path="/",
         summary="A page to draw a digit or drop an image",
-        respond=pages.show_page,
-        gives={pages.HTML: None},
+        respond=_page("show_page"),
+        gives={HTML: None},
         is_open=True,
     ),
     Route(
         method="GET",
         path="/docs",
         summary="This description as a page, to try it out",
-        respond=pages.show_docs,
-        gives={pages.HTML: None},
+        respond=_page("show_docs"),
+        gives={HTML: None},
         is_open=True,
     ),
     Route(
         method="GET",
         path="/docs/{file}",
         summary="A script or style sheet of that page",
-        respond=pages.show_asset,
-        gives={pages.JAVASCRIPT: None, pages.CSS: None},
+        respond=_page("show_asset"),
+        gives={JAVASCRIPT: None, CSS: None},
         is_open=True,
     ),
     Route(
         method="GET",
         path="/openapi.json",
         summary="This description",
-        respond=pages.show_openapi,
+        respond=_page("show_openapi"),
         gives={JSON: None},
         is_open=True,
     ),

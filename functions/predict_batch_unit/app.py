@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -26,8 +25,7 @@ metrics = Metrics()
 tracer = Tracer()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,8 +19,7 @@ metrics = Metrics()
 tracer = Tracer()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,8 +18,7 @@ metrics = Metrics()
 tracer = Tracer()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     artifact_bucket: str
     registry_table: str
 

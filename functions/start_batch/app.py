@@ -6,7 +6,6 @@ POST /predict/batch/{project} and GET /predict/batch/{project}/{batch}; docs/bat
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,8 +23,7 @@ logger = Logger()
 metrics = Metrics()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
     registry_table: str

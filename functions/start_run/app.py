@@ -6,7 +6,6 @@ Called by the trigger queue (a `_READY` object, delivered at least once) or dire
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -25,8 +24,7 @@ metrics = Metrics()
 tracer = Tracer()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
     registry_table: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -20,8 +20,7 @@ logger = Logger()
 tracer = Tracer()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     job_prefix: str
     registry_table: str
     state_machine_arn: str

@@ -82,6 +82,17 @@ def test_the_layers_bring_their_bytecode_which_is_not_compared_with_its_source(
             assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 1
 
 
+def test_the_endpoint_brings_its_bytecode_too(built: tuple[str, Path]) -> None:
+    _, build = built
+    package = build / "PredictFunction"
+    sources = list((package / "functions/predict").rglob("*.py"))
+    assert {source.name for source in sources} >= {"app.py", "routes.py"}
+    for source in sources:
+        (compiled,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-313.pyc")
+        assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 1
+    assert not list(package.rglob("Makefile")) + list(package.rglob("requirements.txt"))
+
+
 def test_wheels_are_those_of_the_architecture(built: tuple[str, Path]) -> None:
     architecture, build = built
     machine = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture]

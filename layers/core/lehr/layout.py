@@ -14,7 +14,6 @@ images/<version>/source.zip                  what an image of the user's own is 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from lehr.errors import UserError
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
 
 READY = "_READY"
 PROJECTS = "projects/"
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# Not a pattern: compiling one is a millisecond of each cold start.
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def checked_name(name: str) -> str:
     """Return `name` if it can be a part of a key. Raises UserError: no path is ever built from anything else."""
-    if not _NAME.fullmatch(name):
+    if not 1 <= len(name) <= 63 or name[0] == "-" or not _NAME_CHARACTERS.issuperset(name):
         raise UserError(
             f"{name[:80]!r} is not a name",
             hint="use 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit",

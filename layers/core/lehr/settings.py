@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Self, get_type_hints
+
+import msgspec
 
 from lehr.errors import ConfigurationError
 
 
-class Environment:
-    """Base of the frozen dataclasses that name a function's variables.
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the types that name a function's variables.
 
     A field `artifact_bucket: str` is read from ARTIFACT_BUCKET. Every field is required unless it
     has a default; a test holds the fields equal to the variables that template.yaml sets.
@@ -19,14 +20,19 @@ class Environment:
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Build from `environ`. Raises ConfigurationError naming every variable that is missing or no number."""
-        declared = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         kinds = get_type_hints(cls)
         values: dict[str, Any] = {}
         faults = []
-        for name in sorted(declared):
+        defaults = cls.__struct_defaults__
+        optional = {
+            name
+            for name, default in zip(reversed(cls.__struct_fields__), reversed(defaults), strict=False)
+            if default is not msgspec.NODEFAULT
+        }
+        for name in sorted(cls.__struct_fields__):
             text = environ.get(name.upper(), "")
             if not text:
-                if not hasattr(cls, name):
+                if name not in optional:
                     faults.append(f"{name.upper()} is not set")
                 continue
             try:
@@ -40,4 +46,4 @@ class Environment:
     @classmethod
     def variables(cls) -> set[str]:
         """Names of the environment variables that this type reads."""
-        return {field.name.upper() for field in fields(cls)}  # type: ignore[arg-type]
+        return {name.upper() for name in cls.__struct_fields__}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,8 @@ from lehr.contracts.package import PACKAGE_FILE, ModelPackage, PackagedFile
 from lehr.errors import ModelPackageError
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from lehr.ports import ObjectReader
 
 # A function has 512 MB of /tmp unless its template says more.
@@ -54,13 +54,13 @@ class PackageFiles:
     def _write(self, name: str, path: Path) -> None:
         entry = self._entry(name, MAX_MODEL_BYTES)
         key = self._key(name)
-        with path.open("w+b") as file:
+        with path.open("wb", buffering=0) as file:
+            sink = _HashedFile(file)
             try:
-                self._store.get_into(key, entry.bytes + 1, file)
+                self._store.get_into(key, entry.bytes + 1, sink)
             except KeyError as fault:
                 raise ModelPackageError(f"{self._store.uri(key)} is not there") from fault
-            file.flush()
-            self._check(name, entry, file.tell(), lambda: _sha256(file.fileno()))
+        self._check(name, entry, sink.size, sink.sha256)
 
     def _entry(self, name: str, max_bytes: int) -> PackagedFile:
         entry = self._package.files.get(name)
@@ -116,8 +116,24 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def _sha256(descriptor: int) -> str:
-    if not os.fstat(descriptor).st_size:
-        return hashlib.sha256().hexdigest()
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
-        return hashlib.sha256(mapped).hexdigest()
+class _HashedFile:
+    """A file whose digest is made as it is written, while the network is waited for."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self.restart()
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._digest, self.size = hashlib.sha256(), 0
+
+    def write(self, piece: bytes) -> None:
+        self._digest.update(piece)
+        left = memoryview(piece)
+        while left:  # a raw file may take a part
+            left = left[self._file.write(left) :]
+        self.size += len(piece)
+
+    def sha256(self) -> str:
+        return self._digest.hexdigest()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import time
 from contextlib import suppress
 from functools import partial
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 MAX_DOCUMENT_BYTES = 1 << 20
 _numbers = itertools.count()
-_FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_FILE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +146,7 @@ def _read_package(store: ObjectReader, project: str, version: str) -> ModelPacka
             f"{PACKAGE_FILE} is of {package.project} {package.version}, not of {project} {version}"
         )
     for name in package.files:
-        if not _FLAT_NAME.fullmatch(name):
+        if not 1 <= len(name) <= 128 or name[0] in ".-" or not _FILE_CHARACTERS.issuperset(name):
             raise ModelPackageError(f"{version}: {PACKAGE_FILE} names a file {name[:80]!r}")
     return package
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from lehr.errors import ConfigurationError
 from lehr.settings import Environment
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Environment):
+class Settings(Environment, frozen=True, kw_only=True):
     artifact_bucket: str
     limit: int
     share: float = 0.5

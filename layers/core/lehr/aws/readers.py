@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +18,9 @@ from lehr.aws.items import champion_key, from_item
 from lehr.aws.signed_http import ServiceError, SignedHttp
 from lehr.contracts.registry import Alias
 from lehr.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lehr.ports import Sink
 
 _MAX_ITEM_BYTES = 1 << 20
 
@@ -42,11 +45,11 @@ class S3Reader:
             raise
         return answer.body
 
-    def get_into(self, key: str, count: int, file: BinaryIO) -> None:
-        """Write the first `count` bytes to `file`, from its start, piece by piece. Raises KeyError if absent."""
+    def get_into(self, key: str, count: int, sink: Sink) -> None:
+        """Write the first `count` bytes to `sink` piece by piece. Raises KeyError if absent."""
         try:
             self._http.send(
-                "GET", self._path(key), {"range": f"bytes=0-{count - 1}"}, max_bytes=count, into=file
+                "GET", self._path(key), {"range": f"bytes=0-{count - 1}"}, max_bytes=count, into=sink
             )
         except ServiceError as fault:
             if fault.status == 404:

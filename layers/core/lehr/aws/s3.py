@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, BinaryIO
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from lehr.errors import ChangedDataError, OverwriteError
-from lehr.ports import StoredObject
+from lehr.ports import Sink, StoredObject
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _UNMET = {"PreconditionFailed", "412"}
@@ -42,16 +42,17 @@ class S3ObjectStore:
                 return b""
             raise
 
-    def get_into(self, key: str, count: int, file: BinaryIO) -> None:
-        """Write the first `count` bytes to `file`, from its start, piece by piece. Raises KeyError if absent."""
+    def get_into(self, key: str, count: int, sink: Sink) -> None:
+        """Write the first `count` bytes to `sink` piece by piece. Raises KeyError if absent."""
         try:
             body = self._open(key, {"Range": f"bytes=0-{count - 1}"})
         except ClientError as fault:
             if fault.response["Error"]["Code"] == "InvalidRange":
                 return
             raise
+        sink.restart()
         for chunk in body.iter_chunks(_CHUNK_BYTES):
-            file.write(chunk)
+            sink.write(chunk)
 
     def _read(self, key: str, options: dict[str, str]) -> bytes:
         body: bytes = self._open(key, options).read()

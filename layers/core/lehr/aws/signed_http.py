@@ -17,13 +17,16 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 
 from lehr.aws.credentials import CredentialSource
 from lehr.aws.signature import sign
+
+if TYPE_CHECKING:
+    from lehr.ports import Sink
 
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
@@ -116,11 +119,11 @@ class SignedHttp:
         body: bytes = b"",
         *,
         max_bytes: int,
-        into: BinaryIO | None = None,
+        into: Sink | None = None,
     ) -> Answer:
         """Send, and try once more what may pass: a broken connection, a time-out, throttling, a fault of the service.
 
-        The body goes to `into`, from its start, if there is such a file, and is not held then.
+        The body goes to `into`, if there is such a sink, and is not held then.
 
         Raises ServiceError for a status of 400 and above, OSError if there was no answer in time.
         """
@@ -147,7 +150,7 @@ class SignedHttp:
         headers: Mapping[str, str],
         body: bytes,
         max_bytes: int,
-        into: BinaryIO | None,
+        into: Sink | None,
     ) -> Answer:
         deadline = self._clock() + self._total_timeout_s
         while True:
@@ -169,8 +172,7 @@ class SignedHttp:
             chunks: list[bytes] = []
             write: Callable[[bytes], object] = chunks.append
             if into:
-                into.seek(0)
-                into.truncate()  # what a broken attempt has left
+                into.restart()
                 write = into.write
             self._read(response, max_bytes, deadline, write)
             raw = b"".join(chunks)

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 JSON = "application/json"
+HTML = "text/html; charset=utf-8"
+JAVASCRIPT, CSS = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 Answer = dict[str, Any]
 
 
