@@ -7,6 +7,7 @@ long tail. A test marked `alone` measures rate or time: no other runs meanwhile.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 from tests.groups import group_of, rank_of
 from tests.turns import turn
 
+# Powertools reads these when a handler's module is imported, which is before any fixture runs, whichever test does it.
+os.environ.update(POWERTOOLS_METRICS_NAMESPACE="Lehr", POWERTOOLS_SERVICE_NAME="test")
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from pytest_socket import disable_socket, enable_socket
-
-# Powertools reads these when a handler's module is imported, which is before any fixture runs.
-os.environ.update(POWERTOOLS_METRICS_NAMESPACE="Lehr", POWERTOOLS_SERVICE_NAME="test")
-
 
 @pytest.fixture(autouse=True)
 def _no_sockets() -> Iterator[None]:
