@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+
 @pytest.fixture(autouse=True)
 def _no_sockets() -> Iterator[None]:
     disable_socket(allow_unix_socket=True)
