@@ -64,6 +64,33 @@ def test_accumulated_parts_are_the_large_batch(examples: Examples, settings: dic
     assert int(parted.correct) == int(sums.correct)
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_an_update_never_waits_for_the_device(loss: Any) -> None:
+    # Tensors of the meta device have no values: whatever asks for one raises.
+    meta = torch.device("meta")
+    with meta:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+        examples = Examples(torch.empty(30, 6, 6, dtype=torch.uint8), torch.empty(30, dtype=torch.int64))
+        rows, sums = torch.empty(10, dtype=torch.int64), Sums.zero(meta)
+    training = Training(
+        optimizer="rmsprop",
+        momentum=0.9,
+        weight_decay=0.1,
+        schedule="one_cycle",
+        loss=loss,
+        class_weights=(1.0, 2.0, 3.0),
+        clip_norm=1.0,
+        accumulate_steps=2,
+        batch_size=4,
+        ema_decay=0.9,
+    )
+    learner = Learner(model, training, class_counts=[], total=9, device=meta)
+    for number in range(2):
+        learner.update(examples, rows, number, sums)
+    with pytest.raises(RuntimeError, match="meta"):
+        float(sums.loss)
+
+
 def test_an_epoch_has_as_many_updates_as_accumulated_batches() -> None:
     assert updates_per_epoch(30, Training(batch_size=4)) == 8
     assert updates_per_epoch(30, Training(batch_size=4, accumulate_steps=3)) == 3
@@ -84,6 +111,18 @@ def test_the_average_of_weights_is_the_formula() -> None:
         torch.testing.assert_close(model.weight.detach(), expected)
         assert weights_sha256(model) != before
     assert weights_sha256(model) == before
+
+
+def test_the_statistics_of_norms_are_averaged_and_their_counter_is_not() -> None:
+    model = nn.BatchNorm1d(2)
+    average = AveragedWeights(model, 0.5)
+    with torch.no_grad():
+        model.running_mean.fill_(10.0)
+        model.num_batches_tracked.fill_(7)
+    average.update()
+    average.apply()
+    assert model.running_mean.tolist() == pytest.approx([9.0, 9.0])
+    assert model.num_batches_tracked.item() == 7
 
 
 def test_the_average_is_what_is_validated_and_exported(make_job: MakeJob) -> None:
