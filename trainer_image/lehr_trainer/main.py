@@ -25,8 +25,8 @@ from lehr_trainer.determinism import choose_threads, make_deterministic, seed_ev
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
+from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.model import build_model, count_parameters, importable
-from lehr_trainer.optim import make_optimizer
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import train
 
@@ -69,14 +69,20 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         parameters = count_parameters(model)
         threads = choose_threads(parameters, environ)
         torch.set_num_threads(threads)
+        learner = Learner(
+            model,
+            job.training,
+            class_counts=job.manifest.class_counts("train"),
+            total=job.training.epochs * updates_per_epoch(len(examples), job.training),
+            device=device,
+        )
         _log(
             f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
             f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
-            f"{'thread' if threads == 1 else 'threads'}, seed {job.training.seed}"
+            f"{'thread' if threads == 1 else 'threads'}, {learner.precision}, seed {job.training.seed}"
         )
         records = train(
-            model,
-            make_optimizer(model.parameters(), job.training),
+            learner,
             examples,
             validation,
             job.training,
@@ -95,6 +101,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             stop=stop,
             log=_log,
         )
+        best_epoch = learner.finish()
 
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
@@ -111,6 +118,8 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         run=job.run,
         trial=job.trial,
         epochs=records,
+        best_epoch=best_epoch,
+        precision=learner.precision,
         parity=parity,
         parameters=parameters,
         training_rows=len(examples),

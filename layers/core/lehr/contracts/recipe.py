@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from lehr.contracts.document import Document, Part
+from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
 RECIPE_FILE = "lehr.toml"
@@ -22,6 +23,8 @@ Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0.0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
+BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
 InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 BackendKind = Literal["sagemaker", "batch"]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
@@ -63,16 +66,36 @@ class Model(Part, frozen=True, kw_only=True):
 
 
 class Training(Part, frozen=True, kw_only=True):
-    """[training]: these travel as the training job's hyperparameters."""
+    """[training]: these travel as the training job's hyperparameters.
 
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    None is "not said": the optimiser's, schedule's or loss's own default holds. What is said without the
+    setting that it belongs to is refused, see training_rules.
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "muon"] = "adam"
     learning_rate: PositiveFloat = 0.001
-    momentum: Probability = 0.0
-    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.0
-    loss: Literal["cross_entropy"] = "cross_entropy"
+    momentum: Probability | None = None
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = None
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    warmup_fraction: BelowOne | None = None
+    milestones: tuple[Annotated[float, Meta(gt=0.0, lt=1.0)], ...] = ()
+    decay_factor: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    final_fraction: Probability | None = None
+    loss: Literal["cross_entropy", "focal", "binary_cross_entropy", "dice", "mse", "huber"] = "cross_entropy"
     label_smoothing: Probability = 0.0
+    class_weights: tuple[PositiveFloat, ...] | Literal["balanced"] = ()
+    focal_gamma: NonNegativeFloat | None = None
     epochs: Count = 5
     batch_size: Count = 32
+    accumulate_steps: Count = 1
+    ema_decay: BelowOne = 0.0
+    patience: Annotated[int, Meta(ge=0)] = 0
+    min_delta: NonNegativeFloat | None = None
+    monitor: Literal["validation_loss", "validation_accuracy"] | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     seed: int = 1
 
 
@@ -141,14 +164,24 @@ class Recipe(Document, frozen=True, kw_only=True):
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:
         """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""
         if not self.trials.overrides:
-            return [self.training]
+            return [self._fitting(self.training, f"{place}: training")]
         base = msgspec.to_builtins(self.training)
         settings = []
         for number, override in enumerate(self.trials.overrides):
             where = f"{place}: trials.overrides[{number}]"
             _refuse_unknown_keys(Training, override, where, "")
-            settings.append(_convert(base | override, Training, where))
+            settings.append(self._fitting(_convert(base | override, Training, where), where))
         return settings
+
+    def _fitting(self, training: Training, place: str) -> Training:
+        refuse_misfits(
+            training,
+            task=self.project.task,
+            labels=len(self.data.labels),
+            is_validated=self.data.validation_fraction > 0,
+            place=place,
+        )
+        return training
 
 
 def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
