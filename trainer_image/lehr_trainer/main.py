@@ -25,10 +25,11 @@ from lehr_trainer.determinism import choose_threads, make_deterministic, seed_ev
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
-from lehr_trainer.model import build_model, count_parameters, importable
+from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.optim import make_optimizer
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import train
+from lehr_trainer.utilisation import Meter, utilisation_line
 
 PARITY_ROWS = 4096
 ENOUGH_PARITY_ROWS = 1000
@@ -74,6 +75,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
             f"{'thread' if threads == 1 else 'threads'}, seed {job.training.seed}"
         )
+        meter = Meter()
         records = train(
             model,
             make_optimizer(model.parameters(), job.training),
@@ -94,7 +96,11 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             ),
             stop=stop,
             log=_log,
+            augment=job.recipe.augment,
+            meter=meter,
         )
+        utilisation = meter.report(records, len(examples))
+        _log(utilisation_line(utilisation))
 
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
@@ -123,6 +129,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
         },
+        utilisation=utilisation,
     )
     (job.model_folder / SIGNATURE_FILE).write_bytes(signature.to_json())
     (job.model_folder / TRAINING_FILE).write_bytes(summary.to_json())

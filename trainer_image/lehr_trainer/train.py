@@ -12,26 +12,30 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
 import torch
 import torch.nn.functional as F
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe import Augment, Training
 from lehr.contracts.training import EpochRecord
+from lehr_trainer.augment import Augmentation
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples, epoch_order
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.metrics import epoch_line, progress_line
-from lehr_trainer.model import scale_pixels
+from lehr_trainer.models import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
 PROGRESS_EVERY_S = 5.0
 FINITE_EVERY_STEPS = 100
 EVALUATION_ROWS = 2048
+NO_AUGMENTATION = Augment()
 
 
 @dataclass
@@ -62,35 +66,43 @@ def train(
     checkpoints: CheckpointFolder,
     stop: StopFlag,
     log: Callable[[str], None],
+    augment: Augment = NO_AUGMENTATION,
+    meter: Meter | None = None,
 ) -> list[EpochRecord]:
-    """Train `model` in place from its newest checkpoint, if any, to the last epoch.
+    """Train `model` in place from its newest checkpoint, if any, to the last epoch; `meter` is told what it takes.
 
     Raises DivergedError when the loss is no longer finite, TrainingStopped when asked to stop.
     """
     device = examples.labels.device
+    augmentation, meter = Augmentation(augment), meter or Meter()
     progress = Progress(
         loss_sum=torch.zeros((), dtype=torch.float64, device=device),
         correct=torch.zeros((), dtype=torch.int64, device=device),
     )
     saved = checkpoints.load()
     if saved is not None:
-        _restore(saved, model, optimizer, progress)
+        _restore(saved, model, optimizer, progress, meter)
         log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
+    if progress.epoch < training.epochs:
+        meter.start(model, examples.images, log)
     steps = -(-len(examples) // training.batch_size)
 
     def save() -> None:
-        checkpoints.save(progress.epoch * steps + progress.step, _capture(model, optimizer, progress))
+        checkpoints.save(progress.epoch * steps + progress.step, _capture(model, optimizer, progress, meter))
 
     while progress.epoch < training.epochs:
         order = epoch_order(len(examples), seed=training.seed, epoch=progress.epoch).to(device)
-        batches = order.split(training.batch_size)
+        draws = augmentation.draws(len(examples), seed=training.seed, epoch=progress.epoch, device=device)
+        batches = zip(order.split(training.batch_size), draws.split(training.batch_size), strict=True)
         model.train()
         last_checkpoint = last_sign = entered = time.monotonic()
         before = progress.epoch_seconds
 
-        for rows in batches[progress.step :]:
-            images = scale_pixels(examples.images.index_select(0, rows))
+        for rows, drawn in islice(batches, progress.step, None):
+            asked = time.monotonic()
+            images = augmentation.pixels(examples.images.index_select(0, rows), drawn)
             labels = examples.labels.index_select(0, rows)
+            meter.data_seconds += time.monotonic() - asked
             logits = model(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
             optimizer.zero_grad()
@@ -119,6 +131,7 @@ def train(
 
         loss = float(progress.loss_sum) / len(examples)
         progress.epoch_seconds = before + time.monotonic() - entered
+        meter.end_epoch(device)
         _refuse_divergence(loss, progress)
         validation_loss, validation_accuracy = evaluate(model, validation)
         _refuse_divergence(validation_loss, progress)
@@ -160,7 +173,7 @@ def _refuse_divergence(loss: float | None, progress: Progress) -> None:
         )
 
 
-def _capture(model: Any, optimizer: Any, progress: Progress) -> dict[str, Any]:
+def _capture(model: Any, optimizer: Any, progress: Progress, meter: Meter) -> dict[str, Any]:
     return {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -171,10 +184,13 @@ def _capture(model: Any, optimizer: Any, progress: Progress) -> dict[str, Any]:
         "loss_sum": progress.loss_sum,
         "correct": progress.correct,
         "records": msgspec.to_builtins(progress.records),
+        "meter": meter.state(),
     }
 
 
-def _restore(saved: Mapping[str, Any], model: Any, optimizer: Any, progress: Progress) -> None:
+def _restore(
+    saved: Mapping[str, Any], model: Any, optimizer: Any, progress: Progress, meter: Meter
+) -> None:
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     restore_rng(saved["rng"])
@@ -182,4 +198,5 @@ def _restore(saved: Mapping[str, Any], model: Any, optimizer: Any, progress: Pro
     progress.epoch_seconds = saved["epoch_seconds"]
     progress.loss_sum.copy_(saved["loss_sum"])
     progress.correct.copy_(saved["correct"])
+    meter.restore(saved["meter"])
     progress.records = msgspec.convert(saved["records"], type=list[EpochRecord])
