@@ -188,9 +188,7 @@ def _capture(model: Any, optimizer: Any, progress: Progress, meter: Meter) -> di
     }
 
 
-def _restore(
-    saved: Mapping[str, Any], model: Any, optimizer: Any, progress: Progress, meter: Meter
-) -> None:
+def _restore(saved: Mapping[str, Any], model: Any, optimizer: Any, progress: Progress, meter: Meter) -> None:
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     restore_rng(saved["rng"])

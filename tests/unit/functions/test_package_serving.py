@@ -11,7 +11,6 @@ from aws_lambda_powertools import Logger
 from onnx import helper
 
 from functions.package_model import serving
-from functions.package_model import serving
 from functions.package_model.serving import prepare_serving, read_rows
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard

@@ -1,4 +1,4 @@
-"""The cnn: blocks of 3×3 convolution, batch normalisation, ReLU and 2×2 max-pooling, then one dense layer.
+"""The cnn: blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling, then one dense layer.
 
 Weights start as He et al. (2015) have them for ReLU, the dense layer as the mlp's.
 """

@@ -1,8 +1,8 @@
 """The resnet: the residual network for small images of He et al. (2016), section 4.2.
 
-A 3×3 convolution, three stages of `(depth - 2) / 6` blocks with 1, 2 and 4 times `width` channels, the second and third
+A 3x3 convolution, three stages of `(depth - 2) / 6` blocks with 1, 2 and 4 times `width` channels, the second and third
 of which halve the image, the mean over the image, and a dense layer. Where a block changes the shape, its shortcut is a
-1×1 convolution (option B of the paper).
+1x1 convolution (option B of the paper).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class ImageMean(nn.Module):  # type: ignore[misc]
 
 
 def build_resnet(model: Model, *, input_shape: tuple[int, ...], classes: int) -> Module:
-    """ResNet-8, -14 or -20. Raises JobInputError for images of less than 8×8."""
+    """ResNet-8, -14 or -20. Raises JobInputError for images of less than 8x8."""
     height, width, planes = image_size("resnet", input_shape)
     if min(height, width) < SMALLEST_SIDE:
         raise JobInputError(
-            f"resnet takes images of {SMALLEST_SIDE}x{SMALLEST_SIDE} or more, those of the dataset are {height}x{width}",
+            f"resnet takes images of {SMALLEST_SIDE}x{SMALLEST_SIDE} or more, the dataset's are {height}x{width}",
             place="model.name",
             hint="cnn with one block takes smaller ones",
         )

@@ -68,8 +68,8 @@ class Utilisation(Part, frozen=True, kw_only=True):
     """How much of the machine a training used; rates are over the epochs, without validation.
 
     `flops_per_sample` is three times what the forward pass of one row takes (one for it, two for its gradients); None
-    where the module's operations cannot be counted. `gemm_flops_per_second` is a product of two square float32 matrices,
-    timed in the same process. `gemm_share` is the model's rate over that one: above 1 is possible where the
+    where the module's operations cannot be counted. `gemm_flops_per_second` is a product of two square float32
+    matrices, timed in the same process. `gemm_share` is the model's rate over that one: above 1 is possible where the
     model's products run better than a square one. `data_share` is the share of the time in which the host made batches
     and not steps; on a GPU that is the time of launching it. `peak_memory_bytes` is the GPU's, else the process's.
     """
