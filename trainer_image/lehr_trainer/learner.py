@@ -7,6 +7,7 @@ part at a time. An update is never cut by a checkpoint, so gradients need not be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,19 +15,20 @@ from typing import Any
 
 import torch
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe import Augment, Training
 from lehr.contracts.training import EpochRecord
+from lehr_trainer.augment import Augmentation
 from lehr_trainer.data import Examples
 from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
 from lehr_trainer.losses import Loss, make_loss
-from lehr_trainer.model import scale_pixels
 from lehr_trainer.optim import make_optimizer
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
 from lehr_trainer.schedules import learning_rate
 
 Tensor = Any
+NO_AUGMENTATION = Augment()
 
 
 @dataclass
@@ -53,10 +55,18 @@ class Learner:
     """A model and all that changes its weights; `total` is the number of updates that the recipe plans."""
 
     def __init__(
-        self, model: Any, training: Training, *, class_counts: Sequence[int], total: int, device: Any
+        self,
+        model: Any,
+        training: Training,
+        *,
+        class_counts: Sequence[int],
+        total: int,
+        device: Any,
+        augment: Augment = NO_AUGMENTATION,
     ) -> None:
         """Raises JobInputError for settings that do not fit the model, the data or the device."""
         self.model = model
+        self.augmentation = Augmentation(augment)
         self.precision: Precision = choose_precision(training, device)
         self.stopping = EarlyStopping(training) if training.patience else None
         self._training = training
@@ -77,15 +87,26 @@ class Learner:
         for module in self._frozen:
             module.eval()
 
-    def update(self, examples: Examples, rows: Tensor, number: int, sums: Sums) -> None:
-        """Update the weights from `rows`, int64 indices into `examples`, and add to `sums`; `number` counts from 0."""
+    def update(
+        self, examples: Examples, rows: Tensor, number: int, sums: Sums, draws: Tensor | None = None
+    ) -> float:
+        """Update the weights from `rows`, int64 indices into `examples`, and add to `sums`; `number` counts from 0.
+
+        `draws` are the augmentation's, one row for each of `rows`. Returns the seconds that batches took.
+        """
+        data_seconds = 0.0
+        if draws is None:
+            draws = torch.empty(len(rows), 0, device=rows.device)
         rate = self.learning_rate(number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
-        for part in rows.split(self._training.batch_size):
-            images = scale_pixels(examples.images.index_select(0, part))
+        size = self._training.batch_size
+        for part, drawn in zip(rows.split(size), draws.split(size), strict=True):
+            asked = time.monotonic()
+            images = self.augmentation.pixels(examples.images.index_select(0, part), drawn)
             labels = examples.labels.index_select(0, part)
+            data_seconds += time.monotonic() - asked
             with self._forward_context():
                 logits = self.model(images)
             if logits.dtype is torch.bfloat16:
@@ -99,6 +120,7 @@ class Learner:
         self._optimizer.step()
         if self._average is not None:
             self._average.update()
+        return data_seconds
 
     @contextmanager
     def exportable(self) -> Iterator[None]:

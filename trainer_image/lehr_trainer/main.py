@@ -26,9 +26,10 @@ from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
 from lehr_trainer.learner import Learner, updates_per_epoch
-from lehr_trainer.model import build_model, count_parameters, importable
+from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import train
+from lehr_trainer.utilisation import Meter, utilisation_line
 
 PARITY_ROWS = 4096
 ENOUGH_PARITY_ROWS = 1000
@@ -75,12 +76,14 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             class_counts=job.manifest.class_counts("train"),
             total=job.training.epochs * updates_per_epoch(len(examples), job.training),
             device=device,
+            augment=job.recipe.augment,
         )
         _log(
             f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
             f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
             f"{'thread' if threads == 1 else 'threads'}, {learner.precision}, seed {job.training.seed}"
         )
+        meter = Meter()
         records = train(
             learner,
             examples,
@@ -100,8 +103,11 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             ),
             stop=stop,
             log=_log,
+            meter=meter,
         )
         best_epoch = learner.finish()
+        utilisation = meter.report(records, len(examples))
+        _log(utilisation_line(utilisation))
 
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
@@ -132,6 +138,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
         },
+        utilisation=utilisation,
     )
     (job.model_folder / SIGNATURE_FILE).write_bytes(signature.to_json())
     (job.model_folder / TRAINING_FILE).write_bytes(summary.to_json())

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -26,8 +27,9 @@ from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.learner import Learner, Sums, updates_per_epoch
 from lehr_trainer.metrics import epoch_line, progress_line
-from lehr_trainer.model import scale_pixels
+from lehr_trainer.models import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
 PROGRESS_EVERY_S = 5.0
@@ -61,31 +63,45 @@ def train(
     checkpoints: CheckpointFolder,
     stop: StopFlag,
     log: Callable[[str], None],
+    meter: Meter | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
-    Raises DivergedError when the loss is no longer finite, TrainingStopped when asked to stop.
+    `meter` is told what it takes. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
+    to stop.
     """
     device = examples.labels.device
+    meter = meter or Meter()
     progress = Progress(Sums.zero(device))
     saved = checkpoints.load()
     if saved is not None:
-        _restore(saved, learner, progress)
+        _restore(saved, learner, progress, meter)
         log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
+
+    def goes_on() -> bool:
+        return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
+
+    if goes_on():
+        meter.start(learner.model, examples.images, log)
     steps = updates_per_epoch(len(examples), training)
     rows_per_step = training.batch_size * training.accumulate_steps
 
     def save() -> None:
-        checkpoints.save(progress.epoch * steps + progress.step, _capture(learner, progress))
+        checkpoints.save(progress.epoch * steps + progress.step, _capture(learner, progress, meter))
 
-    while progress.epoch < training.epochs and not learner.is_over(progress.epoch):
+    while goes_on():
         order = epoch_order(len(examples), seed=training.seed, epoch=progress.epoch).to(device)
+        drawn = learner.augmentation.draws(
+            len(examples), seed=training.seed, epoch=progress.epoch, device=device
+        )
+        updates = zip(order.split(rows_per_step), drawn.split(rows_per_step), strict=True)
         learner.begin_epoch()
         last_checkpoint = last_sign = entered = time.monotonic()
         before = progress.epoch_seconds
 
-        for rows in order.split(rows_per_step)[progress.step :]:
-            learner.update(examples, rows, progress.epoch * steps + progress.step, progress.sums)
+        for rows, draws in islice(updates, progress.step, None):
+            number = progress.epoch * steps + progress.step
+            meter.data_seconds += learner.update(examples, rows, number, progress.sums, draws)
             progress.step += 1
             now = time.monotonic()
             progress.epoch_seconds = before + now - entered
@@ -106,6 +122,7 @@ def train(
 
         loss = float(progress.sums.loss) / len(examples)
         progress.epoch_seconds = before + time.monotonic() - entered
+        meter.end_epoch(device)
         _refuse_divergence(loss, progress)
         with learner.exportable():
             validation_loss, validation_accuracy = evaluate(learner.model, validation)
@@ -152,7 +169,7 @@ def _refuse_divergence(loss: float | None, progress: Progress) -> None:
         )
 
 
-def _capture(learner: Learner, progress: Progress) -> dict[str, Any]:
+def _capture(learner: Learner, progress: Progress, meter: Meter) -> dict[str, Any]:
     return {
         "learner": learner.state_dict(),
         "rng": capture_rng(),
@@ -162,14 +179,16 @@ def _capture(learner: Learner, progress: Progress) -> dict[str, Any]:
         "loss_sum": progress.sums.loss,
         "correct": progress.sums.correct,
         "records": msgspec.to_builtins(progress.records),
+        "meter": meter.state(),
     }
 
 
-def _restore(saved: Mapping[str, Any], learner: Learner, progress: Progress) -> None:
+def _restore(saved: Mapping[str, Any], learner: Learner, progress: Progress, meter: Meter) -> None:
     learner.load_state_dict(saved["learner"])
     restore_rng(saved["rng"])
     progress.epoch, progress.step = saved["epoch"], saved["step"]
     progress.epoch_seconds = saved["epoch_seconds"]
     progress.sums.loss.copy_(saved["loss_sum"])
     progress.sums.correct.copy_(saved["correct"])
+    meter.restore(saved["meter"])
     progress.records = msgspec.convert(saved["records"], type=list[EpochRecord])

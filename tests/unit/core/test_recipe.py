@@ -41,6 +41,20 @@ def test_the_example_of_the_readme_is_a_recipe() -> None:
         ),
         ("[gate]", "[trials]\noverrides = [{ epochs = -1 }]\n[gate]", ["trials.overrides[0]", "epochs"]),
         ('name = "mnist"', 'name = "mnist"\nschema = 1', ["project.schema"]),
+        ('name = "mlp"', 'name = "resnet"', ["model.hidden", "'resnet'", "mlp and custom", "depth, width"]),
+        ("hidden = [128]", "depth = 8", ["model.depth", "'mlp'", "belongs to resnet", "hidden, dropout"]),
+        ("hidden = [128]", 'factory = "net:build"', ["model.factory", "'mlp'", "belongs to custom"]),
+        (
+            "[gate]",
+            "[augment]\nhorizontal = true\n[gate]",
+            ["augment.horizontal", "did you mean 'horizontal_flip'?"],
+        ),
+        (
+            "[gate]",
+            "[augment]\ncrop_padding = 2\nshift = 0.1\n[gate]",
+            ["augment.crop_padding and augment.shift", "leave one out"],
+        ),
+        ("[gate]", "[augment]\nrotation_degrees = 181\n[gate]", ["augment.rotation_degrees", "<= 180"]),
     ],
 )
 def test_a_mistake_is_answered_with_its_place(old: str, new: str, words: list[str]) -> None:

@@ -30,6 +30,17 @@ BackendKind = Literal["sagemaker", "batch"]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
 
+# The models that have a key of [model]; `custom` ignores the mlp's, so that changing the name is enough to try one.
+_MODELS_WITH = {
+    "factory": ("custom",),
+    "hidden": ("mlp", "custom"),
+    "dropout": ("mlp", "cnn", "custom"),
+    "channels": ("cnn",),
+    "depth": ("resnet",),
+    "width": ("resnet",),
+}
+
+
 class Project(Part, frozen=True, kw_only=True):
     """[project]: its name is part of every key, so it is short, lower-case and plain."""
 
@@ -57,12 +68,31 @@ class Data(Part, frozen=True, kw_only=True):
 
 
 class Model(Part, frozen=True, kw_only=True):
-    """[model]: a built-in name, or `factory = "module:function"` of the project's own code."""
+    """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    name: Literal["mlp", "custom"] = "mlp"
+    `hidden` is of the mlp, `channels` of the cnn, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    """
+
+    name: Literal["mlp", "cnn", "resnet", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
+    channels: Annotated[tuple[Count, ...], Meta(min_length=1)] = (32, 64)
+    depth: Literal[8, 14, 20] = 8
+    width: Count = 16
+
+
+class Augment(Part, frozen=True, kw_only=True):
+    """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
+
+    `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
+    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    """
+
+    crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
+    horizontal_flip: bool = False
+    rotation_degrees: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
+    shift: Fraction = 0.0
 
 
 class Training(Part, frozen=True, kw_only=True):
@@ -155,6 +185,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     project: Project
     data: Data
     model: Model = Model()
+    augment: Augment = Augment()
     training: Training = Training()
     trials: Trials = Trials()
     backend: Backend = Backend()
@@ -202,6 +233,13 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             place=place,
             hint='write "module:function" of a file in the project',
         )
+    _refuse_foreign_keys(recipe.model.name, table.get("model", {}), place)
+    if recipe.augment.crop_padding and recipe.augment.shift:
+        raise RecipeError(
+            "augment.crop_padding and augment.shift both move the image",
+            place=place,
+            hint="leave one out: crop_padding moves by whole pixels, shift interpolates",
+        )
     if recipe.backend.max_wait_s is not None and recipe.backend.max_wait_s < recipe.backend.max_runtime_s:
         raise RecipeError(
             f"backend.max_wait_s is {recipe.backend.max_wait_s}, less than max_runtime_s",
@@ -210,6 +248,18 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         )
     recipe.trial_settings(place=place)
     return recipe
+
+
+def _refuse_foreign_keys(name: str, table: dict[str, Any], place: str) -> None:
+    for key in table:
+        owners = _MODELS_WITH.get(key, (name,))
+        if name not in owners:
+            own = [other for other, models in _MODELS_WITH.items() if name in models]
+            raise RecipeError(
+                f"model.{key} is no key of the model {name!r}",
+                place=place,
+                hint=f"it belongs to {' and '.join(owners)}; {name} has {', '.join(own)}",
+            )
 
 
 def _convert(table: dict[str, Any], kind: type[Any], place: str) -> Any:

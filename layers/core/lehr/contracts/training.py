@@ -74,6 +74,24 @@ class Parity(Part, frozen=True, kw_only=True):
     argmax_disagreements: int
 
 
+class Utilisation(Part, frozen=True, kw_only=True):
+    """How much of the machine a training used; rates are over the epochs, without validation.
+
+    `flops_per_sample` is three times what the forward pass of one row takes (one for it, two for its gradients); None
+    where the module's operations cannot be counted. `gemm_flops_per_second` is a product of two square float32
+    matrices, timed in the same process. `gemm_share` is the model's rate over that one: above 1 is possible where the
+    model's products run better than a square one. `data_share` is the share of the time in which the host made batches
+    and not steps; on a GPU that is the time of launching it. `peak_memory_bytes` is the GPU's, else the process's.
+    """
+
+    samples_per_second: float
+    flops_per_sample: float | None = None
+    gemm_flops_per_second: float
+    gemm_share: float | None = None
+    data_share: float
+    peak_memory_bytes: int
+
+
 class TrainingSummary(Document, frozen=True, kw_only=True):
     """`training.json` of a model package: the curves, the proof of export, what it ran on.
 
@@ -95,6 +113,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     threads: int
     weights_sha256: str
     versions: dict[str, str]
+    utilisation: Utilisation | None = None
 
     def figures(self) -> TrainingFigures:
         """Of the weights that were exported: the best epoch's, else the last one's."""
