@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PACKAGES := -e layers/core -e layers/runtime -e trainer_image -e '.[local,test]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-full check check-template build format bench bench-endpoint clean
+.PHONY: help setup demo down test test-full check check-template build format bench bench-endpoint bench-train clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ bench-endpoint: setup ## The endpoint: cold start, warm requests, peers (about 2
 	$(BIN)/python -m benchmarks.cold_start $(ARGS)
 	$(BIN)/python -m benchmarks.warm $(ARGS)
 	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+bench-train: setup ## The training loop against DataLoader, Lightning and Keras (15 minutes; ARGS=--quick for 3)
+	$(BIN)/python -m benchmarks.train $(ARGS)
 
 clean: down ## Remove what was built; environments stay
 	rm -rf .aws-sam .lehr benchmarks/.peers .pytest_cache .mypy_cache .ruff_cache

@@ -35,7 +35,7 @@ from lehr.errors import ModelPackageError
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session
 from lehr_trainer.errors import ExportError, ExportParityError
-from lehr_trainer.model import scale_pixels
+from lehr_trainer.models import scale_pixels
 
 OPSET = 20
 INPUT = "x"

@@ -28,7 +28,8 @@ from typing import Any
 from lehr.contracts.dataset import DatasetManifest, Split
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, Training, parse_recipe
 from lehr.contracts.training import from_hyperparameters, to_hyperparameters
-from lehr.errors import ContractError
+from lehr.contracts.training_rules import refuse_misfits
+from lehr.errors import ContractError, RecipeError
 from lehr_trainer.errors import JobInputError
 
 CONFIG = "input/config"
@@ -86,7 +87,7 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
         project=project,
         run=run,
         trial=trial,
-        training=_read_hyperparameters(root),
+        training=_read_hyperparameters(root, recipe, manifest),
         recipe=recipe,
         manifest=manifest,
         shards={
@@ -124,14 +125,25 @@ def _refuse_several_hosts(root: Path) -> None:
         raise JobInputError(f"has {len(hosts)} hosts", place=CONFIG, hint="training runs on one host")
 
 
-def _read_hyperparameters(root: Path) -> Training:
+def _read_hyperparameters(root: Path, recipe: Recipe, manifest: DatasetManifest) -> Training:
     name = "hyperparameters.json"
+    place = f"{CONFIG}/{name}"
     if not (root / CONFIG / name).is_file():
-        raise JobInputError("is missing", place=f"{CONFIG}/{name}")
+        raise JobInputError("is missing", place=place)
     try:
-        return from_hyperparameters(_read_config(root, name))
+        training = from_hyperparameters(_read_config(root, name))
+        refuse_misfits(
+            training,
+            task=recipe.project.task,
+            labels=len(manifest.labels),
+            is_validated=manifest.rows("validation") > 0,
+            place=place,
+        )
+    except RecipeError as fault:
+        raise JobInputError(fault.message, place=fault.place, hint=fault.hint) from fault
     except ContractError as fault:
-        raise JobInputError(str(fault), place=f"{CONFIG}/{name}") from fault
+        raise JobInputError(str(fault), place=place) from fault
+    return training
 
 
 def _read_config(root: Path, name: str) -> dict[str, Any]:

@@ -25,10 +25,11 @@ from lehr_trainer.determinism import choose_threads, make_deterministic, seed_ev
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
-from lehr_trainer.model import build_model, count_parameters, importable
-from lehr_trainer.optim import make_optimizer
+from lehr_trainer.learner import Learner, updates_per_epoch
+from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import train
+from lehr_trainer.utilisation import Meter, utilisation_line
 
 PARITY_ROWS = 4096
 ENOUGH_PARITY_ROWS = 1000
@@ -69,14 +70,22 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         parameters = count_parameters(model)
         threads = choose_threads(parameters, environ)
         torch.set_num_threads(threads)
+        learner = Learner(
+            model,
+            job.training,
+            class_counts=job.manifest.class_counts("train"),
+            total=job.training.epochs * updates_per_epoch(len(examples), job.training),
+            device=device,
+            augment=job.recipe.augment,
+        )
         _log(
             f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
             f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
-            f"{'thread' if threads == 1 else 'threads'}, seed {job.training.seed}"
+            f"{'thread' if threads == 1 else 'threads'}, {learner.precision}, seed {job.training.seed}"
         )
+        meter = Meter()
         records = train(
-            model,
-            make_optimizer(model.parameters(), job.training),
+            learner,
             examples,
             validation,
             job.training,
@@ -94,7 +103,11 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             ),
             stop=stop,
             log=_log,
+            meter=meter,
         )
+        best_epoch = learner.finish()
+        utilisation = meter.report(records, len(examples))
+        _log(utilisation_line(utilisation))
 
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
@@ -111,6 +124,8 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         run=job.run,
         trial=job.trial,
         epochs=records,
+        best_epoch=best_epoch,
+        precision=learner.precision,
         parity=parity,
         parameters=parameters,
         training_rows=len(examples),
@@ -123,6 +138,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
         },
+        utilisation=utilisation,
     )
     (job.model_folder / SIGNATURE_FILE).write_bytes(signature.to_json())
     (job.model_folder / TRAINING_FILE).write_bytes(summary.to_json())

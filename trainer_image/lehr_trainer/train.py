@@ -2,8 +2,8 @@
 
 Every step gathers a batch from tensors that live on the device, and nothing in it waits for the device: sums are
 kept there, and read every 100 steps to see whether they are still finite. The state between two steps is small
-and complete (weights, optimiser, random streams, epoch, step, sums), so a run that is stopped and resumed
-ends with the same bits as one that was not.
+and complete (that of the learner, random streams, epoch, step, sums), so a run that is stopped and resumed
+ends with the same bits as one that was not. A step is an update of the weights: see `learner.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -24,9 +25,11 @@ from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples, epoch_order
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import DivergedError
+from lehr_trainer.learner import Learner, Sums, updates_per_epoch
 from lehr_trainer.metrics import epoch_line, progress_line
-from lehr_trainer.model import scale_pixels
+from lehr_trainer.models import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
 PROGRESS_EVERY_S = 5.0
@@ -38,8 +41,7 @@ EVALUATION_ROWS = 2048
 class Progress:
     """Where training stands: `epoch` epochs are finished, and `step` steps of the next, with their sums."""
 
-    loss_sum: Any
-    correct: Any
+    sums: Sums
     epoch: int = 0
     step: int = 0
     epoch_seconds: float = 0.0
@@ -48,13 +50,12 @@ class Progress:
     def end_epoch(self, record: EpochRecord) -> None:
         self.records.append(record)
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
-        self.loss_sum.zero_()
-        self.correct.zero_()
+        self.sums.loss.zero_()
+        self.sums.correct.zero_()
 
 
 def train(
-    model: Any,
-    optimizer: Any,
+    learner: Learner,
     examples: Examples,
     validation: Examples,
     training: Training,
@@ -62,49 +63,51 @@ def train(
     checkpoints: CheckpointFolder,
     stop: StopFlag,
     log: Callable[[str], None],
+    meter: Meter | None = None,
 ) -> list[EpochRecord]:
-    """Train `model` in place from its newest checkpoint, if any, to the last epoch.
+    """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
-    Raises DivergedError when the loss is no longer finite, TrainingStopped when asked to stop.
+    `meter` is told what it takes. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
+    to stop.
     """
     device = examples.labels.device
-    progress = Progress(
-        loss_sum=torch.zeros((), dtype=torch.float64, device=device),
-        correct=torch.zeros((), dtype=torch.int64, device=device),
-    )
+    meter = meter or Meter()
+    progress = Progress(Sums.zero(device))
     saved = checkpoints.load()
     if saved is not None:
-        _restore(saved, model, optimizer, progress)
+        _restore(saved, learner, progress, meter)
         log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
-    steps = -(-len(examples) // training.batch_size)
+
+    def goes_on() -> bool:
+        return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
+
+    if goes_on():
+        meter.start(learner.model, examples.images, log)
+    steps = updates_per_epoch(len(examples), training)
+    rows_per_step = training.batch_size * training.accumulate_steps
 
     def save() -> None:
-        checkpoints.save(progress.epoch * steps + progress.step, _capture(model, optimizer, progress))
+        checkpoints.save(progress.epoch * steps + progress.step, _capture(learner, progress, meter))
 
-    while progress.epoch < training.epochs:
+    while goes_on():
         order = epoch_order(len(examples), seed=training.seed, epoch=progress.epoch).to(device)
-        batches = order.split(training.batch_size)
-        model.train()
+        drawn = learner.augmentation.draws(
+            len(examples), seed=training.seed, epoch=progress.epoch, device=device
+        )
+        updates = zip(order.split(rows_per_step), drawn.split(rows_per_step), strict=True)
+        learner.begin_epoch()
         last_checkpoint = last_sign = entered = time.monotonic()
         before = progress.epoch_seconds
 
-        for rows in batches[progress.step :]:
-            images = scale_pixels(examples.images.index_select(0, rows))
-            labels = examples.labels.index_select(0, rows)
-            logits = model(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-            progress.loss_sum.add_(loss.detach(), alpha=len(rows))
-            progress.correct.add_((logits.argmax(1) == labels).sum())
+        for rows, draws in islice(updates, progress.step, None):
+            number = progress.epoch * steps + progress.step
+            meter.data_seconds += learner.update(examples, rows, number, progress.sums, draws)
             progress.step += 1
             now = time.monotonic()
             progress.epoch_seconds = before + now - entered
 
             if progress.step % FINITE_EVERY_STEPS == 0:
-                _refuse_divergence(float(progress.loss_sum), progress)
+                _refuse_divergence(float(progress.sums.loss), progress)
             if stop.is_set:
                 save()
                 raise TrainingStopped(progress.epoch + 1, progress.step)
@@ -112,28 +115,34 @@ def train(
                 save()
                 last_checkpoint = time.monotonic()
             if now - last_sign >= PROGRESS_EVERY_S:
-                seen = min(progress.step * training.batch_size, len(examples))
-                mean = float(progress.loss_sum) / seen
+                seen = min(progress.step * rows_per_step, len(examples))
+                mean = float(progress.sums.loss) / seen
                 log(progress_line(progress.epoch + 1, training.epochs, progress.step, steps, mean))
                 last_sign = now
 
-        loss = float(progress.loss_sum) / len(examples)
+        loss = float(progress.sums.loss) / len(examples)
         progress.epoch_seconds = before + time.monotonic() - entered
+        meter.end_epoch(device)
         _refuse_divergence(loss, progress)
-        validation_loss, validation_accuracy = evaluate(model, validation)
-        _refuse_divergence(validation_loss, progress)
-        record = EpochRecord(
-            epoch=progress.epoch + 1,
-            loss=loss,
-            accuracy=int(progress.correct) / len(examples),
-            validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
-            samples_per_second=len(examples) / progress.epoch_seconds,
-            seconds=progress.epoch_seconds,
-        )
+        with learner.exportable():
+            validation_loss, validation_accuracy = evaluate(learner.model, validation)
+            _refuse_divergence(validation_loss, progress)
+            record = EpochRecord(
+                epoch=progress.epoch + 1,
+                loss=loss,
+                accuracy=int(progress.sums.correct) / len(examples),
+                validation_loss=validation_loss,
+                validation_accuracy=validation_accuracy,
+                samples_per_second=len(examples) / progress.epoch_seconds,
+                seconds=progress.epoch_seconds,
+                learning_rate=learner.learning_rate((progress.epoch + 1) * steps - 1),
+            )
+            learner.end_epoch(record)
         progress.end_epoch(record)
         save()
         log(epoch_line(record, training.epochs))
+    if (stopping := learner.stopping) is not None:
+        log(stopping.verdict(progress.epoch, training.epochs))
     return progress.records
 
 
@@ -160,26 +169,26 @@ def _refuse_divergence(loss: float | None, progress: Progress) -> None:
         )
 
 
-def _capture(model: Any, optimizer: Any, progress: Progress) -> dict[str, Any]:
+def _capture(learner: Learner, progress: Progress, meter: Meter) -> dict[str, Any]:
     return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "learner": learner.state_dict(),
         "rng": capture_rng(),
         "epoch": progress.epoch,
         "step": progress.step,
         "epoch_seconds": progress.epoch_seconds,
-        "loss_sum": progress.loss_sum,
-        "correct": progress.correct,
+        "loss_sum": progress.sums.loss,
+        "correct": progress.sums.correct,
         "records": msgspec.to_builtins(progress.records),
+        "meter": meter.state(),
     }
 
 
-def _restore(saved: Mapping[str, Any], model: Any, optimizer: Any, progress: Progress) -> None:
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
+def _restore(saved: Mapping[str, Any], learner: Learner, progress: Progress, meter: Meter) -> None:
+    learner.load_state_dict(saved["learner"])
     restore_rng(saved["rng"])
     progress.epoch, progress.step = saved["epoch"], saved["step"]
     progress.epoch_seconds = saved["epoch_seconds"]
-    progress.loss_sum.copy_(saved["loss_sum"])
-    progress.correct.copy_(saved["correct"])
+    progress.sums.loss.copy_(saved["loss_sum"])
+    progress.sums.correct.copy_(saved["correct"])
+    meter.restore(saved["meter"])
     progress.records = msgspec.convert(saved["records"], type=list[EpochRecord])

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.write_report import app
@@ -26,7 +27,7 @@ from lehr.contracts.evaluation import (
 )
 from lehr.contracts.package import Lineage
 from lehr.contracts.registry import RunRecord
-from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
+from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Utilisation
 from lehr.contracts.workflow import Failure, ReportRequest
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
@@ -151,6 +152,17 @@ def training() -> TrainingSummary:
         threads=2,
         weights_sha256="ab" * 32,
         versions={"torch": "2.13.0", "onnxruntime": "1.32.0"},
+    )
+
+
+def used(gemm_share: float | None) -> Utilisation:
+    return Utilisation(
+        samples_per_second=36_512.0,
+        flops_per_sample=610_000.0 if gemm_share else None,
+        gemm_flops_per_second=87.4e9,
+        gemm_share=gemm_share,
+        data_share=0.0712,
+        peak_memory_bytes=512_000_000,
     )
 
 
@@ -311,6 +323,19 @@ def test_the_report_has_every_part_of_a_complete_run() -> None:
     assert "12.6 s" in page
     assert "largest difference 3.80e-06 (tolerance 1e-04), 0 of the labels differ" in page
     assert "learning_rate" in page
+
+
+@pytest.mark.parametrize("gemm_share", [0.2548, None])
+def test_the_report_says_how_much_of_the_machine_was_used(gemm_share: float | None) -> None:
+    store = complete()
+    key = layout.model_file_key(PROJECT, CANDIDATE, "training.json")
+    summary = msgspec.structs.replace(training(), utilisation=used(gemm_share))
+    store.put(key, summary.to_json())
+    page = write(store)
+    for part in ("36,512", "samples per second", "7.12 %", "512 MB"):
+        assert part in page
+    assert ("25.48 %" in page and "87 GFLOP/s" in page) == (gemm_share is not None)
+    assert not Outline(page).open
 
 
 def test_the_report_needs_no_script_and_no_network() -> None:

@@ -71,6 +71,48 @@ def test_the_exported_graph_is_proven_on_real_rows(model: Any, graph: Path, digi
     assert parity.argmax_disagreements == 0
 
 
+NORMED = """
+from torch import nn
+
+def build(input_shape, classes):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28)), nn.Conv2d(1, 4, 5, stride=3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+        nn.Linear(256, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, classes),
+    )
+"""
+
+
+def test_the_average_of_the_best_epoch_is_exported_with_its_statistics(
+    make_job: MakeJob, digits: Digits
+) -> None:
+    job = make_job(
+        model='name = "custom"\nfactory = "digit_model:build"\n',
+        code=NORMED,
+        rows=900,
+        held_out=400,
+        epochs=6,
+        optimizer="muon",
+        learning_rate=0.02,
+        weight_decay=0.01,
+        clip_norm=1.0,
+        schedule="one_cycle",
+        accumulate_steps=2,
+        ema_decay=0.9,
+        patience=2,
+        monitor="validation_accuracy",
+        precision="bfloat16",
+    )
+    assert job.run() == 0, job.failure
+    summary = job.summary
+    assert summary.parity.argmax_disagreements == 0
+    session = open_session(job.root / "model/model.onnx", threads=1)
+    signature = Signature.from_json((job.root / "model/signature.json").read_bytes())
+    held_out, labels = digits[0][900:1300], digits[1][900:1300]
+    right = Predictor(session, signature).predict(held_out).argmax(axis=1) == labels
+    assert right.mean() == summary.figures().accuracy == max(r.validation_accuracy for r in summary.epochs)
+    assert right.mean() > 0.8
+
+
 def test_what_is_published_answers_as_the_job_says(make_job: MakeJob, digits: Digits) -> None:
     job = make_job(rows=900, held_out=400, epochs=4, learning_rate=0.005)
     assert job.run() == 0

@@ -161,3 +161,9 @@ def test_settings_data_and_code_decide_the_fingerprint(make_job: MakeJob) -> Non
     assert fingerprint(make_job()) == first
     others = [make_job(seed=2), make_job(rows=500), make_job(code="# anything")]
     assert len({first, *map(fingerprint, others)}) == 4
+
+
+def test_hyperparameters_that_do_not_belong_together_are_refused_by_the_job(make_job: MakeJob) -> None:
+    job = make_job(patience=2, held_out=0)
+    assert job.run() == 1
+    assert job.failure.startswith("input/config/hyperparameters.json: patience = 2 needs held-out rows")

@@ -12,7 +12,7 @@ import torch
 
 from lehr.contracts.recipe import Model
 from lehr_trainer.__main__ import main
-from lehr_trainer.model import build_model
+from lehr_trainer.models import build_model
 
 MakeJob = Callable[..., Any]
 CUSTOM = 'name = "custom"\nfactory = "digit_model:build"\n'

@@ -15,6 +15,7 @@ import torch
 
 from lehr_trainer import train
 from lehr_trainer.checkpoint import CheckpointFolder
+from lehr_trainer.learner import Learner
 
 MakeJob = Callable[..., Any]
 Kill = Callable[[subprocess.Popen[str], signal.Signals], str]
@@ -100,6 +101,105 @@ def test_stopping_at_any_step_changes_nothing(
     whole = uninterrupted()
     assert job.summary.weights_sha256 == whole.weights_sha256
     assert [record.accuracy for record in job.summary.epochs] == [record.accuracy for record in whole.epochs]
+
+
+# 600 rows in batches of 32: 19 steps an epoch, of 2 batches 10.
+EVERYTHING = {
+    "optimizer": "muon",
+    "weight_decay": 0.01,
+    "clip_norm": 0.5,
+    "schedule": "one_cycle",
+    "loss": "focal",
+    "class_weights": "balanced",
+    "accumulate_steps": 2,
+    "ema_decay": 0.9,
+    "patience": 1,
+    "precision": "bfloat16",
+    "freeze": ("1.bias",),
+    "epochs": 3,
+}
+
+
+@pytest.mark.parametrize("steps", [5, 13])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "learning_rate": 0.1},
+        {"optimizer": "rmsprop", "momentum": 0.5},
+        {"optimizer": "muon"},
+        {"schedule": "step", "milestones": (0.3, 0.6), "warmup_fraction": 0.2},
+        {"schedule": "cosine", "warmup_fraction": 0.1},
+        {"schedule": "one_cycle"},
+        {"loss": "focal", "class_weights": "balanced"},
+        {"label_smoothing": 0.1, "clip_norm": 0.1},
+        {"accumulate_steps": 3},
+        {"ema_decay": 0.9},
+        {"patience": 1, "learning_rate": 0.1, "epochs": 6},
+        {"precision": "bfloat16"},
+        {"freeze": ("1.*",)},
+        EVERYTHING,
+    ],
+    ids=lambda settings: "-".join(settings) if len(settings) < 5 else "everything",
+)
+def test_a_resumed_run_has_the_same_bits_with_every_setting(
+    make_job: MakeJob,
+    stop_after: Any,
+    uninterrupted: Callable[..., Any],
+    settings: dict[str, Any],
+    steps: int,
+) -> None:
+    job = make_job(**settings)
+    assert job.run(stop_after(steps)) == 0
+    assert not (job.root / "model").exists()
+    assert job.run() == 0
+    whole = uninterrupted(**settings)
+    assert job.summary.weights_sha256 == whole.weights_sha256
+    assert job.summary.best_epoch == whole.best_epoch
+    for record, expected in zip(job.summary.epochs, whole.epochs, strict=True):
+        assert (record.loss, record.validation_loss) == (expected.loss, expected.validation_loss)
+
+
+def test_the_start_again_of_a_run_that_ended_early_only_exports(make_job: MakeJob) -> None:
+    job = make_job(patience=1, learning_rate=0.1, epochs=20, ema_decay=0.5)
+    assert job.run() == 0
+    first = job.summary
+    assert len(first.epochs) < 20
+    assert job.run() == 0
+    assert job.summary == first
+
+
+LATE = {"learning_rate": 0.1, "ema_decay": 0.9, "patience": 3, "epochs": 5}
+
+
+def test_the_best_epoch_of_before_the_stop_is_remembered(
+    make_job: MakeJob, stop_after: Any, uninterrupted: Callable[..., Any]
+) -> None:
+    job = make_job(**LATE)
+    assert job.run(stop_after(70)) == 0
+    assert job.run() == 0
+    whole = uninterrupted(**LATE)
+    assert (job.summary.weights_sha256, job.summary.best_epoch) == (whole.weights_sha256, whole.best_epoch)
+
+
+@pytest.mark.parametrize("lost", ["average", "optimizer"])
+def test_without_a_part_of_its_state_a_resumed_run_is_another_run(
+    make_job: MakeJob,
+    stop_after: Any,
+    uninterrupted: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    lost: str,
+) -> None:
+    job = make_job(**LATE)
+    assert job.run(stop_after(70)) == 0
+    whole = Learner.load_state_dict
+
+    def forget(self: Learner, state: Any) -> None:
+        whole(self, state | {lost: self.state_dict()[lost]})
+
+    monkeypatch.setattr(Learner, "load_state_dict", forget)
+    assert job.run() == 0
+    assert job.summary.weights_sha256 != uninterrupted(**LATE).weights_sha256
 
 
 def test_without_the_random_streams_a_resumed_run_is_another_run(

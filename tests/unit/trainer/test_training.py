@@ -11,13 +11,10 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from lehr.contracts.recipe import Training
 from lehr_trainer import train
 from lehr_trainer.data import Examples, epoch_order
 from lehr_trainer.determinism import choose_threads, weights_sha256
-from lehr_trainer.errors import JobInputError
 from lehr_trainer.metrics import METRIC_DEFINITIONS, progress_line
-from lehr_trainer.optim import make_optimizer
 
 MakeJob = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("without_export")
@@ -41,41 +38,6 @@ def test_training_learns_and_its_summary_says_so(make_job: MakeJob) -> None:
     assert (summary.training_rows, summary.parameters, summary.threads) == (1500, 784 * 16 + 16 + 170, 1)
     assert summary.seconds == pytest.approx(sum(record.seconds for record in summary.epochs))
     assert {"python", "torch", "onnx", "onnxruntime"} < set(summary.versions)
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
-def test_every_optimizer_of_the_recipe_trains(make_job: MakeJob, optimizer: str) -> None:
-    job = make_job(optimizer=optimizer, learning_rate=0.1 if optimizer == "sgd" else 0.001, epochs=2)
-    assert job.run() == 0
-    first, last = job.summary.epochs
-    assert last.loss < first.loss
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"optimizer": "adam"}, 1 - 0.1 - 0.1),
-        ({"optimizer": "adamw", "weight_decay": 0.5}, ((1 * 0.95) - 0.1) * 0.95 - 0.1),
-        ({"optimizer": "sgd"}, 1 - 0.1 - 0.1),
-        ({"optimizer": "sgd", "momentum": 0.9}, 1 - 0.1 - 0.1 * 1.9),
-        ({"optimizer": "sgd", "weight_decay": 0.5}, (0.95 - 0.1) * 0.95 - 0.1),
-        ({"optimizer": "rmsprop"}, 1 - 0.1 / 0.01**0.5 - 0.1 / (0.01 + 0.0099) ** 0.5),
-    ],
-)
-def test_two_steps_on_a_gradient_of_one_go_where_the_formula_says(
-    settings: dict[str, Any], expected: float
-) -> None:
-    weight = torch.nn.Parameter(torch.tensor([1.0]))
-    optimizer = make_optimizer([weight], Training(learning_rate=0.1, **settings))
-    for _ in range(2):
-        weight.grad = torch.ones(1)
-        optimizer.step()
-    assert weight.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_momentum_that_an_optimizer_lacks_is_refused() -> None:
-    with pytest.raises(JobInputError, match=r"momentum = 0\.5 has no meaning for adamw"):
-        make_optimizer([torch.nn.Parameter(torch.ones(1))], Training(optimizer="adamw", momentum=0.5))
 
 
 @pytest.mark.parametrize("rows", [600, 6000])

@@ -82,3 +82,11 @@ class DatasetManifest(Document, frozen=True, kw_only=True):
     def rows(self, split: Split) -> int:
         """Number of examples in a split."""
         return sum(shard.rows for shard in self.shards if shard.split == split)
+
+    def class_counts(self, split: Split) -> list[int]:
+        """Number of examples of each label in a split, in the order of the labels."""
+        counts = [0] * len(self.labels)
+        for shard in self.shards:
+            if shard.split == split:
+                counts = [total + count for total, count in zip(counts, shard.class_counts, strict=True)]
+        return counts

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from lehr.contracts.document import Document, Part
+from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
 RECIPE_FILE = "lehr.toml"
@@ -22,9 +23,22 @@ Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0.0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
+BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
 InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 BackendKind = Literal["sagemaker", "batch"]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
+
+
+# The models that have a key of [model]; `custom` ignores the mlp's, so that changing the name is enough to try one.
+_MODELS_WITH = {
+    "factory": ("custom",),
+    "hidden": ("mlp", "custom"),
+    "dropout": ("mlp", "cnn", "custom"),
+    "channels": ("cnn",),
+    "depth": ("resnet",),
+    "width": ("resnet",),
+}
 
 
 class Project(Part, frozen=True, kw_only=True):
@@ -54,25 +68,64 @@ class Data(Part, frozen=True, kw_only=True):
 
 
 class Model(Part, frozen=True, kw_only=True):
-    """[model]: a built-in name, or `factory = "module:function"` of the project's own code."""
+    """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    name: Literal["mlp", "custom"] = "mlp"
+    `hidden` is of the mlp, `channels` of the cnn, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    """
+
+    name: Literal["mlp", "cnn", "resnet", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
+    channels: Annotated[tuple[Count, ...], Meta(min_length=1)] = (32, 64)
+    depth: Literal[8, 14, 20] = 8
+    width: Count = 16
+
+
+class Augment(Part, frozen=True, kw_only=True):
+    """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
+
+    `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
+    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    """
+
+    crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
+    horizontal_flip: bool = False
+    rotation_degrees: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
+    shift: Fraction = 0.0
 
 
 class Training(Part, frozen=True, kw_only=True):
-    """[training]: these travel as the training job's hyperparameters."""
+    """[training]: these travel as the training job's hyperparameters.
 
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    None is "not said": the optimiser's, schedule's or loss's own default holds. What is said without the
+    setting that it belongs to is refused, see training_rules.
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "muon"] = "adam"
     learning_rate: PositiveFloat = 0.001
-    momentum: Probability = 0.0
-    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.0
-    loss: Literal["cross_entropy"] = "cross_entropy"
+    momentum: Probability | None = None
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = None
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    warmup_fraction: BelowOne | None = None
+    milestones: tuple[Annotated[float, Meta(gt=0.0, lt=1.0)], ...] = ()
+    decay_factor: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    final_fraction: Probability | None = None
+    loss: Literal["cross_entropy", "focal", "binary_cross_entropy", "dice", "mse", "huber"] = "cross_entropy"
     label_smoothing: Probability = 0.0
+    class_weights: tuple[PositiveFloat, ...] | Literal["balanced"] = ()
+    focal_gamma: NonNegativeFloat | None = None
     epochs: Count = 5
     batch_size: Count = 32
+    accumulate_steps: Count = 1
+    ema_decay: BelowOne = 0.0
+    patience: Annotated[int, Meta(ge=0)] = 0
+    min_delta: NonNegativeFloat | None = None
+    monitor: Literal["validation_loss", "validation_accuracy"] | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     seed: int = 1
 
 
@@ -132,6 +185,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     project: Project
     data: Data
     model: Model = Model()
+    augment: Augment = Augment()
     training: Training = Training()
     trials: Trials = Trials()
     backend: Backend = Backend()
@@ -141,14 +195,24 @@ class Recipe(Document, frozen=True, kw_only=True):
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:
         """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""
         if not self.trials.overrides:
-            return [self.training]
+            return [self._fitting(self.training, f"{place}: training")]
         base = msgspec.to_builtins(self.training)
         settings = []
         for number, override in enumerate(self.trials.overrides):
             where = f"{place}: trials.overrides[{number}]"
             _refuse_unknown_keys(Training, override, where, "")
-            settings.append(_convert(base | override, Training, where))
+            settings.append(self._fitting(_convert(base | override, Training, where), where))
         return settings
+
+    def _fitting(self, training: Training, place: str) -> Training:
+        refuse_misfits(
+            training,
+            task=self.project.task,
+            labels=len(self.data.labels),
+            is_validated=self.data.validation_fraction > 0,
+            place=place,
+        )
+        return training
 
 
 def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
@@ -169,6 +233,13 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             place=place,
             hint='write "module:function" of a file in the project',
         )
+    _refuse_foreign_keys(recipe.model.name, table.get("model", {}), place)
+    if recipe.augment.crop_padding and recipe.augment.shift:
+        raise RecipeError(
+            "augment.crop_padding and augment.shift both move the image",
+            place=place,
+            hint="leave one out: crop_padding moves by whole pixels, shift interpolates",
+        )
     if recipe.backend.max_wait_s is not None and recipe.backend.max_wait_s < recipe.backend.max_runtime_s:
         raise RecipeError(
             f"backend.max_wait_s is {recipe.backend.max_wait_s}, less than max_runtime_s",
@@ -177,6 +248,18 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         )
     recipe.trial_settings(place=place)
     return recipe
+
+
+def _refuse_foreign_keys(name: str, table: dict[str, Any], place: str) -> None:
+    for key in table:
+        owners = _MODELS_WITH.get(key, (name,))
+        if name not in owners:
+            own = [other for other, models in _MODELS_WITH.items() if name in models]
+            raise RecipeError(
+                f"model.{key} is no key of the model {name!r}",
+                place=place,
+                hint=f"it belongs to {' and '.join(owners)}; {name} has {', '.join(own)}",
+            )
 
 
 def _convert(table: dict[str, Any], kind: type[Any], place: str) -> Any:

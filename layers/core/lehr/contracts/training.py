@@ -17,19 +17,25 @@ from lehr.errors import ContractError
 
 
 def to_hyperparameters(training: Training) -> dict[str, str]:
-    """Training settings as SageMaker carries them: every value JSON in a string, strings bare."""
+    """Training settings as SageMaker carries them: every value JSON in a string, strings bare, None left out."""
     plain: dict[str, Any] = msgspec.to_builtins(training)
     return {
         name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
         for name, value in plain.items()
+        if value is not None
     }
 
 
 def from_hyperparameters(hyperparameters: Mapping[str, str]) -> Training:
     """The inverse. Raises ContractError when a value is not of its type."""
     try:
-        return msgspec.convert(dict(hyperparameters), type=Training, strict=False)
-    except msgspec.ValidationError as fault:
+        # No bare string of [training] begins like a list.
+        plain = {
+            name: msgspec.json.decode(value) if value.startswith("[") else value
+            for name, value in hyperparameters.items()
+        }
+        return msgspec.convert(plain, type=Training, strict=False)
+    except (msgspec.ValidationError, msgspec.DecodeError) as fault:
         raise ContractError(f"hyperparameters: {fault}") from fault
 
 
@@ -41,9 +47,12 @@ class Trial(Part, frozen=True, kw_only=True):
 
 
 class EpochRecord(Part, frozen=True, kw_only=True):
-    """One line of metrics: losses are mean cross-entropy in nats, accuracies in [0, 1].
+    """One line of metrics: accuracies are in [0, 1].
 
-    The validation fields are None when no rows are held out.
+    `loss` is the mean of the recipe's loss over the epoch. `validation_loss` is mean cross-entropy in nats,
+    whatever the loss, of the weights that this epoch would export; both validation fields are None when no rows are
+    held out.
+    `learning_rate` is that of the epoch's last update, None in what an older trainer wrote.
     """
 
     epoch: int
@@ -53,6 +62,7 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     validation_accuracy: float | None = None
     samples_per_second: float
     seconds: float
+    learning_rate: float | None = None
 
 
 class Parity(Part, frozen=True, kw_only=True):
@@ -64,14 +74,37 @@ class Parity(Part, frozen=True, kw_only=True):
     argmax_disagreements: int
 
 
+class Utilisation(Part, frozen=True, kw_only=True):
+    """How much of the machine a training used; rates are over the epochs, without validation.
+
+    `flops_per_sample` is three times what the forward pass of one row takes (one for it, two for its gradients); None
+    where the module's operations cannot be counted. `gemm_flops_per_second` is a product of two square float32
+    matrices, timed in the same process. `gemm_share` is the model's rate over that one: above 1 is possible where the
+    model's products run better than a square one. `data_share` is the share of the time in which the host made batches
+    and not steps; on a GPU that is the time of launching it. `peak_memory_bytes` is the GPU's, else the process's.
+    """
+
+    samples_per_second: float
+    flops_per_sample: float | None = None
+    gemm_flops_per_second: float
+    gemm_share: float | None = None
+    data_share: float
+    peak_memory_bytes: int
+
+
 class TrainingSummary(Document, frozen=True, kw_only=True):
-    """`training.json` of a model package: the curves, the proof of export, what it ran on."""
+    """`training.json` of a model package: the curves, the proof of export, what it ran on.
+
+    `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
+    """
 
     schema: Literal[1] = 1
     project: str
     run: str
     trial: str
     epochs: list[EpochRecord]
+    best_epoch: int | None = None
+    precision: str = "float32"
     parity: Parity
     parameters: int
     training_rows: int
@@ -80,15 +113,20 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     threads: int
     weights_sha256: str
     versions: dict[str, str]
+    utilisation: Utilisation | None = None
 
     def figures(self) -> TrainingFigures:
-        """Of the weights that were exported, which are the last epoch's."""
-        last = self.epochs[-1]
-        if last.validation_accuracy is None or last.validation_loss is None:
-            return TrainingFigures(split="train", epoch=last.epoch, accuracy=last.accuracy, loss=last.loss)
+        """Of the weights that were exported: the best epoch's, else the last one's."""
+        exported = next(
+            (record for record in self.epochs if record.epoch == self.best_epoch), self.epochs[-1]
+        )
+        if exported.validation_accuracy is None or exported.validation_loss is None:
+            return TrainingFigures(
+                split="train", epoch=exported.epoch, accuracy=exported.accuracy, loss=exported.loss
+            )
         return TrainingFigures(
             split="validation",
-            epoch=last.epoch,
-            accuracy=last.validation_accuracy,
-            loss=last.validation_loss,
+            epoch=exported.epoch,
+            accuracy=exported.validation_accuracy,
+            loss=exported.validation_loss,
         )

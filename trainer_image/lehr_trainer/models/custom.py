@@ -1,18 +1,4 @@
-"""Models: the built-in `mlp`, or the project's own code.
-
-A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width], and gives logits,
-[batch, classes]. A project brings its own with
-
-    [model]
-    name = "custom"
-    factory = "module:function"
-
-where `module.py` lies beside lehr.toml and `function(input_shape=(28, 28), classes=10)` returns the module.
-Files beside it can be imported by their bare names.
-
-The mlp starts from Glorot-uniform weights and zero biases (Glorot and Bengio 2010), as `keras.layers.Dense` does, so
-that a recipe moved over from Keras starts from the same distribution.
-"""
+"""The project's own model: found, built, and asked for two rows of logits before it is trained."""
 
 from __future__ import annotations
 
@@ -26,36 +12,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from lehr.contracts.recipe import Model
 from lehr_trainer.errors import ModelCodeError
 
-Tensor = Any
 Module = Any
 
 
-def scale_pixels(x: Tensor) -> Tensor:
-    """uint8 pixels to float32 in [0, 1]: the one preprocessing, in training and in the exported graph."""
-    return x.to(torch.float32) / 255.0
-
-
-def build_model(model: Model, *, input_shape: tuple[int, ...], classes: int, code_folder: Path) -> Module:
-    """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier."""
-    if model.name == "mlp":
-        return _mlp(model, input_shape=input_shape, classes=classes)
-    factory = _find_factory(model.factory, code_folder)
-    module = factory(input_shape=input_shape, classes=classes)
+def build_custom(factory: str, *, input_shape: tuple[int, ...], classes: int, code_folder: Path) -> Module:
+    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier."""
+    module = _find_factory(factory, code_folder)(input_shape=input_shape, classes=classes)
     if not isinstance(module, nn.Module):
         raise ModelCodeError(
-            f"returned {type(module).__name__}", place=model.factory, hint="return a torch.nn.Module"
+            f"returned {type(module).__name__}", place=factory, hint="return a torch.nn.Module"
         )
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise ModelCodeError("returned a module without trainable parameters", place=model.factory)
-    _check_logits(module, model.factory, input_shape, classes)
+        raise ModelCodeError("returned a module without trainable parameters", place=factory)
+    _check_logits(module, factory, input_shape, classes)
     return module
-
-
-def count_parameters(model: Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextmanager
@@ -70,24 +42,6 @@ def importable(code_folder: Path) -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if _is_within(module, code_folder):
                 del sys.modules[name]
-
-
-def _mlp(model: Model, *, input_shape: tuple[int, ...], classes: int) -> Module:
-    width = 1
-    for side in input_shape:
-        width *= side
-    layers: list[Module] = [nn.Flatten()]
-    for hidden in model.hidden:
-        layers += [_dense(width, hidden), nn.ReLU(), nn.Dropout(model.dropout)]
-        width = hidden
-    return nn.Sequential(*layers, _dense(width, classes))
-
-
-def _dense(inputs: int, outputs: int) -> Module:
-    layer = nn.Linear(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _find_factory(name: str, code_folder: Path) -> Callable[..., Any]:

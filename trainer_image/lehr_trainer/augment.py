@@ -1,0 +1,77 @@
+"""Augmentation on the device: every image of an epoch has draws of its own, made before the epoch.
+
+The draws are a pure function of (seed, epoch), as the order is: a resumed run has the same ones without anything being
+saved, and a GPU the same ones as a CPU. Crop and flip move whole pixels, and are one gather of uint8; rotation
+and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from lehr.contracts.recipe import Augment
+from lehr_trainer.models import scale_pixels
+
+Tensor = Any
+_EPOCHS_PER_SEED = 1_000_003
+_STREAM = 0x61756721  # apart from the stream that orders the epoch
+_DRAWS = 4
+
+
+class Augmentation:
+    """What [augment] asks for; with nothing asked, `pixels` only scales."""
+
+    def __init__(self, augment: Augment) -> None:
+        self._crop, self._flip = augment.crop_padding, augment.horizontal_flip
+        self._angle, self._shift = math.radians(augment.rotation_degrees), augment.shift
+
+    def draws(self, rows: int, *, seed: int, epoch: int, device: Any) -> Tensor:
+        """Uniform float32 [rows, 4] in [0, 1) on `device`, or [rows, 0] when nothing is asked for."""
+        if not (self._crop or self._flip or self._angle or self._shift):
+            return torch.empty(rows, 0, device=device)
+        generator = torch.Generator().manual_seed((seed * _EPOCHS_PER_SEED + epoch + _STREAM) % 2**63)
+        return torch.rand(rows, _DRAWS, generator=generator).to(device)
+
+    def pixels(self, images: Tensor, draws: Tensor) -> Tensor:
+        """uint8 [batch, height, width] or [batch, height, width, channels] to float32 of the same shape in [0, 1]."""
+        if self._crop or self._flip:
+            images = self._window(images, draws)
+        x = scale_pixels(images)
+        return self._warp(x, draws) if self._angle or self._shift else x
+
+    def _window(self, images: Tensor, draws: Tensor) -> Tensor:
+        """A window of the padded image, mirrored for half of the draws."""
+        padding, (height, width) = self._crop, images.shape[1:3]
+        top, left = ((draws[:, axis] * (2 * padding + 1)).long() for axis in (0, 1))
+        rows = top[:, None] + torch.arange(height, device=images.device)
+        columns = torch.arange(width, device=images.device).expand(len(images), -1)
+        if self._flip:
+            columns = torch.where(draws[:, 2:3] < 0.5, columns, width - 1 - columns)
+        columns = columns + left[:, None]
+        sides = (padding,) * 4
+        padded = F.pad(images, sides if images.dim() == 3 else (0, 0, *sides)) if padding else images
+        each = torch.arange(len(images), device=images.device)[:, None, None]
+        return padded[each, rows[:, :, None], columns[:, None, :]]
+
+    def _warp(self, x: Tensor, draws: Tensor) -> Tensor:
+        """Turned about the middle and moved; grid coordinates go from -1 to 1 along either side."""
+        height, width = x.shape[1:3]
+        planes = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)
+        either_way = draws * 2 - 1
+        angle = either_way[:, 3] * self._angle
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        down, right = (either_way[:, axis] * (2 * self._shift) for axis in (0, 1))
+        theta = torch.stack(
+            [
+                torch.stack([cosine, -sine * (height / width), right], 1),
+                torch.stack([sine * (width / height), cosine, down], 1),
+            ],
+            1,
+        )
+        grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+        warped = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return warped.squeeze(1) if x.dim() == 3 else warped.permute(0, 2, 3, 1)

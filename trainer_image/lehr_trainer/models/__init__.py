@@ -1,0 +1,54 @@
+"""Models: the built-in `mlp`, `cnn` and `resnet`, or the project's own code.
+
+A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width] or [batch, height, width,
+channels], and gives logits, [batch, classes]. A project brings its own with
+
+    [model]
+    name = "custom"
+    factory = "module:function"
+
+where `module.py` lies beside lehr.toml and `function(input_shape=(28, 28), classes=10)` returns the module.
+Files beside it can be imported by their bare names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lehr.contracts.recipe import Model
+from lehr_trainer.models.cnn import build_cnn
+from lehr_trainer.models.custom import build_custom
+from lehr_trainer.models.custom import importable as importable
+from lehr_trainer.models.mlp import build_mlp
+from lehr_trainer.models.resnet import build_resnet
+
+Tensor = Any
+Module = Any
+
+
+def scale_pixels(x: Tensor) -> Tensor:
+    """uint8 pixels to float32 in [0, 1]: the one preprocessing, in training and in the exported graph."""
+    return x.to(torch.float32) / 255.0
+
+
+def build_model(model: Model, *, input_shape: tuple[int, ...], classes: int, code_folder: Path) -> Module:
+    """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier, JobInputError
+    if the images do not fit the built-in one."""
+    match model.name:
+        case "mlp":
+            return build_mlp(model, input_shape=input_shape, classes=classes)
+        case "cnn":
+            return build_cnn(model, input_shape=input_shape, classes=classes)
+        case "resnet":
+            return build_resnet(model, input_shape=input_shape, classes=classes)
+        case "custom":
+            return build_custom(
+                model.factory, input_shape=input_shape, classes=classes, code_folder=code_folder
+            )
+
+
+def count_parameters(model: Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
