@@ -28,7 +28,7 @@ from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_fa
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.stop import StopFlag, TrainingStopped
-from lehr_trainer.train import train
+from lehr_trainer.train import STATE_VERSION, train
 from lehr_trainer.utilisation import Meter, utilisation_line
 
 PARITY_ROWS = 4096
@@ -98,6 +98,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
                     # A GPU's random streams cannot be continued on a CPU, nor another torch's kernels on this one.
                     "device": device.type,
                     "torch": str(torch.__version__),
+                    "state": STATE_VERSION,
                 },
                 _log,
             ),

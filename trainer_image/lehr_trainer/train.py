@@ -32,6 +32,8 @@ from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
+# Of what `_capture` writes: a checkpoint of another trainer is not continued.
+STATE_VERSION = "2"
 PROGRESS_EVERY_S = 5.0
 FINITE_EVERY_STEPS = 100
 EVALUATION_ROWS = 2048
