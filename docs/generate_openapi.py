@@ -23,9 +23,9 @@ from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E
 from functions.predict.handlers import CSV  # noqa: E402
 from functions.predict.inference_requests import HEADER_LENGTH, OCTETS  # noqa: E402
 from functions.predict.open_inference import SERVER_VERSION, ErrorAnswer  # noqa: E402
+from functions.predict.problems import is_protocol  # noqa: E402
 from functions.predict.requests import MAX_BATCH  # noqa: E402
 from functions.predict.routes import ROUTES as OF_PREDICT  # noqa: E402
-from functions.predict.routes import is_protocol  # noqa: E402
 from functions.start_batch.routes import ROUTES as OF_START_BATCH  # noqa: E402
 from lehr.http.gateway import JSON  # noqa: E402
 from lehr.http.problems import CONTENT_TYPE  # noqa: E402

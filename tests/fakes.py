@@ -19,6 +19,19 @@ def without_more(trained: dict[str, bytes]) -> dict[str, bytes]:
     return {}
 
 
+class Kept:
+    """A sink that counts how often it began anew."""
+
+    def __init__(self) -> None:
+        self.raw, self.restarts = b"", 0
+
+    def write(self, piece: bytes) -> None:
+        self.raw += piece
+
+    def restart(self) -> None:
+        self.raw, self.restarts = b"", self.restarts + 1
+
+
 class InMemoryObjectStore:
     """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
 

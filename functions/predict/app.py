@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from functions.predict.champions import Champions
 from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
 from functions.predict.handlers import Services
-from functions.predict.routes import is_protocol, respond
+from functions.predict.problems import refuse
+from functions.predict.routes import respond
 from functions.predict.snapshots import is_for_snapshot, prepare_snapshot
 from lehr.http.gateway import Answer, Request
 from lehr.http.problems import internal_error
@@ -123,9 +124,7 @@ def handler(event: dict[str, Any], context: Any) -> Answer:
         predicted = request.predicted
     except Exception:
         logger.exception("request failed", extra={"function_request_id": context.aws_request_id})
-        problem = internal_error(context.aws_request_id)
-        speaks_protocol = is_protocol(str(event.get("rawPath", "")))
-        answer = problem.to_protocol_answer() if speaks_protocol else problem.to_answer()
+        answer = refuse(internal_error(context.aws_request_id), str(event.get("rawPath", "")))
     if predicted is None:
         write_request()
     else:

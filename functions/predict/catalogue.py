@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 
 from functions.predict.descriptions import InputDescription, ModelDescription, ModelList, ServingModel
@@ -19,6 +17,7 @@ from lehr.contracts.package import (
 from lehr.contracts.training import TrainingSummary
 from lehr.errors import ContractError, ModelPackageError, UserError
 from lehr.ports import ChampionPointers, FolderReader
+from lehr_runtime.package_files import PackageFiles
 
 MAX_PROJECTS_LISTED = 100
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -88,8 +87,11 @@ class Catalogue:
         return names
 
     def _read(self, project: str, package: ModelPackage) -> _Documents:
-        raw = {name: self._file(project, package, name) for name in (CARD_FILE, TRAINING_FILE, LINEAGE_FILE)}
-        card, training, lineage = raw.values()
+        files = PackageFiles(self._store, project, package.version, package)
+        card, training, lineage = (
+            files.fetch(name, MAX_DOCUMENT_BYTES) if name in package.files else None
+            for name in (CARD_FILE, TRAINING_FILE, LINEAGE_FILE)
+        )
         try:
             return _Documents(
                 card.decode() if card is not None else None,
@@ -98,21 +100,3 @@ class Catalogue:
             )
         except (ContractError, UnicodeDecodeError) as fault:
             raise ModelPackageError(f"{package.version}: {fault}") from fault
-
-    def _file(self, project: str, package: ModelPackage, name: str) -> bytes | None:
-        """A file of the package, checked against its digest; None when the package has none of that name."""
-        entry = package.files.get(name)
-        if entry is None:
-            return None
-        place = f"{package.version}: {name}"
-        if entry.bytes > MAX_DOCUMENT_BYTES:
-            raise ModelPackageError(f"{place} has {entry.bytes} bytes, more than {MAX_DOCUMENT_BYTES}")
-        try:
-            raw = self._store.get_start(
-                layout.model_file_key(project, package.version, name), entry.bytes + 1
-            )
-        except KeyError as fault:
-            raise ModelPackageError(f"{place} is not there") from fault
-        if hashlib.sha256(raw).hexdigest() != entry.sha256:
-            raise ModelPackageError(f"{place} is not the file that the package names")
-        return raw

@@ -10,6 +10,7 @@ from functions.predict.answers import Predictions
 from functions.predict.descriptions import ModelDescription, ModelList
 from functions.predict.handlers import PREDICT_LIMITS, Services
 from functions.predict.inference_requests import OCTETS, InferRequest
+from functions.predict.problems import refuse
 from lehr.errors import NoChampionError, UnknownProjectError
 from lehr.http.gateway import CSS, HTML, JAVASCRIPT, JSON, Answer, Request
 from lehr.http.problems import Problem, as_problem
@@ -23,13 +24,7 @@ def respond(request: Request, services: Services) -> Answer:
     try:
         return TABLE.find(request).respond(request, services)
     except REFUSALS as fault:
-        problem = as_problem(fault)
-        return problem.to_protocol_answer() if is_protocol(request.path) else problem.to_answer()
-
-
-def is_protocol(path: str) -> bool:
-    """Whether errors at this path are those of the Open Inference Protocol."""
-    return path == "/v2" or path.startswith("/v2/")
+        return refuse(as_problem(fault), request.path)
 
 
 def _page(name: str) -> Callable[[Request, Services], Answer]:
@@ -51,25 +46,18 @@ def _of_model(
     respond: Callable[[Request, Services], Answer],
     gives: Mapping[str, type | None],
     takes: Mapping[str, type | None] | None = None,
-) -> tuple[Route[Services], Route[Services]]:
+) -> tuple[Route[Services], ...]:
     """A route of the protocol without a version and with one."""
-    return (
+    return tuple(
         Route(
             method=method,
-            path=f"/v2/models/{{model}}{rest}",
-            summary=summary,
+            path=f"/v2/models/{{model}}{version}{rest}",
+            summary=summary + suffix,
             respond=respond,
             gives=gives,
             takes=takes or {},
-        ),
-        Route(
-            method=method,
-            path=f"/v2/models/{{model}}/versions/{{version}}{rest}",
-            summary=f"{summary}, of a version",
-            respond=respond,
-            gives=gives,
-            takes=takes or {},
-        ),
+        )
+        for version, suffix in (("", ""), ("/versions/{version}", ", of a version"))
     )
 
 

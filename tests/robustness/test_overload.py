@@ -29,6 +29,7 @@ from lehr_local.https_front import HttpsFront
 from lehr_local.server import listen
 from lehr_local.service_clients import ServiceClients
 from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
+from tests.http_apis import create_api
 from tests.robustness.endpoint import PROJECT, Endpoint
 
 PROCESSES = 2
@@ -76,21 +77,8 @@ def front_of(
     client = ServiceClients(settings)(SERVICE)
     for api in client.get_apis()["Items"]:
         client.delete_api(ApiId=api["ApiId"])
-    api_id = client.create_api(Name="overload", ProtocolType="HTTP")["ApiId"]
     stage = {"DefaultRouteSettings": throttle} if throttle else {}
-    client.create_stage(ApiId=api_id, StageName="$default", **stage)
-    integration = client.create_integration(
-        ApiId=api_id,
-        IntegrationType="AWS_PROXY",
-        IntegrationUri="arn:aws:lambda:us-east-1:123456789012:function:predict",
-        PayloadFormatVersion="2.0",
-    )["IntegrationId"]
-    client.create_route(
-        ApiId=api_id,
-        RouteKey="POST /predict/{project}",
-        AuthorizationType="AWS_IAM",
-        Target=f"integrations/{integration}",
-    )
+    api_id = create_api(client, "overload", {"POST /predict/{project}": "AWS_IAM"}, stage=stage)
     front = HttpsFront(settings, invoke)
     front.start(listener)
     try:

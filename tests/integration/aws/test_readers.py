@@ -19,6 +19,7 @@ from lehr.aws.readers import ChampionReader, S3Reader, open_readers
 from lehr.aws.registry import DynamoModelRegistry, _to_item
 from lehr.aws.s3 import S3ObjectStore
 from lehr.contracts.registry import Alias
+from tests.fakes import Kept
 
 ALIAS = Alias(
     project="mnist",
@@ -85,6 +86,10 @@ def test_an_object_is_read_as_the_sdk_reads_it(
     by_sdk = S3ObjectStore("bucket", s3)
     by_sdk.put(key, b"0123456789")
     assert readers[0].get_start(key, count) == by_sdk.get_start(key, count) == b"0123456789"[:count]
+    for store in (readers[0], by_sdk):
+        sink = Kept()
+        store.get_into(key, count, sink)
+        assert (sink.raw, sink.restarts) == (b"0123456789"[:count], 1)
     assert readers[0].exists(key)
 
 
@@ -92,6 +97,8 @@ def test_what_is_not_there_is_so_for_both(s3: Any, readers: tuple[S3Reader, Cham
     for store in (S3ObjectStore("bucket", s3), readers[0]):
         with pytest.raises(KeyError, match="s3://bucket/absent"):
             store.get_start("absent", 5)
+        with pytest.raises(KeyError, match="s3://bucket/absent"):
+            store.get_into("absent", 5, Kept())
         assert not store.exists("absent")
         assert store.uri("k") == "s3://bucket/k"
 

@@ -31,6 +31,7 @@ from lehr_local.https_front import HttpsFront
 from lehr_local.server import listen
 from lehr_local.service_clients import ServiceClients
 from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
+from tests.http_apis import FUNCTION_ARN, create_api
 from tests.integration.local_cloud.template_cloud import free_port
 
 ROUTES = {
@@ -106,19 +107,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     client = ServiceClients(settings)(SERVICE)
     for api in client.get_apis()["Items"]:
         client.delete_api(ApiId=api["ApiId"])
-    api_id = client.create_api(Name="front", ProtocolType="HTTP")["ApiId"]
-    client.create_stage(ApiId=api_id, StageName="$default", AutoDeploy=True)
-    arn = "arn:aws:lambda:us-east-1:123456789012:function:predict"
-    integration = client.create_integration(
-        ApiId=api_id,
-        IntegrationType="AWS_PROXY",
-        IntegrationUri=f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn}/invocations",
-        PayloadFormatVersion="2.0",
-    )["IntegrationId"]
-    for key, authorization in ROUTES.items():
-        client.create_route(
-            ApiId=api_id, RouteKey=key, AuthorizationType=authorization, Target=f"integrations/{integration}"
-        )
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{FUNCTION_ARN}/invocations"
+    api_id = create_api(client, "front", ROUTES, uri=uri, stage={"AutoDeploy": True})
     functions = Functions()
     front = HttpsFront(settings, functions.invoke)
     front.start(listen(settings.https_port, "--https-port"))
@@ -286,22 +276,8 @@ def test_a_function_that_is_too_slow_is_unavailable(front: Front) -> None:
 def throttled(front: Front) -> Iterator[str]:
     """The host of an API beside the first one: four requests at once, and one in two seconds."""
     client = ServiceClients(front.settings)(SERVICE)
-    api_id = client.create_api(Name="throttled", ProtocolType="HTTP")["ApiId"]
-    client.create_stage(
-        ApiId=api_id,
-        StageName="$default",
-        DefaultRouteSettings={"ThrottlingBurstLimit": 4, "ThrottlingRateLimit": 0.5},
-    )
-    arn = "arn:aws:lambda:us-east-1:123456789012:function:predict"
-    integration = client.create_integration(
-        ApiId=api_id, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
-    )["IntegrationId"]
-    client.create_route(
-        ApiId=api_id,
-        RouteKey="POST /open",
-        AuthorizationType="AWS_IAM",
-        Target=f"integrations/{integration}",
-    )
+    stage = {"DefaultRouteSettings": {"ThrottlingBurstLimit": 4, "ThrottlingRateLimit": 0.5}}
+    api_id = create_api(client, "throttled", {"POST /open": "AWS_IAM"}, stage=stage)
     yield f"{api_id}.localhost:{front.settings.https_port}"
     client.delete_api(ApiId=api_id)
 

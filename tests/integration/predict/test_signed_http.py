@@ -18,6 +18,7 @@ from lehr.aws.credentials import CredentialSource
 from lehr.aws.readers import open_readers
 from lehr.aws.signed_http import ServiceError, SignedHttp
 from lehr.errors import ConfigurationError
+from tests.fakes import Kept
 from tests.integration.predict.aws_stand_in import AwsStandIn, aws_stand_in
 
 KEY = "models/mnist/v1/model.onnx"
@@ -100,6 +101,39 @@ def test_absent_and_empty_objects_are_told_apart(aws: AwsStandIn) -> None:
     assert store.get_start("empty", 5) == b""
     with pytest.raises(KeyError, match="s3://artifacts/absent"):
         store.get_start("absent", 5)
+
+
+def test_a_body_goes_to_a_sink_piece_by_piece(aws: AwsStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_http, "_CHUNK_BYTES", 3)
+    store, _ = open_readers("artifacts", "table", aws.environment())
+    aws.store.put("empty", b"")
+    for key, count, raw in ((KEY, 99, b"0123456789"), (KEY, 4, b"0123"), ("empty", 5, b"")):
+        sink = Kept()
+        store.get_into(key, count, sink)
+        assert sink.raw == raw
+    with pytest.raises(KeyError, match="s3://artifacts/absent"):
+        store.get_into("absent", 5, Kept())
+
+
+def test_what_a_broken_answer_left_in_a_sink_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answer ends in the middle; the second is whole, and is all that the sink has."""
+    monkeypatch.setattr(signed_http, "_CHUNK_BYTES", 2)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for body in (b"01234", b"0123456789"):
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(head + body)
+
+    with listener:
+        threading.Thread(target=serve, daemon=True).start()
+        credentials = CredentialSource({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"})
+        client = SignedHttp("s3", f"http://127.0.0.1:{listener.getsockname()[1]}", "r", credentials)
+        sink = Kept()
+        client.send("GET", "/", max_bytes=99, into=sink)
+    assert (sink.raw, sink.restarts) == (b"0123456789", 2)
 
 
 def test_a_service_that_does_not_answer_is_left_in_time(aws: AwsStandIn) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from lehr.errors import NoChampionError, UnknownProjectError
-from lehr.http.gateway import JSON, Answer
+from lehr.http.gateway import Answer
 
 CONTENT_TYPE = "application/problem+json"
 # What RFC 9457 calls the summary of a type; a type without one has the name of its status.
@@ -47,27 +47,12 @@ class Problem(Exception):
             **members,
         }
 
-    def to_answer(self) -> Answer:
-        """As a problem document."""
-        return self._answer(CONTENT_TYPE, self.document)
-
-    def to_protocol_answer(self) -> Answer:
-        """As the Open Inference Protocol wants it: one sentence under `error`."""
-        place = self.document.get("field")
-        detail = self.document["detail"]
-        expected = self.document.get("expected")
-        sentence = f"{place}: {detail}" if place and place not in detail else detail
-        if expected:
-            sentence += f" Expected {expected}, got {self.document['got']}."
-        if "request_id" in self.document:
-            sentence += f" ({self.document['request_id']})"
-        return self._answer(JSON, {"error": sentence})
-
-    def _answer(self, content_type: str, document: dict[str, Any]) -> Answer:
+    def to_answer(self, content_type: str = CONTENT_TYPE, document: dict[str, Any] | None = None) -> Answer:
+        """As a problem document, or as another that says the same."""
         return {
             "statusCode": self.status.value,
             "headers": {"Content-Type": content_type, **self.headers},
-            "body": msgspec.json.encode(document).decode(),
+            "body": msgspec.json.encode(document or self.document).decode(),
             "isBase64Encoded": False,
         }
 
