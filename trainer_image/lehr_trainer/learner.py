@@ -18,7 +18,7 @@ import torch
 from lehr.contracts.recipe import Augment, Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.augment import Augmentation
-from lehr_trainer.data import Examples
+from lehr_trainer.data import AnyExamples
 from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
@@ -88,7 +88,7 @@ class Learner:
             module.eval()
 
     def update(
-        self, examples: Examples, rows: Tensor, number: int, sums: Sums, draws: Tensor | None = None
+        self, examples: AnyExamples, rows: Tensor, number: int, sums: Sums, draws: Tensor | None = None
     ) -> float:
         """Update the weights from `rows`, int64 indices into `examples`, and add to `sums`; `number` counts from 0.
 
@@ -102,10 +102,13 @@ class Learner:
             group["lr"] = rate
         self._optimizer.zero_grad()
         size = self._training.batch_size
-        for part, drawn in zip(rows.split(size), draws.split(size), strict=True):
+        whole = [(rows, draws)]
+        for part, drawn in (
+            whole if len(rows) <= size else zip(rows.split(size), draws.split(size), strict=True)
+        ):
             asked = time.monotonic()
-            images = self.augmentation.pixels(examples.images.index_select(0, part), drawn)
-            labels = examples.labels.index_select(0, part)
+            images, labels = examples.batch(part)
+            images = self.augmentation.pixels(images, drawn)
             data_seconds += time.monotonic() - asked
             with self._forward_context():
                 logits = self.model(images)
@@ -113,8 +116,9 @@ class Learner:
                 logits = logits.float()
             loss = self._loss(logits, labels)
             (loss if len(part) == len(rows) else loss * (len(part) / len(rows))).backward()
-            sums.loss.add_(loss.detach(), alpha=len(part))
-            sums.correct.add_((logits.argmax(1) == labels).sum())
+            with torch.no_grad():
+                sums.loss.add_(loss, alpha=len(part))
+                sums.correct.add_((logits.argmax(1) == labels).sum())
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)
         self._optimizer.step()

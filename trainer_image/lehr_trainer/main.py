@@ -20,7 +20,7 @@ from lehr.contracts.package import SIGNATURE_FILE, TRAINING_FILE
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
-from lehr_trainer.data import Examples, load_examples
+from lehr_trainer.data import AnyExamples, Examples, load_examples
 from lehr_trainer.determinism import choose_threads, make_deterministic, seed_everything, weights_sha256
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
@@ -58,7 +58,13 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
     examples, validation = (
-        load_examples(job.shards[split], input_shape=input_shape, classes=classes, device=device)
+        load_examples(
+            job.shards[split],
+            input_shape=input_shape,
+            classes=classes,
+            device=device,
+            residency=job.training.residency,
+        )
         for split in ("train", "validation")
     )
 
@@ -78,8 +84,9 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             device=device,
             augment=job.recipe.augment,
         )
+        where = "" if isinstance(examples, Examples) else " streamed"
         _log(
-            f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
+            f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows{where}, "
             f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
             f"{'thread' if threads == 1 else 'threads'}, {learner.precision}, seed {job.training.seed}"
         )
@@ -146,11 +153,11 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
     return summary
 
 
-def parity_rows(validation: Examples, examples: Examples) -> np.ndarray:
+def parity_rows(validation: AnyExamples, examples: AnyExamples) -> np.ndarray:
     """Real rows to prove the export on: held-out ones, filled up from the training rows if they are few."""
-    rows: np.ndarray = validation.images[:PARITY_ROWS].cpu().numpy()
+    rows: np.ndarray = validation.span(0, PARITY_ROWS)[0].cpu().numpy()
     missing = max(0, ENOUGH_PARITY_ROWS - len(rows))
-    return np.concatenate([rows, examples.images[:missing].cpu().numpy()])
+    return np.concatenate([rows, examples.span(0, missing)[0].cpu().numpy()])
 
 
 def _log(line: str) -> None:

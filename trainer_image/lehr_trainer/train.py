@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from lehr.contracts.recipe import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.checkpoint import CheckpointFolder
-from lehr_trainer.data import Examples, epoch_order
+from lehr_trainer.data import AnyExamples, epoch_order
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.learner import Learner, Sums, updates_per_epoch
@@ -58,8 +58,8 @@ class Progress:
 
 def train(
     learner: Learner,
-    examples: Examples,
-    validation: Examples,
+    examples: AnyExamples,
+    validation: AnyExamples,
     training: Training,
     *,
     checkpoints: CheckpointFolder,
@@ -84,7 +84,7 @@ def train(
         return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
 
     if goes_on():
-        meter.start(learner.model, examples.images, log)
+        meter.start(learner.model, examples.span(0, 1)[0], log)
     steps = updates_per_epoch(len(examples), training)
     rows_per_step = training.batch_size * training.accumulate_steps
 
@@ -96,7 +96,11 @@ def train(
         drawn = learner.augmentation.draws(
             len(examples), seed=training.seed, epoch=progress.epoch, device=device
         )
-        updates = zip(order.split(rows_per_step), drawn.split(rows_per_step), strict=True)
+        groups = order.split(rows_per_step)
+        updates = zip(groups, drawn.split(rows_per_step), strict=True)
+        examples.read_ahead(
+            part for rows in groups[progress.step :] for part in rows.split(training.batch_size)
+        )
         learner.begin_epoch()
         last_checkpoint = last_sign = entered = time.monotonic()
         before = progress.epoch_seconds
@@ -148,7 +152,7 @@ def train(
     return progress.records
 
 
-def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None, None]:
+def evaluate(model: Any, examples: AnyExamples) -> tuple[float, float] | tuple[None, None]:
     """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows."""
     if not len(examples):
         return None, None
@@ -156,8 +160,8 @@ def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None
     loss_sum, correct = 0.0, 0
     with torch.inference_mode():
         for first in range(0, len(examples), EVALUATION_ROWS):
-            labels = examples.labels[first : first + EVALUATION_ROWS]
-            logits = model(scale_pixels(examples.images[first : first + EVALUATION_ROWS]))
+            images, labels = examples.span(first, first + EVALUATION_ROWS)
+            logits = model(scale_pixels(images))
             loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
     return loss_sum / len(examples), correct / len(examples)
