@@ -8,8 +8,9 @@ part at a time. An update is never cut by a checkpoint, so gradients need not be
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,11 @@ from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
 from lehr_trainer.losses import Loss, make_loss
+from lehr_trainer.models import scale_pixels
 from lehr_trainer.optim import make_optimizer
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
 from lehr_trainer.schedules import learning_rate
+from lehr_trainer.tuning import CompileMode, Tuning, compiled
 
 Tensor = Any
 NO_AUGMENTATION = Augment()
@@ -77,6 +80,29 @@ class Learner:
         self._loss: Loss = make_loss(training, class_counts, device)
         self._forward_context: ForwardContext = forward_context(self.precision, device)
         self._average = AveragedWeights(model, training.ema_decay) if training.ema_decay else None
+        self.tuning = Tuning(torch.get_num_threads())
+        self._compiled = model
+
+    def run_as(self, tuning: Tuning) -> None:
+        """Run steps with these threads, and compiled if so."""
+        self.tuning = tuning
+        torch.set_num_threads(tuning.threads)
+        self._compiled = compiled(self.model, tuning.compile_mode)
+
+    def rehearsal(self, examples: AnyExamples, mode: CompileMode) -> Callable[[], None]:
+        """A forward and backward pass of the first batch on a copy of the model, as `mode` of torch.compile has it."""
+        copy = deepcopy(self.model).train()
+        forward = compiled(copy, mode)
+        images, labels = examples.span(0, self._training.batch_size)
+        pixels = scale_pixels(images)
+
+        def one_pass() -> None:
+            copy.zero_grad()
+            with self._forward_context():
+                logits = forward(pixels)
+            self._loss(logits.float(), labels).backward()
+
+        return one_pass
 
     def learning_rate(self, update: int) -> float:
         return learning_rate(self._training, update, self._total)
@@ -110,8 +136,10 @@ class Learner:
             images, labels = examples.batch(part)
             images = self.augmentation.pixels(images, drawn)
             data_seconds += time.monotonic() - asked
+            # Compiled is the step of a full batch; the last one of an epoch is not worth another compilation.
+            forward = self._compiled if len(part) == size else self.model
             with self._forward_context():
-                logits = self.model(images)
+                logits = forward(images)
             if logits.dtype is torch.bfloat16:
                 logits = logits.float()
             loss = self._loss(logits, labels)
@@ -156,6 +184,7 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
+            "tuning": self.tuning.state(),
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict() if self._average else None,
@@ -163,6 +192,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.run_as(Tuning(**state["tuning"]))
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:

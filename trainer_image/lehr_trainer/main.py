@@ -21,7 +21,7 @@ from lehr.contracts.training import TrainingSummary
 from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, Examples, load_examples
-from lehr_trainer.determinism import choose_threads, make_deterministic, seed_everything, weights_sha256
+from lehr_trainer.determinism import make_deterministic, seed_everything, weights_sha256
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
@@ -29,6 +29,7 @@ from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import STATE_VERSION, train
+from lehr_trainer.tuning import Tuning, tune
 from lehr_trainer.utilisation import Meter, utilisation_line
 
 PARITY_ROWS = 4096
@@ -74,23 +75,35 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
         ).to(device)
         parameters = count_parameters(model)
-        threads = choose_threads(parameters, environ)
-        torch.set_num_threads(threads)
+        updates = job.training.epochs * updates_per_epoch(len(examples), job.training)
         learner = Learner(
             model,
             job.training,
             class_counts=job.manifest.class_counts("train"),
-            total=job.training.epochs * updates_per_epoch(len(examples), job.training),
+            total=updates,
             device=device,
             augment=job.recipe.augment,
         )
         where = "" if isinstance(examples, Examples) else " streamed"
         _log(
             f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows{where}, "
-            f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
-            f"{'thread' if threads == 1 else 'threads'}, {learner.precision}, seed {job.training.seed}"
+            f"{len(validation)} held out, {parameters} parameters, {device}, {learner.precision}, "
+            f"seed {job.training.seed}"
         )
         meter = Meter()
+
+        def find_tuning(learner: Learner, examples: AnyExamples, flops_per_sample: float | None) -> Tuning:
+            rows = min(job.training.batch_size, len(examples))
+            return tune(
+                lambda mode: learner.rehearsal(examples, mode),
+                flops_per_update=flops_per_sample and flops_per_sample * rows,
+                updates=updates * job.training.accumulate_steps,
+                compiling=job.training.compile,
+                device=device,
+                environ=environ,
+                log=_log,
+            )
+
         records = train(
             learner,
             examples,
@@ -112,6 +125,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             stop=stop,
             log=_log,
             meter=meter,
+            tune=find_tuning,
         )
         best_epoch = learner.finish()
         utilisation = meter.report(records, len(examples))
@@ -120,7 +134,11 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
         parity = export_model(
-            model, job.model_folder, parity_rows(validation, examples), signature, threads=threads
+            model,
+            job.model_folder,
+            parity_rows(validation, examples),
+            signature,
+            threads=learner.tuning.threads,
         )
         _log(
             f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "
@@ -139,7 +157,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         training_rows=len(examples),
         seconds=sum(record.seconds for record in records),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        threads=threads,
+        threads=learner.tuning.threads,
         weights_sha256=weights_sha256(model),
         versions={
             "python": platform.python_version(),

@@ -23,17 +23,18 @@ from lehr.contracts.recipe import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, epoch_order
-from lehr_trainer.determinism import capture_rng, restore_rng
+from lehr_trainer.determinism import capture_rng, flushed_denormals, restore_rng
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.learner import Learner, Sums, updates_per_epoch
 from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.tuning import Tuning
 from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
 # Of what `_capture` writes: a checkpoint of another trainer is not continued.
-STATE_VERSION = "2"
+STATE_VERSION = "3"
 PROGRESS_EVERY_S = 5.0
 FINITE_EVERY_STEPS = 100
 EVALUATION_ROWS = 2048
@@ -56,6 +57,7 @@ class Progress:
         self.sums.correct.zero_()
 
 
+@flushed_denormals()
 def train(
     learner: Learner,
     examples: AnyExamples,
@@ -66,11 +68,13 @@ def train(
     stop: StopFlag,
     log: Callable[[str], None],
     meter: Meter | None = None,
+    tune: Callable[[Learner, AnyExamples, float | None], Tuning] | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
-    `meter` is told what it takes. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
-    to stop.
+    `meter` is told what it takes; `tune` is asked before the first step of a run that begins how steps are to run, with
+    the operations of one row, or None. Raises DivergedError when the loss is no longer finite, TrainingStopped when
+    asked to stop.
     """
     device = examples.labels.device
     meter = meter or Meter()
@@ -84,7 +88,10 @@ def train(
         return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
 
     if goes_on():
-        meter.start(learner.model, examples.span(0, 1)[0], log)
+        meter.count(learner.model, examples.span(0, 1)[0], log)
+        if saved is None and tune is not None:
+            learner.run_as(tune(learner, examples, meter.flops_per_sample))
+        meter.start(device)
     steps = updates_per_epoch(len(examples), training)
     rows_per_step = training.batch_size * training.accumulate_steps
 

@@ -126,6 +126,7 @@ class Training(Part, frozen=True, kw_only=True):
     monitor: Literal["validation_loss", "validation_accuracy"] | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     residency: Literal["auto", "device", "streamed"] = "auto"
+    compile: Literal["auto", "off", "on"] = "auto"
     freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     seed: int = 1
 
