@@ -93,11 +93,16 @@ def _threads(
     is_small = flops_per_update is not None and flops_per_update < ONE_THREAD_BELOW_FLOPS
     if cores == 1 or is_small or device.type != "cpu":
         return 1
-    one_pass = make_pass("")
     seconds = {}
-    for threads in (1, cores):
-        torch.set_num_threads(threads)
-        seconds[threads] = seconds_of(one_pass, device)
+    try:
+        one_pass = make_pass("")
+        for threads in (1, cores):
+            torch.set_num_threads(threads)
+            seconds[threads] = seconds_of(one_pass, device)
+    except Exception as fault:
+        # Not every module of a project can be copied; what its steps do wrong, the first of them will say.
+        log(f"threads cannot be tried: {reason_of(fault)}")
+        return 1
     gain = seconds[1] / seconds[cores]
     log(f"{cores} threads have {gain:.2f} times the rate of one")
     return cores if gain >= THREADS_PAY_FROM else 1
@@ -113,7 +118,13 @@ def _compile_mode(
     """The fastest mode: with "auto", none unless the run is long, on a GPU, and a mode is clearly faster."""
     if compiling == "auto" and device.type == "cpu":
         return ""
-    plain = seconds_of(make_pass(""), device)
+    try:
+        plain = seconds_of(make_pass(""), device)
+    except Exception as fault:
+        if compiling == "on":
+            raise
+        log(f"torch.compile cannot be tried: {reason_of(fault)}")
+        return ""
     if compiling == "auto" and plain * updates < TRY_COMPILING_ABOVE_S:
         return ""
     modes: list[CompileMode] = ["default"] if device.type == "cpu" else ["default", "reduce-overhead"]
@@ -124,14 +135,13 @@ def _compile_mode(
             seconds[mode] = seconds_of(make_pass(mode), device)
         except Exception as fault:
             # torch.compile needs a compiler, and bears not every module; either is no reason to fail a run.
-            reason = str(fault).strip().partition("\n")[0] or type(fault).__name__
             if compiling == "on":
                 raise JobInputError(
-                    f"torch.compile fails: {reason}",
+                    f"torch.compile fails: {reason_of(fault)}",
                     place="training.compile",
                     hint='take compile = "auto" or "off"',
                 ) from fault
-            log(f"torch.compile ({mode}) is left out: {reason}")
+            log(f"torch.compile ({mode}) is left out: {reason_of(fault)}")
             continue
         log(
             f"torch.compile ({mode}) has {plain / seconds[mode]:.2f} times the rate, found in "
@@ -141,6 +151,11 @@ def _compile_mode(
     if compiling == "on" or (best and plain / seconds[best] >= COMPILING_PAYS_FROM):
         return best
     return ""
+
+
+def reason_of(fault: Exception) -> str:
+    """The first line of what it says, or its name."""
+    return str(fault).strip().partition("\n")[0] or type(fault).__name__
 
 
 def compiled(model: Any, mode: CompileMode) -> Any:

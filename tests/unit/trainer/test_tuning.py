@@ -117,6 +117,24 @@ def test_a_model_that_cannot_be_compiled_is_left_as_it_is_unless_compiling_was_a
         found(Machine(seconds), compiling="on", environ={"LEHR_THREADS": "1"})
 
 
+def test_a_model_that_cannot_be_tried_runs_as_it_is() -> None:
+    def refuse(mode: str) -> Any:
+        raise TypeError("cannot deepcopy this")
+
+    lines: list[str] = []
+    seen = tune(
+        refuse,
+        flops_per_update=None,
+        updates=1,
+        compiling="auto",
+        device=GPU,
+        environ={"LEHR_THREADS": "2"},
+        log=lines.append,
+    )
+    assert seen == Tuning(2)
+    assert lines[0] == "torch.compile cannot be tried: cannot deepcopy this"
+
+
 @pytest.mark.usefixtures("without_export")
 def test_what_was_tried_leaves_no_trace_in_the_weights_of_a_run(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
