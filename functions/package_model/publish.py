@@ -29,6 +29,7 @@ from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location, TrialResult
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import ModelPackageError, NoCompletedTrialError
+from lehr.function_types import memory_of
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import load_prices
 
@@ -120,7 +121,8 @@ def _publish(
         code_sha=request.code_sha,
         training_job=result.job,
         image=result.image,
-        trainer_version=request.trainer_version,
+        # An image has its own trainer in it, whatever was published for jobs.
+        trainer_version="" if memory_of(result.instance_type) else request.trainer_version,
         instance_type=result.instance_type or request.instance_type,
         hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
     )

@@ -15,9 +15,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lehr_trainer import batch_job
-from lehr_trainer.batch_job import STOPPED, S3Folder, run_batch_job
+from lehr_trainer import batch_job, transfer
+from lehr_trainer.batch_job import STOPPED, run_batch_job
 from lehr_trainer.stop import StopFlag
+from lehr_trainer.transfer import S3Folder
 
 BUCKET = "artifacts"
 
@@ -123,7 +124,7 @@ def test_checkpoints_reach_s3_while_the_training_goes_on(
             seen.set()
         return trains(root, stop, environ)
 
-    monkeypatch.setattr(batch_job, "SYNC_S", 0.1)
+    monkeypatch.setattr(transfer, "SYNC_S", 0.1)
     monkeypatch.setattr(batch_job, "run", slow)
     assert run_batch_job(tmp_path, environ(), client, StopFlag()) == 0
     assert seen.is_set()

@@ -40,9 +40,11 @@ _VERSIONED = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime")
 def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the job under `root`. Returns the exit code: 0 trained or stopped, 1 failed (see output/failure)."""
     clear_failure(root)
+    stop = stop or StopFlag()
     try:
-        train_job(read_job(root, environ), stop or StopFlag(), environ)
+        train_job(read_job(root, environ), stop, environ)
     except TrainingStopped as stopped:
+        stop.stopped = stopped
         _log(str(stopped))
         return 0
     except Exception as fault:

@@ -94,6 +94,7 @@ def train(
         meter.start(device)
     steps = updates_per_epoch(len(examples), training)
     rows_per_step = training.batch_size * training.accumulate_steps
+    began = progress.epoch * steps + progress.step
 
     def save() -> None:
         checkpoints.save(progress.epoch * steps + progress.step, _capture(learner, progress, meter))
@@ -123,7 +124,7 @@ def train(
                 _refuse_divergence(float(progress.sums.loss), progress)
             if stop.is_set:
                 save()
-                raise TrainingStopped(progress.epoch + 1, progress.step)
+                raise TrainingStopped(progress.epoch + 1, progress.step, began=began, ended=number + 1)
             if now - last_checkpoint >= CHECKPOINT_EVERY_S:
                 save()
                 last_checkpoint = time.monotonic()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.document import Document, Part
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
@@ -26,7 +27,7 @@ PositiveFloat = Annotated[float, Meta(gt=0.0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
 BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
 InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
-BackendKind = Literal["sagemaker", "batch"]
+BackendKind = Literal["sagemaker", "batch", "lambda"]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
 
@@ -144,6 +145,8 @@ class Backend(Part, frozen=True, kw_only=True):
     With `spot`, spare capacity is asked for first, for `max_wait_s` at most (left out: max_runtime_s); what it
     does not give goes on, on demand, on the first of `instance_type` and `fallback_instance_types` to be had.
     What neither gives goes on with the backend named `fallback`. Batch places a job by `vcpus`, `memory_mb` and `gpus`.
+    A function (`lambda`) has the memory that the stack gives it: `memory_mb` is the least that will do, and left out it
+    is 14,000 on Batch and whatever the function has.
     For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
     """
 
@@ -158,7 +161,7 @@ class Backend(Part, frozen=True, kw_only=True):
     max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
     keep_alive_s: Annotated[int, Meta(ge=0, le=3600)] = 0
     vcpus: Count = 4
-    memory_mb: Annotated[int, Meta(ge=512)] = 14_000
+    memory_mb: Annotated[int, Meta(ge=512)] | None = None
     gpus: Annotated[int, Meta(ge=0, le=16)] = 1
 
 
@@ -248,7 +251,8 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             place=place,
             hint="the wait for spot capacity includes the training: make it at least max_runtime_s, or leave it out",
         )
-    recipe.trial_settings(place=place)
+    settings = recipe.trial_settings(place=place)
+    refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=len(settings), place=place)
     return recipe
 
 

@@ -34,9 +34,10 @@ class Attempt(Part, frozen=True, kw_only=True):
     """One way to get a trial trained. The next is taken when this one found no capacity.
 
     On SageMaker `has_local_storage` holds for all its instance types or for none. `keep_alive_s`: 0 for no warm pool.
+    A function is an instance type of its own, see function_types.
     """
 
-    backend: Literal["sagemaker", "batch"] = "sagemaker"
+    backend: Literal["sagemaker", "batch", "lambda"] = "sagemaker"
     spot: bool
     instance_types: list[str]
     has_gpu: bool
