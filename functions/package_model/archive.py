@@ -9,7 +9,7 @@ import io
 import tarfile
 import zlib
 
-from lehr.contracts.package import TRAINED_FILES
+from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES
 from lehr.errors import ModelPackageError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -25,7 +25,7 @@ def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
                 if number >= MAX_MEMBERS:
                     raise ModelPackageError(f"{place}: more than {MAX_MEMBERS} members")
                 name = member.name.removeprefix("./")
-                if name not in TRAINED_FILES:
+                if name not in (*TRAINED_FILES, *OPTIONAL_FILES):
                     continue
                 if not member.isreg() or name in files:
                     raise ModelPackageError(f"{place}: {name} is not one regular file")
