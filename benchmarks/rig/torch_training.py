@@ -26,7 +26,6 @@ from lehr_trainer.stop import StopFlag
 from lehr_trainer.train import evaluate, train
 from lehr_trainer.utilisation import Meter
 
-EPOCHS = 2
 NOTHING = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
 
 
@@ -50,7 +49,7 @@ def mlp(seed: int) -> Any:
     return build_model(Model(), input_shape=(28, 28), classes=10, code_folder=Path())
 
 
-def train_lehr(examples: Examples, seed: int, batch: int) -> dict[str, Any]:
+def train_lehr(examples: Examples, seed: int, batch: int, epochs: int) -> dict[str, Any]:
     """The times are from one epoch's line in the log to the next, with the checkpoint between them."""
     clock, times = Clock(), {}
 
@@ -61,12 +60,12 @@ def train_lehr(examples: Examples, seed: int, batch: int) -> dict[str, Any]:
             clock = Clock()
 
     model, meter = mlp(seed), Meter()
-    training = Training(epochs=EPOCHS, batch_size=batch, seed=seed)
+    training = Training(epochs=epochs, batch_size=batch, seed=seed)
     learner = Learner(
         model,
         training,
         class_counts=torch.bincount(examples.labels, minlength=10).tolist(),
-        total=EPOCHS * updates_per_epoch(len(examples), training),
+        total=epochs * updates_per_epoch(len(examples), training),
         device=torch.device("cpu"),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -84,13 +83,13 @@ def train_lehr(examples: Examples, seed: int, batch: int) -> dict[str, Any]:
     return {"model": model, "gemm_share": seen.gemm_share} | times
 
 
-def train_by_loader(dataset: Any, seed: int, batch: int) -> dict[str, Any]:
+def train_by_loader(dataset: Any, seed: int, batch: int, epochs: int) -> dict[str, Any]:
     """The loop of PyTorch's own tutorials."""
     model = mlp(seed)
     optimizer = torch.optim.Adam(model.parameters())
     loader = torch.utils.data.DataLoader(dataset, batch_size=batch, shuffle=True)
     times: dict[str, float] = {}
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         model.train()
         clock = Clock()
         for images, labels in loader:
@@ -111,14 +110,14 @@ def main() -> None:
     if name == "lehr":
         make_deterministic()
 
-    def answer(seed: int, batch: int) -> dict[str, Any]:
+    def answer(seed: int, batch: int, epochs: int) -> dict[str, Any]:
         if name == "lehr":
-            found = train_lehr(examples, seed, batch)
+            found = train_lehr(examples, seed, batch, epochs)
         elif name == "dataloader":
             pixels = images.to(torch.float32) / 255.0
-            found = train_by_loader(torch.utils.data.TensorDataset(pixels, labels), seed, batch)
+            found = train_by_loader(torch.utils.data.TensorDataset(pixels, labels), seed, batch, epochs)
         else:
-            found = train_by_loader(Rows(data["x"], data["y"]), seed, batch)
+            found = train_by_loader(Rows(data["x"], data["y"]), seed, batch, epochs)
         model = found.pop("model")
         _, accuracy = evaluate(model, test)
         return found | {"accuracy": accuracy, "parameters": count_parameters(model)}
