@@ -152,4 +152,4 @@ def test_an_int8_graph_is_told_of_if_it_is_there() -> None:
         "the one that answers."
     ) in body
     refused = msgspec.structs.replace(figures, is_published=False)
-    assert "int8" not in card(training=msgspec.structs.replace(training, int8=refused))[1]
+    assert "model.int8" not in card(training=msgspec.structs.replace(training, int8=refused))[1]
