@@ -66,11 +66,11 @@ class Worker:
             text=True,
         )
 
-    def train(self, seed: int, batch: int) -> dict[str, Any]:
+    def train(self, seed: int, batch: int, epochs: int = 2) -> dict[str, Any]:
         """One training. Raises RuntimeError if the process ends instead."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"seed": seed, "batch": batch}) + "\n")
+        self._process.stdin.write(json.dumps({"seed": seed, "batch": batch, "epochs": epochs}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line.startswith(MARK):

@@ -12,6 +12,7 @@ LONGEST = (
     "tests/template/test_build.py",
     "tests/robustness/",
     "tests/unit/trainer/test_resuming.py",
+    "tests/unit/trainer/test_killing.py",
     "tests/unit/trainer/test_stock_container.py",
     "tests/integration/local_cloud/",
     "tests/template/",

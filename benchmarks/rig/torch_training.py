@@ -31,7 +31,6 @@ from lehr_trainer.stop import StopFlag
 from lehr_trainer.train import evaluate, train
 from lehr_trainer.utilisation import Meter
 
-EPOCHS = 2
 NOTHING = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
 
 
@@ -103,7 +102,7 @@ def train_lehr(examples: Examples, model: Any, training: Training) -> dict[str, 
         model,
         training,
         class_counts=torch.bincount(examples.labels, minlength=10).tolist(),
-        total=EPOCHS * updates_per_epoch(len(examples), training),
+        total=training.epochs * updates_per_epoch(len(examples), training),
         device=torch.device("cpu"),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -121,11 +120,11 @@ def train_lehr(examples: Examples, model: Any, training: Training) -> dict[str, 
     return {"model": model, "gemm_share": seen.gemm_share} | times
 
 
-def train_plainly(model: Any, batches: Iterable[Any]) -> dict[str, Any]:
+def train_plainly(model: Any, batches: Iterable[Any], epochs: int) -> dict[str, Any]:
     """The loop of PyTorch's own tutorials."""
     optimizer = torch.optim.Adam(model.parameters())
     times: dict[str, float] = {}
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         model.train()
         clock = Clock()
         for images, labels in batches:
@@ -161,15 +160,15 @@ def main() -> None:
     def pixels(rows: Any) -> Any:
         return torch.utils.data.TensorDataset(rows.images.to(torch.float32) / 255.0, rows.labels)
 
-    def answer(seed: int, batch: int) -> dict[str, Any]:
-        settings = Training(epochs=EPOCHS, batch_size=batch, seed=seed)
+    def answer(seed: int, batch: int, epochs: int) -> dict[str, Any]:
+        settings = Training(epochs=epochs, batch_size=batch, seed=seed)
         match name:
             case "lehr":
                 found = train_lehr(examples, mlp(seed), settings)
             case "dataloader":
-                found = train_plainly(mlp(seed), loader(pixels(examples), batch))
+                found = train_plainly(mlp(seed), loader(pixels(examples), batch), epochs)
             case "naive":
-                found = train_plainly(mlp(seed), loader(Rows(data["x"], data["y"]), batch))
+                found = train_plainly(mlp(seed), loader(Rows(data["x"], data["y"]), batch), epochs)
                 found["model"] = Normalised(found["model"])
             case "resnet":
                 settings = msgspec.structs.replace(settings, precision="bfloat16")
@@ -177,7 +176,7 @@ def main() -> None:
             case "resnet_plain":
                 plain = resnet(seed).to(memory_format=torch.contiguous_format)
                 plain[0] = PlainPlanes()
-                found = train_plainly(plain, loader(pixels(coloured), batch))
+                found = train_plainly(plain, loader(pixels(coloured), batch), epochs)
             case _:
                 raise ValueError(name)
         model = found.pop("model")

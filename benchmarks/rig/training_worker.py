@@ -1,7 +1,7 @@
 """The loop of a process that trains when it is told to: one JSON line in, one out. Needs the standard library only.
 
-In: {"seed": 1, "batch": 32}. Out: {"seconds", "cpu_seconds", "accuracy", "parameters"} and what else a contender has to
-say. The times are of the second of two epochs: the first warms up.
+In: {"seed": 1, "batch": 32, "epochs": 2}. Out: {"seconds", "cpu_seconds", "accuracy", "parameters"} and what else a
+contender has to say. The times are of the last epoch: the first warms up.
 """
 
 from __future__ import annotations

@@ -9,23 +9,28 @@ import io
 import tarfile
 import zlib
 
-from lehr.contracts.package import TRAINED_FILES
+from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES
 from lehr.errors import ModelPackageError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_ARCHIVE_BYTES = 1024 * 1024 * 1024
 MAX_MEMBERS = 100
 
 
 def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
     """The trained files of an archive by name. Raises ModelPackageError if one is missing, too large or no file."""
     files: dict[str, bytes] = {}
+    total = 0
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r|gz") as archive:
             for number, member in enumerate(archive):
                 if number >= MAX_MEMBERS:
                     raise ModelPackageError(f"{place}: more than {MAX_MEMBERS} members")
+                total += member.size
+                if total > MAX_ARCHIVE_BYTES:
+                    raise ModelPackageError(f"{place}: unpacked it is over {MAX_ARCHIVE_BYTES} bytes")
                 name = member.name.removeprefix("./")
-                if name not in TRAINED_FILES:
+                if name not in (*TRAINED_FILES, *OPTIONAL_FILES):
                     continue
                 if not member.isreg() or name in files:
                     raise ModelPackageError(f"{place}: {name} is not one regular file")

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.figures import TrainingFigures
-from lehr.contracts.package import Lineage, Signature
+from lehr.contracts.package import INT8_FILE, MODEL_FILE, Lineage, Signature
 from lehr.contracts.training import TrainingSummary
 
 MAX_LABELS_SHOWN = 50
@@ -93,6 +93,7 @@ def write_card(
         f"{summary.parity.max_absolute_difference:.2e} logits at most, and gives another label for "
         f"{summary.parity.argmax_disagreements}.",
         "",
+        *_int8(summary, signature),
         f"The test split was read after this card was written, with the champion of then beside it: see "
         f"{_code(layout.evaluation_report_key(lineage.project, lineage.run))} and the run's report.",
         "",
@@ -159,6 +160,20 @@ def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[
         "model-index:",
         f"  - name: {json.dumps(lineage.project)}",
         f"    results: {json.dumps([result])}",
+    ]
+
+
+def _int8(summary: TrainingSummary, signature: Signature) -> list[str]:
+    """What int8 costs and gains, where a graph was published."""
+    int8 = summary.int8
+    if int8 is None or not int8.is_published or int8.float32_accuracy is None or int8.int8_accuracy is None:
+        return []
+    return [
+        f"{_code(INT8_FILE)} is the graph in eight bits: on {int8.rows:,} rows its accuracy is "
+        f"{_number(int8.int8_accuracy)}, that of {_code(MODEL_FILE)} {_number(int8.float32_accuracy)}. One row takes "
+        f"it {int8.int8_p50_us:.1f} µs instead of {int8.float32_p50_us:.1f} on one thread of the machine that trained. "
+        f"{_code(signature.graph)} is the one that answers.",
+        "",
     ]
 
 

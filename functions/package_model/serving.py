@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger
 
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
-from lehr.contracts.package import GOLDEN_FILE, MODEL_FILE, SIGNATURE_FILE, Signature, serving_file
+from lehr.contracts.package import GOLDEN_FILE, INT8_FILE, MODEL_FILE, SIGNATURE_FILE, Signature, serving_file
 from lehr.errors import ContractError, DataError, ModelPackageError
 from lehr.ports import ObjectStore
 from lehr_runtime.golden import MAX_GOLDEN_BYTES, MAX_GOLDEN_ROWS, Golden, write_golden
@@ -30,20 +30,25 @@ EXTERNAL_OVER_BYTES = 1 << 20
 
 
 def prepare_serving(trained: dict[str, bytes], rows: np.ndarray, logger: Logger) -> dict[str, bytes]:
-    """Golden rows, and the optimised graph with its weights if it gives the same answers as model.onnx on them.
+    """Golden rows, and the optimised graph with its weights if it gives the same answers on them.
 
-    Raises ModelPackageError for a graph that the endpoint would refuse, before anybody judges it.
+    Both are of the graph that the signature names. Raises ModelPackageError for a graph that the endpoint would
+    refuse, before anybody judges it.
     """
     try:
         signature = Signature.from_json(trained[SIGNATURE_FILE])
     except ContractError as fault:
         raise ModelPackageError(f"{SIGNATURE_FILE}: {fault}") from fault
-    check_graph(trained[MODEL_FILE], place=MODEL_FILE)
+    if signature.graph not in trained:
+        raise ModelPackageError(f"{SIGNATURE_FILE} names {signature.graph}, which the training did not leave")
+    for graph in (MODEL_FILE, INT8_FILE):
+        if graph in trained:
+            check_graph(trained[graph], place=graph)
     name = serving_file(*runtime_of_this_process())
     with tempfile.TemporaryDirectory(prefix="lehr-package-") as temporary:
         folder = Path(temporary)
-        (folder / MODEL_FILE).write_bytes(trained[MODEL_FILE])
-        golden = Golden(rows, _answers(folder / MODEL_FILE, rows, signature))
+        (folder / signature.graph).write_bytes(trained[signature.graph])
+        golden = Golden(rows, _answers(folder / signature.graph, rows, signature))
         files = {GOLDEN_FILE: write_golden(golden)}
         try:
             difference = _optimise(folder, name, golden, signature)
@@ -67,9 +72,9 @@ def _answers(path: Path, rows: np.ndarray, signature: Signature, *, is_optimised
 
 def _optimise(folder: Path, name: str, golden: Golden, signature: Signature) -> float:
     """Write the optimised graph; the largest difference on the golden rows. Raises ModelPackageError."""
-    is_large = (folder / MODEL_FILE).stat().st_size > EXTERNAL_OVER_BYTES
+    is_large = (folder / signature.graph).stat().st_size > EXTERNAL_OVER_BYTES
     data = [f"{name}.data"] if is_large else []
-    save_optimised(folder / MODEL_FILE, folder / name, data_name="".join(data))
+    save_optimised(folder / signature.graph, folder / name, data_name="".join(data))
     check_graph((folder / name).read_bytes(), place=name, is_optimised=True, files=data)
     found = _answers(folder / name, golden.x, signature, is_optimised=True)
     difference = float(np.abs(found - golden.y).max())

@@ -136,7 +136,7 @@ def test_a_checkpoint_that_was_rotated_away_disappears_from_s3(client: Any, tmp_
     folder.upload_changed()
     (tmp_path / "old").unlink()
     (tmp_path / "new").write_text("2")
-    (tmp_path / "half.tmp").write_text("3")
+    (tmp_path / "half.unfinished").write_text("3")
     folder.upload_changed()
     assert keys(client, "x/") == ["x/new"]
 

@@ -4,7 +4,9 @@
     ├── UserError
     │   ├── JobInputError     a channel, file, hyperparameter or variable of the job is absent or wrong
     │   ├── ModelCodeError    the project's factory cannot be found, or gives something that is no classifier
-    │   └── DivergedError     the loss is no longer finite
+    │   ├── DivergedError     the loss or a weight is no longer finite, or the loss has exploded
+    │   └── TooLittleMemoryError   memory does not suffice, nor for half the rows at a time
+    ├── HangError             training gave no sign of life for too long
     ├── ExportError           torch cannot express the model as an ONNX graph
     └── ExportParityError     the ONNX graph does not compute what the trained module computes
 
@@ -25,7 +27,21 @@ class ModelCodeError(UserError):
 
 
 class DivergedError(UserError):
-    """Raised when the loss became infinite or not a number."""
+    """Raised when the loss became infinite, not a number, or much greater than it was, or a weight not finite."""
+
+
+class TooLittleMemoryError(UserError):
+    """Raised when a training ran out of memory, and again with smaller parts, or where they cannot help."""
+
+
+class HangError(LehrError):
+    """Raised in the main thread, wherever it is, when no update came for so long that none will.
+
+    The line that it was raised at is what a person needs, so it is no UserError, whose message says all.
+    """
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(f"{message} ({hint})")
 
 
 class ExportError(LehrError):

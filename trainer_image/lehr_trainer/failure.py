@@ -7,6 +7,7 @@ often raised deep inside torch: the line to mend is the deepest one *of the proj
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 from lehr.errors import UserError
@@ -25,11 +26,20 @@ def project_line(fault: BaseException, code_folder: Path) -> tuple[str, str] | N
     """(`file.py:12 in forward`, source line) of the deepest frame in the project's code, if there is one."""
     if isinstance(fault, SyntaxError) and fault.filename and _is_project(fault.filename, code_folder):
         return f"{Path(fault.filename).name}:{fault.lineno}", (fault.text or "").strip()
-    for frame in reversed(traceback.extract_tb(fault.__traceback__)):
-        if _is_project(frame.filename, code_folder):
-            place = Path(frame.filename).relative_to(code_folder)
-            return f"{place}:{frame.lineno} in {frame.name}", (frame.line or "").strip()
-    return None
+    return _deepest_line(traceback.extract_tb(fault.__traceback__), code_folder)
+
+
+def lines_when_stuck(
+    fault: BaseException, stack: traceback.StackSummary, code_folder: Path
+) -> tuple[list[str], str]:
+    """What the log ends with and the reason, for a main thread that stands in `stack` and does not come back."""
+    line = _deepest_line(stack, code_folder)
+    place = line[0] if line else f"{Path(stack[-1].filename).name}:{stack[-1].lineno} in {stack[-1].name}"
+    reason = f"{place}: {' '.join(f'{type(fault).__name__}: {fault}'.split())}"
+    lines = ["the main thread stands here (most recent call last):", *"".join(stack.format()).splitlines()]
+    if line:
+        lines += [f"the project's line: {line[0]}", f"    {line[1]}"]
+    return [*lines, f"FAILED: {reason}"], reason
 
 
 def log_lines(fault: BaseException, code_folder: Path) -> list[str]:
@@ -41,6 +51,14 @@ def log_lines(fault: BaseException, code_folder: Path) -> list[str]:
         if line:
             lines += [f"the project's line: {line[0]}", f"    {line[1]}"]
     return [*lines, f"FAILED: {reason_of(fault, code_folder)}"]
+
+
+def _deepest_line(frames: Iterable[traceback.FrameSummary], code_folder: Path) -> tuple[str, str] | None:
+    for frame in reversed(list(frames)):
+        if _is_project(frame.filename, code_folder):
+            place = Path(frame.filename).relative_to(code_folder)
+            return f"{place}:{frame.lineno} in {frame.name}", (frame.line or "").strip()
+    return None
 
 
 def _is_project(filename: str, code_folder: Path) -> bool:

@@ -1,8 +1,9 @@
 """What one update of the weights is: learning rate, forward and backward passes, clipping, optimiser, average.
 
 Nothing in an update waits for the device. With `accumulate_steps` an update's rows go through the model in parts of
-`batch_size`, whose gradients add up, each by its share of the rows, to that of the whole; a batch norm still sees one
-part at a time. An update is never cut by a checkpoint, so gradients need not be kept.
+`batch_size` (fewer where memory does not suffice, see `memory.py`), whose gradients add up, each by its share of the
+rows, to that of the whole; a batch norm still sees one part at a time. An update is never cut by a checkpoint, so
+gradients need not be kept.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Learner:
         self.augmentation = Augmentation(augment)
         self.precision: Precision = choose_precision(training, device)
         self.stopping = EarlyStopping(training) if training.patience else None
+        self.micro_batch_rows = training.batch_size
         self._training = training
         self._total = total
         self._frozen = freeze_parameters(model, training.freeze)
@@ -93,7 +95,7 @@ class Learner:
         """A forward and backward pass of the first batch on a copy of the model, as `mode` of torch.compile has it."""
         copy = deepcopy(self.model).train()
         forward = compiled(copy, mode)
-        images, labels = examples.span(0, self._training.batch_size)
+        images, labels = examples.span(0, self.micro_batch_rows)
         pixels = scale_pixels(images)
 
         def one_pass() -> None:
@@ -127,7 +129,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
-        size = self._training.batch_size
+        size = self.micro_batch_rows
         whole = [(rows, draws)]
         for part, drawn in (
             whole if len(rows) <= size else zip(rows.split(size), draws.split(size), strict=True)

@@ -9,24 +9,30 @@ from __future__ import annotations
 import os
 import platform
 import time
+import traceback
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
-from lehr.contracts.package import SIGNATURE_FILE, TRAINING_FILE
+from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, Examples, load_examples
 from lehr_trainer.determinism import make_deterministic, seed_everything, weights_sha256
+from lehr_trainer.errors import HangError
 from lehr_trainer.export import export_model, make_signature
-from lehr_trainer.failure import log_lines, reason_of
+from lehr_trainer.failure import lines_when_stuck, log_lines, reason_of
+from lehr_trainer.heartbeat import Heartbeat
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
 from lehr_trainer.learner import Learner, updates_per_epoch
+from lehr_trainer.memory import MicroBatch, within_memory
 from lehr_trainer.models import build_model, count_parameters, importable
+from lehr_trainer.quantise import CALIBRATION_ROWS, int8_line, publish_int8
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import STATE_VERSION, train
 from lehr_trainer.tuning import Tuning, tune
@@ -42,7 +48,7 @@ def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = o
     clear_failure(root)
     stop = stop or StopFlag()
     try:
-        train_job(read_job(root, environ), stop, environ)
+        _train_watched(root, read_job(root, environ), stop, environ)
     except TrainingStopped as stopped:
         stop.stopped = stopped
         _log(str(stopped))
@@ -55,8 +61,30 @@ def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = o
     return 0
 
 
-def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingSummary:
-    """Train, export, prove, and write the three files of a model package. Raises what `errors.py` lists."""
+def _train_watched(root: Path, job: Job, stop: StopFlag, environ: Mapping[str, str]) -> None:
+    """Train under the watch of a heartbeat, and once more in smaller parts where memory does not suffice."""
+
+    def end(fault: HangError, stack: traceback.StackSummary) -> None:
+        lines, reason = lines_when_stuck(fault, stack, code_folder(root))
+        for line in lines:
+            _log(line)
+        write_failure(root, reason)
+        os._exit(1)
+
+    micro_batch = MicroBatch.of(job.training.batch_size)
+    with Heartbeat(job.recipe.backend.hang_after_s, end) as heartbeat:
+        within_memory(lambda: train_job(job, stop, environ, heartbeat, micro_batch), micro_batch, _log)
+
+
+def train_job(
+    job: Job,
+    stop: StopFlag,
+    environ: Mapping[str, str],
+    heartbeat: Heartbeat | None = None,
+    micro_batch: MicroBatch | None = None,
+) -> TrainingSummary:
+    """Train, export, prove, and write the files of a model package. Raises what `errors.py` lists."""
+    micro_batch = micro_batch or MicroBatch.of(job.training.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
@@ -128,6 +156,8 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             log=_log,
             meter=meter,
             tune=find_tuning,
+            heartbeat=heartbeat,
+            micro_batch=micro_batch,
         )
         best_epoch = learner.finish()
         utilisation = meter.report(records, len(examples))
@@ -135,17 +165,21 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
 
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
-        parity = export_model(
-            model,
-            job.model_folder,
-            parity_rows(validation, examples),
-            signature,
-            threads=learner.tuning.threads,
-        )
+        rows, labels = parity_rows(validation, examples)
+        parity = export_model(model, job.model_folder, rows, signature, threads=learner.tuning.threads)
         _log(
             f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "
             f"most {parity.max_absolute_difference:.2g}"
         )
+        int8 = publish_int8(
+            job.model_folder, rows, labels, examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy(), signature
+        )
+        _log(int8_line(int8))
+        if job.recipe.serving.precision == "int8":
+            if int8.is_published:
+                signature = msgspec.structs.replace(signature, graph=INT8_FILE)
+            else:
+                _log('serving.precision = "int8" is not had: the float32 graph answers')
 
     summary = TrainingSummary(
         project=job.project,
@@ -154,7 +188,9 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
         epochs=records,
         best_epoch=best_epoch,
         precision=learner.precision,
+        micro_batch_rows=micro_batch.rows,
         parity=parity,
+        int8=int8,
         parameters=parameters,
         training_rows=len(examples),
         seconds=sum(record.seconds for record in records),
@@ -173,11 +209,15 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
     return summary
 
 
-def parity_rows(validation: AnyExamples, examples: AnyExamples) -> np.ndarray:
-    """Real rows to prove the export on: held-out ones, filled up from the training rows if they are few."""
-    rows: np.ndarray = validation.span(0, PARITY_ROWS)[0].cpu().numpy()
-    missing = max(0, ENOUGH_PARITY_ROWS - len(rows))
-    return np.concatenate([rows, examples.span(0, missing)[0].cpu().numpy()])
+def parity_rows(validation: AnyExamples, examples: AnyExamples) -> tuple[np.ndarray, np.ndarray]:
+    """Real rows to prove the export on, and their labels: held-out ones, filled up from the training rows if few."""
+    held_out = validation.span(0, PARITY_ROWS)
+    more = examples.span(0, max(0, ENOUGH_PARITY_ROWS - len(held_out[1])))
+    images, labels = (
+        np.concatenate([first.cpu().numpy(), second.cpu().numpy()])
+        for first, second in zip(held_out, more, strict=True)
+    )
+    return images, labels
 
 
 def _log(line: str) -> None:

@@ -50,7 +50,9 @@ class S3Folder:
         if not target.is_relative_to(self._folder.resolve()):
             raise ValueError(f"s3://{self._bucket}/{entry['Key']} would be written outside of its channel")
         etag = str(entry.get("ETag", ""))
-        is_kept = target.is_file() and self._etags.get(name) == etag and self._same.get(name) == _stamp(target)
+        is_kept = (
+            target.is_file() and self._etags.get(name) == etag and self._same.get(name) == _stamp(target)
+        )
         if not is_kept:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -65,7 +67,7 @@ class S3Folder:
     def upload_changed(self) -> None:
         """Send the files that are new or changed since the last call, and drop those that are gone."""
         present = {
-            path.name: path for path in self._folder.iterdir() if path.is_file() and path.suffix != ".tmp"
+            path.name: path for path in self._folder.iterdir() if path.is_file() and path.suffix != ".unfinished"
         }
         for name, path in present.items():
             try:

@@ -12,7 +12,6 @@ import tensorflow
 
 from benchmarks.rig.training_worker import Clock, serve
 
-EPOCHS = 2
 data = np.load(sys.argv[1])
 tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 tensorflow.config.threading.set_inter_op_parallelism_threads(1)
@@ -27,7 +26,7 @@ class Times(keras.callbacks.Callback):
         self.found = self.clock.read()
 
 
-def train(seed, batch):
+def train(seed, batch, epochs):
     keras.utils.set_random_seed(seed)
     model = keras.Sequential(
         [
@@ -41,7 +40,7 @@ def train(seed, batch):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="adam", loss=loss)
     times = Times()
-    model.fit(images, data["y"], batch_size=batch, epochs=EPOCHS, verbose=0, callbacks=[times])
+    model.fit(images, data["y"], batch_size=batch, epochs=epochs, verbose=0, callbacks=[times])
     guesses = model.predict(data["test_x"].astype("float32") / 255.0, batch_size=1000, verbose=0).argmax(1)
     return times.found | {
         "accuracy": float((guesses == data["test_y"]).mean()),

@@ -12,7 +12,6 @@ from torch import nn
 
 from benchmarks.rig.training_worker import Clock, serve
 
-EPOCHS = 2
 data = np.load(sys.argv[1])
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore")
@@ -42,14 +41,14 @@ class Times(lightning.Callback):
         self.found = self.clock.read()
 
 
-def train(seed, batch):
+def train(seed, batch, epochs):
     torch.manual_seed(seed)
     module, times = Classifier(), Times()
     dataset = torch.utils.data.TensorDataset(images, labels)
     loader = torch.utils.data.DataLoader(dataset, batch_size=batch, shuffle=True)
     lightning.Trainer(
         accelerator="cpu",
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

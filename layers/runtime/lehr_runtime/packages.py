@@ -20,7 +20,6 @@ import numpy as np
 from lehr import layout
 from lehr.contracts.package import (
     GOLDEN_FILE,
-    MODEL_FILE,
     PACKAGE_FILE,
     SIGNATURE_FILE,
     ModelPackage,
@@ -62,10 +61,10 @@ def load_package(
     """Fetch, check and open models/<project>/<version>/.
 
     The graph that was optimised for this processor and this ONNX Runtime is opened if the package has one, and
-    model.onnx otherwise, or where the optimised one does not give the golden rows' probabilities. The files are
-    written to a folder of `directory` and removed once the session holds them (a mapped file outlives its
-    name), so that a warm function never fills its disk. The model answers before it is given away: golden rows, or
-    one input of zeros where the package has none.
+    the signature's (model.onnx, or model.int8.onnx) otherwise, or where the optimised one does not give the golden
+    rows' probabilities. The files are written to a folder of `directory` and removed once the session holds them (a
+    mapped file outlives its name), so that a warm function never fills its disk. The model answers before it is given
+    away: golden rows, or one input of zeros where the package has none.
 
     Raises ModelPackageError saying which file is absent, too large, or not what package.json says.
     """
@@ -99,8 +98,10 @@ def load_package(
                     (folder / name).unlink()
             else:
                 return loaded(predictor=predictor, graph="serving")
-        names = files.write(MODEL_FILE, folder)
-        return loaded(predictor=_open(folder, MODEL_FILE, names, signature, golden, threads), reason=reason)
+        names = files.write(signature.graph, folder)
+        return loaded(
+            predictor=_open(folder, signature.graph, names, signature, golden, threads), reason=reason
+        )
     finally:
         _remove(folder)
 

@@ -245,6 +245,14 @@ def test_a_member_over_the_cap_is_refused_before_it_is_read(monkeypatch: pytest.
         read_archive(packed({"model.onnx": b"x" * 11}), place="p")
 
 
+def test_members_that_nobody_reads_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"padding.bin": b"x" * 2000} | trained()
+    assert read_archive(packed(files), place="p") == trained()
+    monkeypatch.setattr(archive, "MAX_ARCHIVE_BYTES", 1999)
+    with pytest.raises(ModelPackageError, match="p: unpacked it is over 1999 bytes"):
+        read_archive(packed(files), place="p")
+
+
 def test_an_archive_of_a_folder_is_read_like_one_of_files() -> None:
     files = trained()
     assert read_archive(packed({f"./{name}": body for name, body in files.items()}), place="p") == files

@@ -21,7 +21,7 @@ import torch
 
 from lehr.contracts.dataset import DatasetManifest, Shard, Split
 from lehr.contracts.recipe import Training
-from lehr.contracts.training import Parity, TrainingSummary, to_hyperparameters
+from lehr.contracts.training import Int8, Parity, TrainingSummary, to_hyperparameters
 from lehr_runtime.shards import write_shard
 from lehr_trainer import main
 from lehr_trainer.stop import StopFlag
@@ -107,6 +107,7 @@ def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
         return parity
 
     monkeypatch.setattr(main, "export_model", leave_out)
+    monkeypatch.setattr(main, "publish_int8", lambda *rest: Int8(is_published=False, reason="left out"))
 
 
 @pytest.fixture(scope="session")

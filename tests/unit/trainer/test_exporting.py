@@ -159,6 +159,48 @@ def test_a_graph_without_the_scaling_of_pixels_is_refused(
         _prove(model, path, digits)
 
 
+class _Transposed(nn.Module):  # type: ignore[misc]
+    """The model with height and width exchanged: the shapes all fit, as those of 28x28 do."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Any) -> Any:
+        return self.model(x.transpose(1, 2))
+
+
+class _Swapped(_Transposed):
+    """The model with two of its classes exchanged."""
+
+    def forward(self, x: Any) -> Any:
+        return self.model(x)[:, [0, 1, 2, 4, 3, 5, 6, 7, 8, 9]]
+
+
+@pytest.mark.parametrize("wrong", [_Transposed, _Swapped])
+def test_a_graph_of_a_wrong_axis_or_of_exchanged_classes_is_refused(
+    tmp_path: Path, model: Any, digits: Digits, wrong: Any
+) -> None:
+    path = tmp_path / "model.onnx"
+    export.write_graph(wrong(model).eval(), path, input_shape=[28, 28])
+    with pytest.raises(ExportParityError, match=r"is not the trained model: .* [1-9]\d* labels differ"):
+        _prove(model, path, digits)
+
+
+def test_a_softmax_over_the_batch_is_refused(tmp_path: Path, model: Any, graph: Path, digits: Digits) -> None:
+    """The logits are right, and so the answer of no row is."""
+    proto = onnx.load(graph)
+    proto.graph.node[-1].CopyFrom(
+        onnx.helper.make_node("Softmax", list(proto.graph.node[-1].input), ["probabilities"], axis=0)
+    )
+    path = tmp_path / "spoilt.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(
+        ExportParityError, match=r"the exported graph cannot serve: .* no probability distribution"
+    ):
+        _prove(model, path, digits)
+
+
 @pytest.mark.parametrize(("change", "is_refused"), [(0.0, False), (3e-5, False), (3e-4, True)])
 def test_a_logit_may_be_off_by_the_tolerance_and_no_more(
     model: Any, graph: Path, digits: Digits, change: float, is_refused: bool

@@ -182,6 +182,26 @@ def test_the_best_epoch_of_before_the_stop_is_remembered(
     assert (job.summary.weights_sha256, job.summary.best_epoch) == (whole.weights_sha256, whole.best_epoch)
 
 
+def test_a_stop_within_a_validation_is_answered_there_and_resumes_with_it(
+    make_job: MakeJob,
+    stop_after: Any,
+    uninterrupted: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The state is that of after the last update, and not the average that is being validated."""
+    monkeypatch.setattr(train, "EVALUATION_ROWS", 25)
+    job = make_job(**LATE)
+    # 19 looks after updates, and one before each of the four parts of a validation.
+    assert job.run(stop_after(22)) == 0
+    assert "stopped at epoch 1 step 19; resumable" in capsys.readouterr().out
+    assert len(job.checkpoints) == 1
+    assert job.run() == 0
+    assert "resumed at epoch 1 step 19" in capsys.readouterr().out
+    whole = uninterrupted(**LATE)
+    assert (job.summary.weights_sha256, job.summary.best_epoch) == (whole.weights_sha256, whole.best_epoch)
+
+
 @pytest.mark.parametrize("lost", ["average", "optimizer"])
 def test_without_a_part_of_its_state_a_resumed_run_is_another_run(
     make_job: MakeJob,

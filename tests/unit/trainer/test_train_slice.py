@@ -236,7 +236,9 @@ def test_a_training_that_fails_answers_with_the_trainers_reason(
     assert answer.reason == "digit_model.py:2 in build: ValueError: no such layer"
 
 
-def test_two_slices_in_a_row_that_move_nothing_are_the_last(client: Any, tmp_path: Path, trained: Any) -> None:
+def test_two_slices_in_a_row_that_move_nothing_are_the_last(
+    client: Any, tmp_path: Path, trained: Any
+) -> None:
     request, _ = trained
 
     def runs_on_the_spot(root: Path, stop: StopFlag, environ: Mapping[str, str]) -> int:

@@ -45,7 +45,8 @@ def test_a_loss_that_is_no_number_stops_the_run(make_job: MakeJob, rows: int) ->
     job = make_job(rows=rows // 5, learning_rate=1e30, batch_size=1)
     assert job.run() == 1
     assert re.fullmatch(
-        r"the loss is no longer finite at epoch 1 step (100|120) \(lower the learning rate\)", job.failure
+        r"the loss is no longer finite at epoch 1 step [2-9] \(lower the learning rate, or set clip_norm\)",
+        job.failure,
     )
     assert not job.checkpoints
     assert not (job.root / "model/model.onnx").exists()

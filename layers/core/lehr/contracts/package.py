@@ -7,6 +7,7 @@ from typing import Literal
 from lehr.contracts.document import Document, Part
 
 MODEL_FILE = "model.onnx"
+INT8_FILE = "model.int8.onnx"
 SIGNATURE_FILE = "signature.json"
 TRAINING_FILE = "training.json"
 LINEAGE_FILE = "lineage.json"
@@ -14,6 +15,8 @@ PACKAGE_FILE = "package.json"
 CARD_FILE = "card.md"
 GOLDEN_FILE = "golden.safetensors"
 TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
+# What a training may leave besides.
+OPTIONAL_FILES = (INT8_FILE,)
 
 
 def serving_file(architecture: str, onnxruntime: str) -> str:
@@ -33,9 +36,13 @@ class TensorSpec(Part, frozen=True, kw_only=True):
 
 
 class Signature(Document, frozen=True, kw_only=True):
-    """How the graph is called: it takes raw inputs (uint8 pixels) and gives one probability per label."""
+    """How the graph is called: it takes raw inputs (uint8 pixels) and gives one probability per label.
+
+    `graph` names the file that answers: model.onnx, or model.int8.onnx where the recipe asks for it.
+    """
 
     schema: Literal[1] = 1
+    graph: Literal["model.onnx", "model.int8.onnx"] = "model.onnx"
     task: str
     input: TensorSpec
     output: TensorSpec
@@ -71,7 +78,7 @@ class Lineage(Document, frozen=True, kw_only=True):
 class ModelPackage(Document, frozen=True, kw_only=True):
     """`package.json`: the files with their digests. The version is the start of this document's sha256.
 
-    model.onnx opens everywhere; a file named by `serving_file` is the same graph for one kind of processor.
+    model.onnx opens everywhere; a file named by `serving_file` is the signature's graph for one kind of processor.
     """
 
     schema: Literal[1] = 1

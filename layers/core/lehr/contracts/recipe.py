@@ -147,6 +147,7 @@ class Backend(Part, frozen=True, kw_only=True):
     What neither gives goes on with the backend named `fallback`. Batch places a job by `vcpus`, `memory_mb` and `gpus`.
     A function (`lambda`) has the memory that the stack gives it: `memory_mb` is the least that will do, and left out it
     is 14,000 on Batch and whatever the function has.
+    A training that gives no sign of life for `hang_after_s` is ended; 0 is never.
     For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
     """
 
@@ -159,10 +160,17 @@ class Backend(Part, frozen=True, kw_only=True):
     instance_count: Annotated[int, Meta(ge=1, le=1)] = 1
     volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
     max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
+    hang_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
     keep_alive_s: Annotated[int, Meta(ge=0, le=3600)] = 0
     vcpus: Count = 4
     memory_mb: Annotated[int, Meta(ge=512)] | None = None
     gpus: Annotated[int, Meta(ge=0, le=16)] = 1
+
+
+class Serving(Part, frozen=True, kw_only=True):
+    """[serving]: in which precision the model is judged and answers; int8 only where it proved worth it."""
+
+    precision: Literal["float32", "int8"] = "float32"
 
 
 class Gate(Part, frozen=True, kw_only=True):
@@ -194,6 +202,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     training: Training = Training()
     trials: Trials = Trials()
     backend: Backend = Backend()
+    serving: Serving = Serving()
     gate: Gate = Gate()
     budget: Budget = Budget()
 

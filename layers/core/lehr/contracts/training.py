@@ -74,6 +74,23 @@ class Parity(Part, frozen=True, kw_only=True):
     argmax_disagreements: int
 
 
+class Int8(Part, frozen=True, kw_only=True):
+    """What came of quantising the graph: figures of both graphs, and why the int8 one is not published, if it is not.
+
+    Accuracies are over `rows` rows, and p50 is of one row on one thread of the
+    machine that trained. Figures are None where no graph was made.
+    """
+
+    is_published: bool
+    reason: str = ""
+    rows: int = 0
+    bytes: int = 0
+    float32_accuracy: float | None = None
+    int8_accuracy: float | None = None
+    float32_p50_us: float | None = None
+    int8_p50_us: float | None = None
+
+
 class Utilisation(Part, frozen=True, kw_only=True):
     """How much of the machine a training used; rates are over the epochs, without validation.
 
@@ -96,6 +113,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     """`training.json` of a model package: the curves, the proof of export, what it ran on.
 
     `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
+    `micro_batch_rows` went through the model at once: fewer than batch_size where memory did not suffice for those.
     """
 
     schema: Literal[1] = 1
@@ -105,7 +123,9 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     epochs: list[EpochRecord]
     best_epoch: int | None = None
     precision: str = "float32"
+    micro_batch_rows: int | None = None
     parity: Parity
+    int8: Int8 | None = None
     parameters: int
     training_rows: int
     seconds: float
