@@ -9,11 +9,13 @@ import io
 import tarfile
 import zlib
 
-from lehr.contracts.package import TRAINED_FILES
+from lehr.contracts.package import TRAINED_FILES, WEIGHTS_FILE
 from lehr.errors import ModelPackageError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_MEMBERS = 100
+# An older trainer, as in an image of one's own, writes no weights.
+_READ = (*TRAINED_FILES, WEIGHTS_FILE)
 
 
 def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
@@ -25,7 +27,7 @@ def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
                 if number >= MAX_MEMBERS:
                     raise ModelPackageError(f"{place}: more than {MAX_MEMBERS} members")
                 name = member.name.removeprefix("./")
-                if name not in TRAINED_FILES:
+                if name not in _READ:
                     continue
                 if not member.isreg() or name in files:
                     raise ModelPackageError(f"{place}: {name} is not one regular file")

@@ -74,6 +74,8 @@ def bindings(
         },
         "checkpointPrefix": "s3://artifacts/runs/p/r/checkpoints/",
         "outputPrefix": "s3://artifacts/runs/p/r/trials/",
+        "initialVersion": "",
+        "initialUri": "",
         "trial": trial,
         "attempt": attempt,
         "earlier": [],

@@ -22,6 +22,7 @@ from lehr_trainer.data import Examples
 from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
+from lehr_trainer.hooks import NO_HOOKS, ProjectHooks, ValidationMetrics, rate_shares
 from lehr_trainer.losses import Loss, make_loss
 from lehr_trainer.optim import make_optimizer
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
@@ -63,8 +64,9 @@ class Learner:
         total: int,
         device: Any,
         augment: Augment = NO_AUGMENTATION,
+        hooks: ProjectHooks = NO_HOOKS,
     ) -> None:
-        """Raises JobInputError for settings that do not fit the model, the data or the device."""
+        """Raises JobInputError for settings that do not fit the model, the data or the device, HookError."""
         self.model = model
         self.augmentation = Augmentation(augment)
         self.precision: Precision = choose_precision(training, device)
@@ -72,9 +74,12 @@ class Learner:
         self._training = training
         self._total = total
         self._frozen = freeze_parameters(model, training.freeze)
-        self._optimizer = make_optimizer(model, training)
+        self.metrics = ValidationMetrics(hooks.metrics)
+        self._augment = hooks.augment
+        self._optimizer = hooks.optimizer(model) if hooks.optimizer else make_optimizer(model, training)
+        self._rate_shares = rate_shares(self._optimizer, training.learning_rate)
         self._trainable = [one for one in model.parameters() if one.requires_grad]
-        self._loss: Loss = make_loss(training, class_counts, device)
+        self._loss: Loss = hooks.loss or make_loss(training, class_counts, device)
         self._forward_context: ForwardContext = forward_context(self.precision, device)
         self._average = AveragedWeights(model, training.ema_decay) if training.ema_decay else None
 
@@ -98,13 +103,15 @@ class Learner:
         if draws is None:
             draws = torch.empty(len(rows), 0, device=rows.device)
         rate = self.learning_rate(number)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self._optimizer.param_groups, self._rate_shares, strict=True):
+            group["lr"] = rate * share
         self._optimizer.zero_grad()
         size = self._training.batch_size
-        for part, drawn in zip(rows.split(size), draws.split(size), strict=True):
+        for index, (part, drawn) in enumerate(zip(rows.split(size), draws.split(size), strict=True)):
             asked = time.monotonic()
             images = self.augmentation.pixels(examples.images.index_select(0, part), drawn)
+            if self._augment is not None:
+                images = self._augment(images, number * self._training.accumulate_steps + index)
             labels = examples.labels.index_select(0, part)
             data_seconds += time.monotonic() - asked
             with self._forward_context():

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lehr.contracts.package import SIGNATURE_FILE, TRAINING_FILE
+from lehr.contracts.package import SIGNATURE_FILE, TRAINING_FILE, WEIGHTS_FILE
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
@@ -24,9 +24,12 @@ from lehr_trainer.data import Examples, load_examples
 from lehr_trainer.determinism import choose_threads, make_deterministic, seed_everything, weights_sha256
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
+from lehr_trainer.hooks import find_hooks
+from lehr_trainer.initial_weights import start_from_champion, write_weights
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.models import build_model, count_parameters, importable
+from lehr_trainer.models.keras_module import KerasModule
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import STATE_VERSION, train
 from lehr_trainer.utilisation import Meter, utilisation_line
@@ -65,8 +68,14 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
     with importable(job.code_folder):
         seed_everything(job.training.seed)
         model = build_model(
-            job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
+            job.recipe.model,
+            input_shape=input_shape,
+            classes=classes,
+            code_folder=job.code_folder,
+            log=_log,
         ).to(device)
+        initial_version = start_from_champion(model, job, _log)
+        hooks = find_hooks(job.recipe.hooks, job.training, classes=classes, code_folder=job.code_folder)
         parameters = count_parameters(model)
         threads = choose_threads(parameters, environ)
         torch.set_num_threads(threads)
@@ -77,6 +86,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             total=job.training.epochs * updates_per_epoch(len(examples), job.training),
             device=device,
             augment=job.recipe.augment,
+            hooks=hooks,
         )
         _log(
             f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
@@ -120,12 +130,15 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             f"most {parity.max_absolute_difference:.2g}"
         )
 
+        write_weights(model, job.model_folder / WEIGHTS_FILE, _log)
+
     summary = TrainingSummary(
         project=job.project,
         run=job.run,
         trial=job.trial,
         epochs=records,
         best_epoch=best_epoch,
+        initial_version=initial_version,
         precision=learner.precision,
         parity=parity,
         parameters=parameters,
@@ -138,6 +151,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             "python": platform.python_version(),
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
+            **({"keras": version("keras")} if isinstance(model, KerasModule) else {}),
         },
         utilisation=utilisation,
     )

@@ -127,7 +127,7 @@ def train(
         meter.end_epoch(device)
         _refuse_divergence(loss, progress)
         with learner.exportable():
-            validation_loss, validation_accuracy = evaluate(learner.model, validation)
+            validation_loss, validation_accuracy = evaluate(learner.model, validation, learner.metrics.add)
             _refuse_divergence(validation_loss, progress)
             record = EpochRecord(
                 epoch=progress.epoch + 1,
@@ -138,6 +138,7 @@ def train(
                 samples_per_second=len(examples) / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * steps - 1),
+                metrics=learner.metrics.take(),
             )
             learner.end_epoch(record)
         progress.end_epoch(record)
@@ -148,8 +149,13 @@ def train(
     return progress.records
 
 
-def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None, None]:
-    """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows."""
+def evaluate(
+    model: Any, examples: Examples, watch: Callable[[Any, Any], None] | None = None
+) -> tuple[float, float] | tuple[None, None]:
+    """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows.
+
+    `watch` is given logits and labels, part by part.
+    """
     if not len(examples):
         return None, None
     model.eval()
@@ -160,6 +166,8 @@ def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None
             logits = model(scale_pixels(examples.images[first : first + EVALUATION_ROWS]))
             loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
+            if watch is not None:
+                watch(logits, labels)
     return loss_sum / len(examples), correct / len(examples)
 
 
