@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lehr_runtime.decode import decode_idx
 from lehr_runtime.session import open_session
 from lehr_runtime.shards import read_shard
 from lehr_trainer.determinism import seed_everything
@@ -78,6 +79,27 @@ def test_the_script_of_the_example_trains_unchanged_and_proves_its_export(
     assert given.sum(axis=1) == pytest.approx([1, 1, 1])
 
 
+@pytest.mark.slow
+def test_the_example_reaches_its_stated_accuracy(make_job: MakeJob, record_property: Any) -> None:
+    train, test = (
+        tuple(
+            decode_idx((EXAMPLE.parents[1] / f"mnist/data/{part}-{kind}.gz").read_bytes(), place=part)
+            for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        )
+        for part in ("train", "t10k")
+    )
+    settings = {"rows": 58_800, "held_out": 1200, "epochs": 5, "batch_size": 32}
+    job = make_job(model=CUSTOM, code=EXAMPLE.read_text(), data_set=train, **settings)
+    assert job.run() == 0, job.failure
+    session = open_session(job.root / "model/model.onnx", threads=1)
+    (given,) = session.run(None, {"x": test[0]})
+    accuracy = float((given.argmax(axis=1) == test[1]).mean())
+    record_property("accuracy", accuracy)
+    record_property("seconds_of_epochs", [record.seconds for record in job.summary.epochs])
+    print(accuracy, job.summary.epochs, job.summary.parity)
+    assert accuracy >= 0.97
+
+
 def test_the_names_of_the_weights_are_plain_and_the_same_every_time(make_job: MakeJob) -> None:
     jobs = [make_job(model=CUSTOM, code=EXAMPLE.read_text(), rows=300, epochs=1) for _ in range(2)]
     assert [job.run() for job in jobs] == [0, 0]
@@ -117,6 +139,18 @@ def test_a_frozen_norm_keeps_its_statistics(make_job: MakeJob) -> None:
     weights = read_shard((job.root / "model/weights.safetensors").read_bytes())
     assert not weights["norm.moving_mean"].any()
     assert weights["head.bias"].any()
+
+
+def test_weights_that_are_moved_or_converted_stay_those_that_keras_computes_with(tmp_path: Path) -> None:
+    (tmp_path / "network.py").write_text(NETWORK)
+    with importable(tmp_path):
+        network = import_module("network").build_model((28, 28), 10)
+        adapted = adapt_keras(network, input_shape=(28, 28), place="network:build", log=print)
+    adapted.double()
+    held = {id(tensor) for tensor in (*adapted.parameters(), *adapted.buffers())}
+    assert held == {id(variable.value) for variable in network.variables}
+    types = {variable.value.dtype for variable in network.variables if variable.value.is_floating_point()}
+    assert types == {torch.float64}
 
 
 ENDS = {
