@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +20,7 @@ from lehr_runtime.shards import read_shard
 from lehr_trainer.determinism import seed_everything
 from lehr_trainer.models.custom import importable
 from lehr_trainer.models.keras_module import adapt_keras
+from tests.e2e.small_mnist import write_data
 
 MakeJob = Callable[..., Any]
 EXAMPLE = Path(__file__).parents[3] / "examples/mnist-keras/digits.py"
@@ -202,3 +206,16 @@ def test_an_error_within_a_layer_names_the_projects_line(make_job: MakeJob) -> N
     assert job.run() == 1
     assert job.failure.startswith("digit_model.py:14 in call: AttributeError")
     assert "(). 'Network' object has no attribute 'flaten'" in job.failure, "without the colours of Keras"
+
+
+def test_the_script_of_the_example_runs_by_itself(tmp_path: Path) -> None:
+    data = write_data(tmp_path, 500)
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLE), str(data)],
+        env=os.environ | {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path / "keras")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Epoch 5/5" in result.stdout
