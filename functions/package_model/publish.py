@@ -113,6 +113,7 @@ def _publish(
     Each file is written once: an attempt that finds those of the one before goes on, and none changes any. Raises
     OverwriteError if a file of other bytes is there.
     """
+    hyperparameters = next(trial.hyperparameters for trial in request.trials if trial.id == result.id)
     lineage = Lineage(
         project=request.project,
         run=request.run,
@@ -123,8 +124,9 @@ def _publish(
         image=result.image,
         # An image has its own trainer in it, whatever was published for jobs.
         trainer_version="" if memory_of(result.instance_type) else request.trainer_version,
+        initial_version=request.initial_version if "start_from" in hyperparameters else "",
         instance_type=result.instance_type or request.instance_type,
-        hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
+        hyperparameters=hyperparameters,
     )
     card = write_card(
         Signature.from_json(trained[SIGNATURE_FILE]),

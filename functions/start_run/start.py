@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import msgspec
 
 from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
+from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
 from lehr import layout
 from lehr.clock import now
@@ -53,7 +55,13 @@ class StartRun:
     def _start(self, project: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
-        inputs = fingerprint([raw[name] for name in named_files(recipe.data) if name in raw], code_sha)
+        named = [raw[name] for name in named_files(recipe.data) if name in raw]
+        initial = find_initial(recipe, self.registry, self.artifacts)
+        identity = partial(fingerprint, named, code_sha)
+        made = made_of_the_same(initial, project, self.registry, self.artifacts, identity)
+        if made is not None:
+            return _nothing_new(made)
+        inputs = identity(initial.version)
         run, running = self._next_attempt(project, inputs)
         if running is not None:
             return _nothing_new(running)
@@ -68,7 +76,7 @@ class StartRun:
         plan_key = layout.plan_key(project, run)
         self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
-        body = self._run_input(recipe, run, code_sha, plan_key, attempts).to_json()
+        body = self._run_input(recipe, run, code_sha, plan_key, attempts, initial).to_json()
         arn, started = self.executions.start(f"{project}-{run}", body)
         record = RunRecord(
             project=project,
@@ -131,7 +139,13 @@ class StartRun:
         )
 
     def _run_input(
-        self, recipe: Recipe, run: str, code_sha: str, plan_key: str, attempts: list[Attempt]
+        self,
+        recipe: Recipe,
+        run: str,
+        code_sha: str,
+        plan_key: str,
+        attempts: list[Attempt],
+        initial: Initial,
     ) -> RunInput:
         project, backend = recipe.project.name, recipe.backend
         return RunInput(
@@ -157,6 +171,8 @@ class StartRun:
             ),
             checkpoint_prefix=self.artifacts.uri(layout.checkpoints_prefix(project, run)),
             output_prefix=self.artifacts.uri(layout.trials_prefix(project, run)),
+            initial_version=initial.version,
+            initial_uri=initial.uri,
         )
 
     def _record(self, request: StartRequest, answer: StartAnswer) -> None:

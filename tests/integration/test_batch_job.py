@@ -68,6 +68,21 @@ def trains(root: Path, stop: Any, environ: Any) -> int:
     return 0
 
 
+def test_the_weights_to_start_from_arrive_as_a_channel(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "models/p/cafe/weights.safetensors"
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"weights")
+
+    def starts(root: Path, stop: Any, environ: Any) -> int:
+        assert (root / "input/data/initial/weights.safetensors").read_bytes() == b"weights"
+        return trains(root, stop, environ)
+
+    monkeypatch.setattr(batch_job, "run", starts)
+    given = environ(LEHR_INITIAL_URI=f"s3://{BUCKET}/{key}", LEHR_INITIAL_VERSION="cafe")
+    assert run_batch_job(tmp_path, given, client, StopFlag()) == 0
+
+
 def test_a_node_of_several_is_told_of_the_others_so_that_the_trainer_can_refuse(
     client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ trains, and uploads `model.tar.gz`. Told by the state machine through the enviro
 
     LEHR_CODE_URI LEHR_MANIFEST_URI LEHR_TRAIN_URI   channels
     LEHR_VALIDATION_URI                              one more, empty if nothing is held out
+    LEHR_INITIAL_URI LEHR_INITIAL_VERSION            another, and whose weights it has: empty if random ones are meant
     LEHR_HYPERPARAMETERS                             [training] of the trial, a JSON object of strings
     LEHR_CHECKPOINT_URI LEHR_OUTPUT_URI              where checkpoints and model.tar.gz go
     LEHR_PROJECT LEHR_RUN LEHR_TRIAL                 whose job it is
@@ -29,7 +30,7 @@ from lehr_trainer.stop import StopFlag
 from lehr_trainer.transfer import S3Folder, download_channels, kept_in_s3, upload_model, write_config
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h
-CHANNELS = ("code", "manifest", "train", "validation")
+CHANNELS = ("code", "manifest", "train", "validation", "initial")
 
 
 def run_batch_job(root: Path, environ: Mapping[str, str], client: Any, stop: StopFlag) -> int:

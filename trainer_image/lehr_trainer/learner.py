@@ -24,6 +24,7 @@ from lehr_trainer.data import AnyExamples
 from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
+from lehr_trainer.hooks import NO_HOOKS, ProjectHooks, ValidationMetrics, rate_shares
 from lehr_trainer.losses import Loss, make_loss
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.optim import make_optimizer
@@ -67,8 +68,9 @@ class Learner:
         total: int,
         device: Any,
         augment: Augment = NO_AUGMENTATION,
+        hooks: ProjectHooks = NO_HOOKS,
     ) -> None:
-        """Raises JobInputError for settings that do not fit the model, the data or the device."""
+        """Raises JobInputError for settings that do not fit the model, the data or the device, HookError."""
         self.model = model
         self.augmentation = Augmentation(augment)
         self.precision: Precision = choose_precision(training, device)
@@ -77,9 +79,12 @@ class Learner:
         self._training = training
         self._total = total
         self._frozen = freeze_parameters(model, training.freeze)
-        self._optimizer = make_optimizer(model, training)
+        self.metrics = ValidationMetrics(hooks.metrics)
+        self._augment = hooks.augment
+        self._optimizer = hooks.optimizer(model) if hooks.optimizer else make_optimizer(model, training)
+        self._rate_shares = rate_shares(self._optimizer, training.learning_rate)
         self._trainable = [one for one in model.parameters() if one.requires_grad]
-        self._loss: Loss = make_loss(training, class_counts, device)
+        self._loss: Loss = hooks.loss or make_loss(training, class_counts, device)
         self._forward_context: ForwardContext = forward_context(self.precision, device)
         self._average = AveragedWeights(model, training.ema_decay) if training.ema_decay else None
         self.tuning = Tuning(torch.get_num_threads())
@@ -106,6 +111,11 @@ class Learner:
 
         return one_pass
 
+    @property
+    def _most_parts(self) -> int:
+        """Of an update."""
+        return -(-self._training.batch_size * self._training.accumulate_steps // self.micro_batch_rows)
+
     def learning_rate(self, update: int) -> float:
         return learning_rate(self._training, update, self._total)
 
@@ -126,17 +136,19 @@ class Learner:
         if draws is None:
             draws = torch.empty(len(rows), 0, device=rows.device)
         rate = self.learning_rate(number)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self._optimizer.param_groups, self._rate_shares, strict=True):
+            group["lr"] = rate * share
         self._optimizer.zero_grad()
         size = self.micro_batch_rows
-        whole = [(rows, draws)]
-        for part, drawn in (
-            whole if len(rows) <= size else zip(rows.split(size), draws.split(size), strict=True)
-        ):
+        parts = [(rows, draws)]
+        if len(rows) > size:
+            parts = list(zip(rows.split(size), draws.split(size), strict=True))
+        for index, (part, drawn) in enumerate(parts):
             asked = time.monotonic()
             images, labels = examples.batch(part)
             images = self.augmentation.pixels(images, drawn)
+            if self._augment is not None:
+                images = self._augment(images, number * self._most_parts + index)
             data_seconds += time.monotonic() - asked
             # Compiled is the step of a full batch; the last one of an epoch is not worth another compilation.
             forward = self._compiled if len(part) == size else self.model

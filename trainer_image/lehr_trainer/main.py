@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import torch
 
-from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE
+from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE, WEIGHTS_FILE
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
@@ -28,10 +28,13 @@ from lehr_trainer.errors import HangError
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import lines_when_stuck, log_lines, reason_of
 from lehr_trainer.heartbeat import Heartbeat
+from lehr_trainer.hooks import find_hooks
+from lehr_trainer.initial_weights import start_from_champion, write_weights
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.memory import MicroBatch, within_memory
 from lehr_trainer.models import build_model, count_parameters, importable
+from lehr_trainer.models.keras_module import KerasModule
 from lehr_trainer.quantise import CALIBRATION_ROWS, int8_line, publish_int8
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import STATE_VERSION, train
@@ -102,8 +105,14 @@ def train_job(
     with importable(job.code_folder):
         seed_everything(job.training.seed)
         model = build_model(
-            job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
+            job.recipe.model,
+            input_shape=input_shape,
+            classes=classes,
+            code_folder=job.code_folder,
+            log=_log,
         ).to(device)
+        initial_version = start_from_champion(model, job, _log)
+        hooks = find_hooks(job.recipe.hooks, job.training, classes=classes, code_folder=job.code_folder)
         parameters = count_parameters(model)
         updates = job.training.epochs * updates_per_epoch(len(examples), job.training)
         learner = Learner(
@@ -113,6 +122,7 @@ def train_job(
             total=updates,
             device=device,
             augment=job.recipe.augment,
+            hooks=hooks,
         )
         where = "" if isinstance(examples, Examples) else " streamed"
         _log(
@@ -181,12 +191,15 @@ def train_job(
             else:
                 _log('serving.precision = "int8" is not had: the float32 graph answers')
 
+        write_weights(model, job.model_folder / WEIGHTS_FILE, _log)
+
     summary = TrainingSummary(
         project=job.project,
         run=job.run,
         trial=job.trial,
         epochs=records,
         best_epoch=best_epoch,
+        initial_version=initial_version,
         precision=learner.precision,
         micro_batch_rows=micro_batch.rows,
         parity=parity,
@@ -201,6 +214,7 @@ def train_job(
             "python": platform.python_version(),
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
+            **({"keras": version("keras")} if isinstance(model, KerasModule) else {}),
         },
         utilisation=utilisation,
     )

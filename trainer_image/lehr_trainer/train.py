@@ -183,6 +183,7 @@ def train(
             validation_loss, validation_accuracy = evaluate(
                 learner.model,
                 validation,
+                watch=learner.metrics.add,
                 rows=micro_batch.share_of(EVALUATION_ROWS),
                 beat=beat_while_validating,
             )
@@ -196,6 +197,7 @@ def train(
                 samples_per_second=len(examples) / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * steps - 1),
+                metrics=learner.metrics.take(),
             )
             learner.end_epoch(record)
         progress.end_epoch(record)
@@ -220,11 +222,17 @@ def _saved_when_stopped(save: Callable[[], None]) -> Iterator[None]:
 
 
 def evaluate(
-    model: Any, examples: AnyExamples, *, rows: int = EVALUATION_ROWS, beat: Callable[[], None] = lambda: None
+    model: Any,
+    examples: AnyExamples,
+    *,
+    watch: Callable[[Any, Any], None] | None = None,
+    rows: int = EVALUATION_ROWS,
+    beat: Callable[[], None] = lambda: None,
 ) -> tuple[float, float] | tuple[None, None]:
     """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows.
 
-    `rows` are evaluated at a time, and `beat` is called before each time.
+    `watch` is given logits and labels, part by part; `rows` are evaluated at a time, and `beat` is called before
+    each time.
     """
     if not len(examples):
         return None, None
@@ -237,6 +245,8 @@ def evaluate(
             logits = model(scale_pixels(images))
             loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
+            if watch is not None:
+                watch(logits, labels)
     return loss_sum / len(examples), correct / len(examples)
 
 

@@ -67,7 +67,9 @@ class S3Folder:
     def upload_changed(self) -> None:
         """Send the files that are new or changed since the last call, and drop those that are gone."""
         present = {
-            path.name: path for path in self._folder.iterdir() if path.is_file() and path.suffix != ".unfinished"
+            path.name: path
+            for path in self._folder.iterdir()
+            if path.is_file() and path.suffix != ".unfinished"
         }
         for name, path in present.items():
             try:

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.document import Document, Part
+from lehr.contracts.hook_rules import FUNCTION_PATTERN, refuse_hook_misfits
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
@@ -83,6 +84,18 @@ class Model(Part, frozen=True, kw_only=True):
     width: Count = 16
 
 
+class Hooks(Part, frozen=True, kw_only=True):
+    """[hooks]: functions of the project's own code, `"module:function"`, in the place of the trainer's.
+
+    Signatures stand in docs/own-models.md; a hook together with a setting that it replaces is refused, see hook_rules.
+    """
+
+    loss: str = ""
+    metrics: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    augment: str = ""
+    optimizer: str = ""
+
+
 class Augment(Part, frozen=True, kw_only=True):
     """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
 
@@ -124,11 +137,13 @@ class Training(Part, frozen=True, kw_only=True):
     ema_decay: BelowOne = 0.0
     patience: Annotated[int, Meta(ge=0)] = 0
     min_delta: NonNegativeFloat | None = None
-    monitor: Literal["validation_loss", "validation_accuracy"] | None = None
+    monitor: Annotated[str, Meta(pattern=r"^validation_[a-z][a-z0-9_]*$")] | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     residency: Literal["auto", "device", "streamed"] = "auto"
     compile: Literal["auto", "off", "on"] = "auto"
     freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    start_from: Literal["champion"] | None = None
+    start_anew: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     seed: int = 1
 
 
@@ -198,6 +213,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     project: Project
     data: Data
     model: Model = Model()
+    hooks: Hooks = Hooks()
     augment: Augment = Augment()
     training: Training = Training()
     trials: Trials = Trials()
@@ -239,9 +255,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         raise RecipeError(str(fault), place=place, hint="the file is TOML: see https://toml.io") from fault
     _refuse_unknown_keys(Recipe, table, place, "")
     recipe: Recipe = _convert(table, Recipe, place)
-    if recipe.model.name == "custom" and not re.fullmatch(
-        r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", recipe.model.factory
-    ):
+    if recipe.model.name == "custom" and not re.fullmatch(FUNCTION_PATTERN, recipe.model.factory):
         raise RecipeError(
             f"model.factory is {recipe.model.factory!r}",
             place=place,
@@ -262,6 +276,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         )
     settings = recipe.trial_settings(place=place)
     refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=len(settings), place=place)
+    refuse_hook_misfits(recipe, table, place=place)
     return recipe
 
 
