@@ -36,6 +36,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_rank(seed: int, rank: int) -> None:
+    """Streams of its own for each of several processes: dropout would otherwise drop the same in all."""
+    if rank:
+        digest = hashlib.sha256(f"{seed} {rank}".encode()).digest()
+        seed_everything(int.from_bytes(digest[:6], "big"))
+
+
 def capture_rng() -> dict[str, Any]:
     """The random streams as tensors and plain values, which torch.load takes with weights_only=True."""
     version, words, gauss = random.getstate()
@@ -59,14 +66,17 @@ def restore_rng(state: Mapping[str, Any]) -> None:
     np.random.set_state((name, np.array(keys, np.uint32), position, has_gauss, cached))
 
 
-def choose_threads(parameters: int, environ: Mapping[str, str]) -> int:
-    """LEHR_THREADS if set, else 1 for a small model, else every core. Raises JobInputError."""
+def choose_threads(parameters: int, environ: Mapping[str, str], *, processes: int = 1) -> int:
+    """LEHR_THREADS if set, else 1 for a small model, else every core, shared out to the host's processes.
+
+    Raises JobInputError.
+    """
     wish = environ.get("LEHR_THREADS", "")
     if wish:
         if not wish.isdecimal() or int(wish) < 1:
             raise JobInputError(f"LEHR_THREADS is {wish!r}", hint="it is a number of threads, 1 or more")
         return int(wish)
-    return 1 if parameters < ONE_THREAD_BELOW_PARAMETERS else (os.cpu_count() or 1)
+    return 1 if parameters < ONE_THREAD_BELOW_PARAMETERS else max(1, (os.cpu_count() or 1) // processes)
 
 
 def weights_sha256(model: Any) -> str:

@@ -5,6 +5,7 @@
     │   ├── JobInputError     a channel, file, hyperparameter or variable of the job is absent or wrong
     │   ├── ModelCodeError    the project's factory cannot be found, or gives something that is no classifier
     │   └── DivergedError     the loss is no longer finite
+    ├── ProcessFailedError    one of several processes was killed, or ended without a reason of its own
     ├── ExportError           torch cannot express the model as an ONNX graph
     └── ExportParityError     the ONNX graph does not compute what the trained module computes
 
@@ -26,6 +27,14 @@ class ModelCodeError(UserError):
 
 class DivergedError(UserError):
     """Raised when the loss became infinite or not a number."""
+
+
+class ProcessFailedError(LehrError):
+    """Raised in the process that launched the others. `was_killed`: by a signal, so that it could leave no reason."""
+
+    def __init__(self, message: str, *, was_killed: bool = False) -> None:
+        super().__init__(message)
+        self.was_killed = was_killed
 
 
 class ExportError(LehrError):

@@ -3,12 +3,14 @@
 Nothing in an update waits for the device. With `accumulate_steps` an update's rows go through the model in parts of
 `batch_size`, whose gradients add up, each by its share of the rows, to that of the whole; a batch norm still sees one
 part at a time. An update is never cut by a checkpoint, so gradients need not be kept.
+
+Of several processes each has a learner of its own, which takes its share of the rows of every part (`parallel.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 
 from lehr.contracts.recipe import Augment, Training
 from lehr.contracts.training import EpochRecord
+from lehr_trainer import sharding
 from lehr_trainer.augment import Augmentation
 from lehr_trainer.data import Examples
 from lehr_trainer.early_stopping import EarlyStopping
@@ -24,16 +27,20 @@ from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
 from lehr_trainer.losses import Loss, make_loss
 from lehr_trainer.optim import make_optimizer
+from lehr_trainer.parallel import Group, reducing
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
 from lehr_trainer.schedules import learning_rate
 
 Tensor = Any
 NO_AUGMENTATION = Augment()
+ALONE = Group()
 
 
 @dataclass
 class Sums:
-    """Over the rows of an epoch so far, on the device: the loss, float64, and right answers, int64."""
+    """Over the rows of an epoch that this process has seen so far, on the device: the loss, float64, and right
+    answers, int64.
+    """
 
     loss: Tensor
     correct: Tensor
@@ -52,7 +59,10 @@ def updates_per_epoch(rows: int, training: Training) -> int:
 
 
 class Learner:
-    """A model and all that changes its weights; `total` is the number of updates that the recipe plans."""
+    """A model and all that changes its weights; `total` is the number of updates that the recipe plans.
+
+    `group` are the processes that train it together; each of them has to call the same methods in the same order.
+    """
 
     def __init__(
         self,
@@ -63,6 +73,7 @@ class Learner:
         total: int,
         device: Any,
         augment: Augment = NO_AUGMENTATION,
+        group: Group = ALONE,
     ) -> None:
         """Raises JobInputError for settings that do not fit the model, the data or the device."""
         self.model = model
@@ -71,7 +82,13 @@ class Learner:
         self.stopping = EarlyStopping(training) if training.patience else None
         self._training = training
         self._total = total
+        self._group = group
         self._frozen = freeze_parameters(model, training.freeze)
+        self._is_sharded = training.sharding == "fsdp"
+        if self._is_sharded:
+            sharding.shard(model)
+        # What goes forward: the model, or a copy of it that exchanges gradients and shares its tensors.
+        self._trained = model if self._is_sharded else group.replicate(model)
         self._optimizer = make_optimizer(model, training)
         self._trainable = [one for one in model.parameters() if one.requires_grad]
         self._loss: Loss = make_loss(training, class_counts, device)
@@ -83,7 +100,7 @@ class Learner:
 
     def begin_epoch(self) -> None:
         """Set the modes of training."""
-        self.model.train()
+        self._trained.train()
         for module in self._frozen:
             module.eval()
 
@@ -102,19 +119,25 @@ class Learner:
             group["lr"] = rate
         self._optimizer.zero_grad()
         size = self._training.batch_size
+        done = 0
         for part, drawn in zip(rows.split(size), draws.split(size), strict=True):
+            done += len(part)
+            share = self._group.share(part, drawn)
             asked = time.monotonic()
-            images = self.augmentation.pixels(examples.images.index_select(0, part), drawn)
-            labels = examples.labels.index_select(0, part)
+            images = self.augmentation.pixels(examples.images.index_select(0, share.rows), share.draws)
+            labels = examples.labels.index_select(0, share.rows)
             data_seconds += time.monotonic() - asked
-            with self._forward_context():
-                logits = self.model(images)
-            if logits.dtype is torch.bfloat16:
-                logits = logits.float()
-            loss = self._loss(logits, labels)
-            (loss if len(part) == len(rows) else loss * (len(part) / len(rows))).backward()
-            sums.loss.add_(loss.detach(), alpha=len(part))
-            sums.correct.add_((logits.argmax(1) == labels).sum())
+            with reducing(self._trained, is_last=done == len(rows)):
+                with self._forward_context():
+                    logits = self._trained(images)
+                if logits.dtype is torch.bfloat16:
+                    logits = logits.float()
+                loss = self._loss(logits, labels)
+                weight = share.weight * (len(part) / len(rows))
+                (loss if weight == 1.0 else loss * weight).backward()
+            if share.count:
+                sums.loss.add_(loss.detach(), alpha=share.count)
+                sums.correct.add_((logits.argmax(1) == labels).sum())
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)
         self._optimizer.step()
@@ -150,18 +173,44 @@ class Learner:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values."""
-        return {
+        """Tensors and plain values; of a model that is cut up whole ones, on rank 0 alone."""
+        state = {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict() if self._average else None,
             "stopping": self.stopping.state_dict() if self.stopping else None,
         }
+        return sharding.whole(state, keep=self._group.is_first) if self._is_sharded else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self._is_sharded:
+            state = self._shards_of(state)
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         if self.stopping is not None:
             self.stopping.load_state_dict(state["stopping"])
+
+    def unsharded(self, fresh: Callable[[], Any]) -> Any:
+        """The model to export; of one that is cut up, a `fresh` one with the same weights on rank 0."""
+        if not self._is_sharded:
+            return self.model
+        weights = sharding.whole(self.model.state_dict(), keep=self._group.is_first)
+        if not self._group.is_first:
+            return self.model
+        model = fresh()
+        model.load_state_dict(weights)
+        return model
+
+    def _shards_of(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        model = self.model.state_dict()
+        parts = {
+            "model": sharding.like(state["model"], model),
+            "optimizer": sharding.optimizer_state(state["optimizer"], self._optimizer),
+        }
+        if self._average is not None:
+            parts["average"] = sharding.like(state["average"], {"average": model})
+        if self.stopping is not None:
+            parts["stopping"] = sharding.like(state["stopping"], {"weights": model})
+        return {**state, **parts}

@@ -4,6 +4,9 @@ Every step gathers a batch from tensors that live on the device, and nothing in 
 kept there, and read every 100 steps to see whether they are still finite. The state between two steps is small
 and complete (that of the learner, random streams, epoch, step, sums), so a run that is stopped and resumed
 ends with the same bits as one that was not. A step is an update of the weights: see `learner.py`.
+
+Of several processes each runs this loop over its share of every batch (`parallel.py`). Streams and sums are each
+process' own; they meet in the checkpoint, and once at the end of an epoch.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ from lehr_trainer.errors import DivergedError
 from lehr_trainer.learner import Learner, Sums, updates_per_epoch
 from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.models import scale_pixels
+from lehr_trainer.parallel import Agreement, Group
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
 # Of what `_capture` writes: a checkpoint of another trainer is not continued.
-STATE_VERSION = "2"
+STATE_VERSION = "3"
 PROGRESS_EVERY_S = 5.0
 FINITE_EVERY_STEPS = 100
 EVALUATION_ROWS = 2048
@@ -66,18 +70,21 @@ def train(
     stop: StopFlag,
     log: Callable[[str], None],
     meter: Meter | None = None,
+    group: Group | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
-    `meter` is told what it takes. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
+    `meter` is told what it takes. `group` are the processes that train together, all of which call this; rank 0 alone
+    reads and writes checkpoints. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
     to stop.
     """
     device = examples.labels.device
-    meter = meter or Meter()
+    meter, group = meter or Meter(), group or Group()
+    agree = Agreement(group)
     progress = Progress(Sums.zero(device))
-    saved = checkpoints.load()
+    saved = group.of_first(checkpoints.load() if group.is_first else None)
     if saved is not None:
-        _restore(saved, learner, progress, meter)
+        _restore(saved, learner, progress, meter, group)
         log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
 
     def goes_on() -> bool:
@@ -89,7 +96,9 @@ def train(
     rows_per_step = training.batch_size * training.accumulate_steps
 
     def save() -> None:
-        checkpoints.save(progress.epoch * steps + progress.step, _capture(learner, progress, meter))
+        state = _capture(learner, progress, meter, group)
+        if group.is_first:
+            checkpoints.save(progress.epoch * steps + progress.step, state)
 
     while goes_on():
         order = epoch_order(len(examples), seed=training.seed, epoch=progress.epoch).to(device)
@@ -109,30 +118,34 @@ def train(
             progress.epoch_seconds = before + now - entered
 
             if progress.step % FINITE_EVERY_STEPS == 0:
-                _refuse_divergence(float(progress.sums.loss), progress)
-            if stop.is_set:
+                (so_far,) = group.total(float(progress.sums.loss))
+                _refuse_divergence(so_far, progress)
+            is_stopping, is_due = agree(stop.is_set, now - last_checkpoint >= CHECKPOINT_EVERY_S)
+            if is_stopping:
                 save()
                 raise TrainingStopped(progress.epoch + 1, progress.step)
-            if now - last_checkpoint >= CHECKPOINT_EVERY_S:
+            if is_due:
                 save()
                 last_checkpoint = time.monotonic()
             if now - last_sign >= PROGRESS_EVERY_S:
                 seen = min(progress.step * rows_per_step, len(examples))
-                mean = float(progress.sums.loss) / seen
+                mean = float(progress.sums.loss) * group.size / seen
                 log(progress_line(progress.epoch + 1, training.epochs, progress.step, steps, mean))
                 last_sign = now
 
-        loss = float(progress.sums.loss) / len(examples)
+        loss_sum, correct = group.total(float(progress.sums.loss), int(progress.sums.correct))
+        loss = loss_sum / len(examples)
         progress.epoch_seconds = before + time.monotonic() - entered
         meter.end_epoch(device)
         _refuse_divergence(loss, progress)
         with learner.exportable():
-            validation_loss, validation_accuracy = evaluate(learner.model, validation)
+            # All evaluate all rows, so that measures that are no sums stay simple; rank 0 has the say.
+            validation_loss, validation_accuracy = group.of_first(evaluate(learner.model, validation))
             _refuse_divergence(validation_loss, progress)
             record = EpochRecord(
                 epoch=progress.epoch + 1,
                 loss=loss,
-                accuracy=int(progress.sums.correct) / len(examples),
+                accuracy=int(correct) / len(examples),
                 validation_loss=validation_loss,
                 validation_accuracy=validation_accuracy,
                 samples_per_second=len(examples) / progress.epoch_seconds,
@@ -171,26 +184,29 @@ def _refuse_divergence(loss: float | None, progress: Progress) -> None:
         )
 
 
-def _capture(learner: Learner, progress: Progress, meter: Meter) -> dict[str, Any]:
+def _capture(learner: Learner, progress: Progress, meter: Meter, group: Group) -> dict[str, Any]:
+    """The whole state, on rank 0; every process has to call this at the same step."""
+    own = {"rng": capture_rng(), "loss_sum": progress.sums.loss, "correct": progress.sums.correct}
     return {
         "learner": learner.state_dict(),
-        "rng": capture_rng(),
+        "ranks": group.gather(own),
         "epoch": progress.epoch,
         "step": progress.step,
         "epoch_seconds": progress.epoch_seconds,
-        "loss_sum": progress.sums.loss,
-        "correct": progress.sums.correct,
         "records": msgspec.to_builtins(progress.records),
         "meter": meter.state(),
     }
 
 
-def _restore(saved: Mapping[str, Any], learner: Learner, progress: Progress, meter: Meter) -> None:
+def _restore(
+    saved: Mapping[str, Any], learner: Learner, progress: Progress, meter: Meter, group: Group
+) -> None:
     learner.load_state_dict(saved["learner"])
-    restore_rng(saved["rng"])
+    own = saved["ranks"][group.rank]
+    restore_rng(own["rng"])
     progress.epoch, progress.step = saved["epoch"], saved["step"]
     progress.epoch_seconds = saved["epoch_seconds"]
-    progress.sums.loss.copy_(saved["loss_sum"])
-    progress.sums.correct.copy_(saved["correct"])
+    progress.sums.loss.copy_(own["loss_sum"])
+    progress.sums.correct.copy_(own["correct"])
     meter.restore(saved["meter"])
     progress.records = msgspec.convert(saved["records"], type=list[EpochRecord])

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.document import Document, Part
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
@@ -126,6 +127,7 @@ class Training(Part, frozen=True, kw_only=True):
     monitor: Literal["validation_loss", "validation_accuracy"] | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    sharding: Literal["none", "fsdp"] = "none"
     seed: int = 1
 
 
@@ -143,6 +145,8 @@ class Backend(Part, frozen=True, kw_only=True):
     does not give goes on, on demand, on the first of `instance_type` and `fallback_instance_types` to be had.
     What neither gives goes on with the backend named `fallback`. Batch places a job by `vcpus`, `memory_mb` and `gpus`.
     For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
+    A job of several instances trains one model on all of them, in `processes_per_instance` processes each; 0 is one for
+    each GPU, and one without any.
     """
 
     kind: BackendKind = "sagemaker"
@@ -151,7 +155,8 @@ class Backend(Part, frozen=True, kw_only=True):
     max_wait_s: Annotated[int, Meta(ge=60, le=432_000)] | None = None
     fallback_instance_types: Annotated[tuple[InstanceType, ...], Meta(max_length=4)] = ()
     instance_type: InstanceType = "ml.g5.xlarge"
-    instance_count: Annotated[int, Meta(ge=1, le=1)] = 1
+    instance_count: Annotated[int, Meta(ge=1, le=16)] = 1
+    processes_per_instance: Annotated[int, Meta(ge=0, le=64)] = 0
     volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
     max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
     keep_alive_s: Annotated[int, Meta(ge=0, le=3600)] = 0
@@ -246,7 +251,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             place=place,
             hint="the wait for spot capacity includes the training: make it at least max_runtime_s, or leave it out",
         )
-    recipe.trial_settings(place=place)
+    refuse_backend_misfits(recipe.backend, recipe.trial_settings(place=place), place=place)
     return recipe
 
 

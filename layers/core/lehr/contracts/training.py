@@ -95,6 +95,7 @@ class Utilisation(Part, frozen=True, kw_only=True):
 class TrainingSummary(Document, frozen=True, kw_only=True):
     """`training.json` of a model package: the curves, the proof of export, what it ran on.
 
+    `threads` are those of each of the `processes` that trained it.
     `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
     """
 
@@ -111,6 +112,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     seconds: float
     device: str
     threads: int
+    processes: int = 1
     weights_sha256: str
     versions: dict[str, str]
     utilisation: Utilisation | None = None
