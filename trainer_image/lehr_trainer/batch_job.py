@@ -10,7 +10,9 @@ trains, and uploads `model.tar.gz`. Told by the state machine through the enviro
     LEHR_HYPERPARAMETERS                             [training] of the trial, a JSON object of strings
     LEHR_CHECKPOINT_URI LEHR_OUTPUT_URI              where checkpoints and model.tar.gz go
     LEHR_PROJECT LEHR_RUN LEHR_TRIAL                 whose job it is
-    AWS_BATCH_JOB_NUM_NODES AWS_BATCH_JOB_NODE_INDEX how many nodes the job has, and which this is; Batch sets them
+    AWS_BATCH_JOB_NUM_NODES and its like             how many nodes the job has, and which this is (`ranks.py`)
+
+Of several nodes the main one alone restores and copies checkpoints and uploads the model.
 
 Exit codes: 0 trained, 1 failed (the last line says why), 75 stopped before the end: the next attempt resumes.
 """
@@ -26,7 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from lehr.contracts.package import TRAINED_FILES
+from lehr_trainer.errors import JobInputError
 from lehr_trainer.main import run
+from lehr_trainer.ranks import find_ranks
 from lehr_trainer.stop import StopFlag
 
 SYNC_S = 20.0
@@ -81,7 +85,10 @@ class S3Folder:
 
 def run_batch_job(root: Path, environ: Mapping[str, str], client: Any, stop: StopFlag) -> int:
     """The whole job. Returns the exit code."""
+    is_main = find_ranks(environ, {}).rank == 0
     _write_inputs(root, environ, client)
+    if not is_main:
+        return run(root, stop, environ)
     checkpoints = S3Folder(client, environ["LEHR_CHECKPOINT_URI"], root / "checkpoints")
     restored = checkpoints.download()
     print(f"{restored} checkpoint file(s) restored from {environ['LEHR_CHECKPOINT_URI']}", flush=True)
@@ -109,16 +116,12 @@ def _write_inputs(root: Path, environ: Mapping[str, str], client: Any) -> None:
     for name, uri in channels.items():
         if not S3Folder(client, uri, root / "input/data" / name).download():
             raise FileNotFoundError(f"channel {name}: there is nothing under {uri}")
-    # Batch says to each node of a job of several which one it is; SageMaker's names of them are kept.
-    hosts = [f"algo-{number + 1}" for number in range(int(environ.get("AWS_BATCH_JOB_NUM_NODES", "1")))]
-    node = int(environ.get("AWS_BATCH_JOB_NODE_INDEX", "0"))
     config = root / "input/config"
     config.mkdir(parents=True, exist_ok=True)
     (root / "model").mkdir(exist_ok=True)
     documents = {
         "hyperparameters.json": json.loads(environ["LEHR_HYPERPARAMETERS"]),
         "inputdataconfig.json": {name: {"TrainingInputMode": "File"} for name in channels},
-        "resourceconfig.json": {"current_host": hosts[node], "hosts": hosts},
     }
     for name, document in documents.items():
         (config / name).write_text(json.dumps(document))
@@ -150,6 +153,6 @@ def run_here(root: Path, stop: StopFlag) -> int:
 
     try:
         return run_batch_job(root, os.environ, make_client("s3"), stop)
-    except (KeyError, ValueError, FileNotFoundError) as fault:
+    except (KeyError, ValueError, FileNotFoundError, JobInputError) as fault:
         print(f"FAILED: {fault}", flush=True)
         return 1

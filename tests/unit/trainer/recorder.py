@@ -43,7 +43,7 @@ def without_export(model: Any, folder: Path, *rest: Any, **options: Any) -> Pari
 if __name__ == "__main__":
     root, target, *fault = sys.argv[1:]
     Learner.update = record(Learner.update)  # type: ignore[method-assign]
-    main.export_model = without_export
+    vars(main)["export_model"] = without_export
     if fault == ["unweighted"]:
         parallel.Group.share = unweighted(parallel.Group.share)  # type: ignore[method-assign]
     if fault == ["unreduced"]:
