@@ -62,6 +62,7 @@ def trains(root: Path, stop: Any, environ: Any) -> int:
     assert json.loads((root / "input/config/hyperparameters.json").read_text()) == {"epochs": "5"}
     assert (root / "input/data/manifest/manifest.json").is_file()
     assert (root / "input/data/train/shard-0.safetensors").is_file()
+    (root / "checkpoints").mkdir(exist_ok=True)
     (root / "checkpoints/a.checkpoint").write_text("1")
     for name in ("model.onnx", "signature.json", "training.json"):
         (root / "model" / name).write_text(name)

@@ -55,7 +55,7 @@ class PlainSyncBatchNorm(_BatchNorm):  # type: ignore[misc]
         values = x.float()
         # The mean first and then what deviates from it: squares of large means would swallow a small variance.
         sums = _AddedUp.apply(torch.cat([values.sum(others), values.new_tensor([x.numel() / x.shape[1]])]))
-        count = float(sums[-1])
+        count = float(sums[-1].detach())
         mean = sums[:-1] / count
         centred = values - mean.view(shape)
         variance = _AddedUp.apply(centred.square().sum(others)) / count

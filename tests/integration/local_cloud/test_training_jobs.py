@@ -366,6 +366,7 @@ def test_a_job_of_several_instances_is_a_process_for_each_that_can_find_the_firs
     script = (
         HOST
         + "import socket\n"
+        + "print(host)\n"
         + "address = (os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))\n"
         + "assert os.environ['SM_CURRENT_HOST'] == host\n"
         + "if host != 'algo-1':\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ if __name__ == "__main__":
         parallel.Group.share = unweighted(parallel.Group.share)  # type: ignore[method-assign]
     if fault == ["unreduced"]:
         parallel.Group.replicate = lambda self, model: model  # type: ignore[method-assign]
+    if fault == ["unsynchronised"]:
+        vars(main)["synchronised_batchnorm"] = lambda *_: nullcontext()
     code = main.run(Path(root), None, os.environ)
     Path(target).write_text(json.dumps(LOSSES))
     sys.exit(code)

@@ -20,6 +20,9 @@ TWO = "[backend]\nprocesses_per_instance = 2\n"
 WITHOUT_CHANCE = 'name = "mlp"\nhidden = [16]\ndropout = 0.0\n'
 # 605 rows in batches of 64: ten steps an epoch, the last of 29 rows, which two processes do not halve.
 THREE_HUNDRED_STEPS = {"rows": 605, "batch_size": 64, "epochs": 30, "learning_rate": 0.01}
+CNN = 'name = "cnn"\nchannels = [4]\ndropout = 0.0\n'
+# Adam's first steps have the size of the rate whatever the gradient's, and make much of rounding.
+FEW_STEPS = {"rows": 93, "batch_size": 16, "epochs": 4, "optimizer": "sgd", "learning_rate": 0.1}
 TOLERANCE = 1e-5
 # Below those that systems give out by themselves; a test of this folder opens no socket to ask for one.
 PORTS = itertools.count()
@@ -62,14 +65,14 @@ def losses(job: Any, processes: int, fault: str = "") -> list[float]:
                 "epochs": 5,
             },
         ),
-        ('name = "cnn"\nchannels = [4]\ndropout = 0.0\n', {"rows": 93, "batch_size": 16, "epochs": 4}),
+        (CNN, {}),
     ],
     ids=["plain", "fsdp", "settings", "batch-norm"],
 )
 def test_two_processes_reproduce_the_losses_of_one(
     make_job: MakeJob, record_property: Any, model: str, settings: dict[str, Any]
 ) -> None:
-    settings = THREE_HUNDRED_STEPS | settings
+    settings = (FEW_STEPS if model == CNN else THREE_HUNDRED_STEPS) | settings
     one = make_job(model=model, **{name: value for name, value in settings.items() if name != "sharding"})
     two = make_job(model=model, **settings)
     alone, together = losses(one, 1), losses(two, 2)
@@ -85,9 +88,18 @@ def test_two_processes_reproduce_the_losses_of_one(
     assert (one.summary.processes, two.summary.processes) == (1, 2)
 
 
-@pytest.mark.parametrize("fault", ["unweighted", "unreduced"])
-def test_without_a_part_of_the_exchange_the_losses_are_others(make_job: MakeJob, fault: str) -> None:
-    settings = THREE_HUNDRED_STEPS | {"epochs": 3}
-    alone = losses(make_job(model=WITHOUT_CHANCE, **settings), 1)
-    together = losses(make_job(model=WITHOUT_CHANCE, **settings), 2, fault)
-    assert max(abs(a - b) for a, b in zip(alone, together, strict=True)) / 64 > 10 * TOLERANCE
+@pytest.mark.parametrize(
+    ("fault", "model", "settings"),
+    [
+        ("unweighted", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}),
+        ("unreduced", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}),
+        ("unsynchronised", CNN, FEW_STEPS),
+    ],
+)
+def test_without_a_part_of_the_exchange_the_losses_are_others(
+    make_job: MakeJob, fault: str, model: str, settings: dict[str, Any]
+) -> None:
+    alone = losses(make_job(model=model, **settings), 1)
+    together = losses(make_job(model=model, **settings), 2, fault)
+    largest = max(abs(a - b) for a, b in zip(alone, together, strict=True)) / settings["batch_size"]
+    assert largest > 10 * TOLERANCE
