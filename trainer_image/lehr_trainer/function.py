@@ -36,7 +36,6 @@ MARGIN_S = 60.0
 MARGIN_SHARE = 0.25
 STALLED_SLICES = 2
 TRAINING_FAILED = "States.TaskFailed"
-HOST = "algo-1"
 
 Run = Callable[[Path, StopFlag, Mapping[str, str]], int]
 
@@ -148,7 +147,7 @@ class Workplace:
             folder = self._root / "input/data" / name
             self._channels.setdefault(name, S3Folder(self._client, uri, folder))
         download_channels(self._channels)
-        write_config(self._root, list(wanted), request.hyperparameters, [HOST], HOST)
+        write_config(self._root, list(wanted), request.hyperparameters)
 
 
 def _has_moved(before: SliceProgress, stopped: TrainingStopped) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,8 @@ def code_folder(root: Path) -> Path:
 def read_job(root: Path, environ: Mapping[str, str]) -> Job:
     """Read the job under `root`. Raises JobInputError, or RecipeError for the project's lehr.toml."""
     project, run, trial = (_variable(environ, name) for name in ("LEHR_PROJECT", "LEHR_RUN", "LEHR_TRIAL"))
-    _refuse_several_hosts(root)
-    recipe_text = _channel_file(root, "code", RECIPE_FILE).read_text("utf-8")
+    recipe = read_recipe(root)
     manifest = _read_manifest(_channel_file(root, "manifest", "manifest.json"))
-    recipe = parse_recipe(recipe_text)
     for owner, name in ((RECIPE_FILE, recipe.project.name), ("manifest.json", manifest.project)):
         if name != project:
             raise JobInputError(f"is of project {name!r}, the job is of {project!r}", place=owner)
@@ -114,16 +113,36 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
     )
 
 
+def read_recipe(root: Path) -> Recipe:
+    """The project's lehr.toml. Raises JobInputError when it is missing, RecipeError for what is in it."""
+    return parse_recipe(_channel_file(root, "code", RECIPE_FILE).read_text("utf-8"))
+
+
+def read_hosts(root: Path) -> dict[str, Any]:
+    """SageMaker's description of the hosts; empty if there is none."""
+    return _read_config(root, "resourceconfig.json")
+
+
 def clear_failure(root: Path) -> None:
     """Forget the reason of an earlier start of the job."""
     (root / FAILURE_FILE).unlink(missing_ok=True)
 
 
-def write_failure(root: Path, reason: str) -> None:
-    """Leave the reason where SageMaker takes its FailureReason from; it keeps the first 1,024 characters."""
+def write_failure(root: Path, reason: str, *, keep: bool = False) -> None:
+    """Leave the reason where SageMaker takes its FailureReason from; it keeps the first 1,024 characters.
+
+    With `keep` a reason that is there already stays: of several processes the first to fail knows why.
+    """
     path = root / FAILURE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(reason[:FAILURE_CHARACTERS], "utf-8")
+    with suppress(FileExistsError), path.open("x" if keep else "w", encoding="utf-8") as file:
+        file.write(reason[:FAILURE_CHARACTERS])
+
+
+def read_failure(root: Path) -> str:
+    """The reason that a process has left, or nothing."""
+    path = root / FAILURE_FILE
+    return path.read_text("utf-8") if path.is_file() else ""
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
@@ -131,12 +150,6 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise JobInputError(f"the variable {name} is not set", hint="the state machine sets it for every job")
     return value
-
-
-def _refuse_several_hosts(root: Path) -> None:
-    hosts = _read_config(root, "resourceconfig.json").get("hosts", [])
-    if len(hosts) > 1:
-        raise JobInputError(f"has {len(hosts)} hosts", place=CONFIG, hint="training runs on one host")
 
 
 def _read_hyperparameters(root: Path, recipe: Recipe, manifest: DatasetManifest) -> Training:

@@ -171,7 +171,6 @@ def trials(orchestration: Orchestration) -> Trials:
 
 
 def on_batch(**members: Any) -> Backend:
-    # Past the contract's limit of one instance: the states are ready for more than the trainer is.
     return Backend(kind="batch", **members)
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.document import Document, Part
 from lehr.contracts.hook_rules import FUNCTION_PATTERN, refuse_hook_misfits
+from lehr.contracts.process_rules import refuse_process_misfits
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
@@ -144,6 +145,7 @@ class Training(Part, frozen=True, kw_only=True):
     freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     start_from: Literal["champion"] | None = None
     start_anew: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    sharding: Literal["none", "fsdp"] = "none"
     seed: int = 1
 
 
@@ -164,6 +166,8 @@ class Backend(Part, frozen=True, kw_only=True):
     is 14,000 on Batch and whatever the function has.
     A training that gives no sign of life for `hang_after_s` is ended; 0 is never.
     For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
+    A job of several instances trains one model on all of them, in `processes_per_instance` processes each; 0 is one for
+    each GPU, and one without any.
     """
 
     kind: BackendKind = "sagemaker"
@@ -172,7 +176,8 @@ class Backend(Part, frozen=True, kw_only=True):
     max_wait_s: Annotated[int, Meta(ge=60, le=432_000)] | None = None
     fallback_instance_types: Annotated[tuple[InstanceType, ...], Meta(max_length=4)] = ()
     instance_type: InstanceType = "ml.g5.xlarge"
-    instance_count: Annotated[int, Meta(ge=1, le=1)] = 1
+    instance_count: Annotated[int, Meta(ge=1, le=16)] = 1
+    processes_per_instance: Annotated[int, Meta(ge=0, le=64)] = 0
     volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
     max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
     hang_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
@@ -276,6 +281,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         )
     settings = recipe.trial_settings(place=place)
     refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=len(settings), place=place)
+    refuse_process_misfits(recipe.backend, settings, place=place)
     refuse_hook_misfits(recipe, table, place=place)
     return recipe
 

@@ -114,6 +114,7 @@ class Utilisation(Part, frozen=True, kw_only=True):
 class TrainingSummary(Document, frozen=True, kw_only=True):
     """`training.json` of a model package: the curves, the proof of export, what it ran on.
 
+    `threads` are those of each of the `processes` that trained it.
     `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
     `micro_batch_rows` went through the model at once: fewer than batch_size where memory did not suffice for those.
     `initial_version` is the champion whose weights the training started from, empty for random ones.
@@ -135,6 +136,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     seconds: float
     device: str
     threads: int
+    processes: int = 1
     weights_sha256: str
     versions: dict[str, str]
     utilisation: Utilisation | None = None
