@@ -38,9 +38,7 @@ FolderOption = Annotated[
     Path, typer.Option("--folder", help="The checkout of Lehr.", file_okay=False, metavar="FOLDER")
 ]
 
-CpuOption = Annotated[
-    bool, typer.Option("--cpu", help="Without CUDA: smaller, and enough for a function.")
-]
+CpuOption = Annotated[bool, typer.Option("--cpu", help="Without CUDA: smaller, and enough for a function.")]
 
 
 @command

@@ -123,7 +123,13 @@ def write_graph(model: Any, path: Path, *, input_shape: list[int]) -> None:
 def _forget_where(path: Path) -> None:
     """Drop what torch notes beside each node: paths of this machine, so that the same model is not the same file."""
     graph = onnx.load(path)
-    for part in (graph.graph, *graph.graph.node, *graph.graph.input, *graph.graph.output, *graph.graph.value_info):
+    for part in (
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.input,
+        *graph.graph.output,
+        *graph.graph.value_info,
+    ):
         del part.metadata_props[:]
     onnx.save(graph, path)
 

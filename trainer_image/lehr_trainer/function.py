@@ -4,8 +4,8 @@
 
 A slice downloads the channels, restores the checkpoints, trains (`lehr_trainer.main.run`) until shortly before the
 deadline of its invocation, copies checkpoints to S3 and answers; the state machine calls the next one. Since a
-training resumes bit for bit, slices give the same model as one piece. A warm process keeps the data it has: each shard is
-compared with the manifest's sha256 in every slice anyway.
+training resumes bit for bit, slices give the same model as one piece. A warm process keeps the data it has; each
+shard is compared with the manifest's sha256 in every slice anyway.
 
     LEHR_SLICE_S   a slice takes this many seconds at most, whatever the timeout of the function leaves
 
@@ -118,8 +118,8 @@ class Workplace:
             return _answer("Completed", after)
         if after.stalled >= STALLED_SLICES:
             return self._failed(
-                f"{after.stalled} slices in a row have moved nothing: this one began at update {stopped.began}, and the one "
-                f"before had reached {before.update}; its log says which checkpoint was not taken, and why",
+                f"{after.stalled} slices in a row have moved nothing: this one began at update {stopped.began}, and "
+                f"the one before had reached {before.update}; its log says which checkpoint was not taken, and why",
                 after,
             )
         return _answer("continues", after)

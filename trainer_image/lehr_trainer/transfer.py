@@ -1,4 +1,4 @@
-"""What SageMaker does around a container, for where there is no SageMaker: data in, checkpoints both ways, model out."""
+"""What SageMaker does around a container, where there is none: data in, checkpoints both ways, model out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class S3Folder:
         if not target.is_relative_to(self._folder.resolve()):
             raise ValueError(f"s3://{self._bucket}/{entry['Key']} would be written outside of its channel")
         etag = str(entry.get("ETag", ""))
-        is_kept = target.is_file() and self._etags.get(name) == etag and self._same.get(name) == _stamp(target)
+        is_kept = (
+            target.is_file() and self._etags.get(name) == etag and self._same.get(name) == _stamp(target)
+        )
         if not is_kept:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
