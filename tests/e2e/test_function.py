@@ -167,6 +167,9 @@ def test_mnist_in_slices_of_five_seconds_is_the_model_that_one_piece_gives(funct
     assert [answer["status"] for answer in answers] == ["continues"] * (len(answers) - 1) + ["Completed"]
     updates = [answer["progress"]["update"] for answer in answers[:-1]]
     assert updates == sorted(set(updates)), "a slice has moved nothing"
+    assert [event["slice"] for event in done.events if event["event"] == "slice_ended"] == [
+        answer["progress"]["slices"] for answer in answers
+    ]
     assert killer.has_killed.is_set()
     assert "Runtime.ExitError" in crashes(function_stack, project)
     cost = json.loads(

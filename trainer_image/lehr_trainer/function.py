@@ -53,7 +53,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     answer = workplace().train(request, run, deadline=began + time_left_s, began=began)
     place = {"log_group": context.log_group_name, "log_stream": context.log_stream_name}
-    return answer.to_value() | {"instance_type": function_type(int(context.memory_limit_in_mb))} | place
+    machine = function_type(int(context.memory_limit_in_mb))
+    return answer.to_value() | {"job": request.job, "instance_type": machine} | place
 
 
 def training_s(time_left_s: float) -> float:
@@ -151,13 +152,14 @@ class Workplace:
         write_config(self._root, list(wanted), request.hyperparameters, [HOST], HOST)
 
 
+def _answer(status: Any, progress: SliceProgress, **more: str) -> SliceAnswer:
+    """What the training says; the handler adds whose it is and where it ran."""
+    return SliceAnswer(status=status, job="", progress=progress, instance_type="", **more)
+
+
 def _has_moved(before: SliceProgress, stopped: TrainingStopped) -> bool:
     """Whether a slice began where the one before had ended, and got further."""
     return stopped.began >= before.update and stopped.ended > before.update
-
-
-def _answer(status: Any, progress: SliceProgress, **more: str) -> SliceAnswer:
-    return SliceAnswer(status=status, progress=progress, instance_type="", **more)
 
 
 @contextmanager
