@@ -1,4 +1,4 @@
-"""What SageMaker does around a container, for where there is no SageMaker: data in, checkpoints both ways, model out."""
+"""What SageMaker does around a container, where there is none: data in, checkpoints both ways, model out."""
 
 from __future__ import annotations
 

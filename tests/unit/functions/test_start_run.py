@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import struct
@@ -322,3 +323,26 @@ def test_a_champion_of_an_older_trainer_is_refused_with_the_way_out(world: World
     assert answer.outcome == "refused"
     assert "champion cafe has no weights.safetensors" in answer.reason
     assert "train once without start_from" in answer.reason
+
+
+FUNCTION_RECIPE = RECIPE.replace('kind = "sagemaker"\ninstance_type = "ml.g5.xlarge"', 'kind = "lambda"')
+
+
+def test_a_run_in_a_function_is_planned_and_estimated_with_the_stacks_memory(world: World) -> None:
+    assert FUNCTION_RECIPE != RECIPE
+    world.push(FUNCTION_RECIPE, "f00d")
+    with_function = dataclasses.replace(world.start_run, function_memory_mb=2048)
+    answer = with_function.start(StartRequest(project="mnist"))
+    assert answer.outcome == "started"
+    (body,) = world.executions.inputs.values()
+    planned = RunInput.from_json(body)
+    assert [attempt.instance_types for attempt in planned.attempts] == [["lambda-2048mb"]]
+    assert planned.resources.instance_type == "lambda-2048mb"
+
+
+def test_a_run_in_a_function_that_the_stack_has_not_is_refused_and_leaves_nothing(world: World) -> None:
+    world.push(FUNCTION_RECIPE, "f00d")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert (answer.outcome, world.executions.inputs) == ("refused", {})
+    assert "TrainerFunctionImageUri" in answer.reason
+    assert list(world.artifacts.list("runs/")) == []
