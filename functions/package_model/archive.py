@@ -34,6 +34,8 @@ def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
                     continue
                 if not member.isreg() or name in files:
                     raise ModelPackageError(f"{place}: {name} is not one regular file")
+                if name == WEIGHTS_FILE and member.size > MAX_FILE_BYTES:
+                    continue  # the model can serve without; only a training cannot start from it
                 if member.size > MAX_FILE_BYTES:
                     raise ModelPackageError(f"{place}: {name} is {member.size} bytes, over {MAX_FILE_BYTES}")
                 content = archive.extractfile(member)

@@ -272,6 +272,15 @@ def test_members_that_nobody_reads_count_too(monkeypatch: pytest.MonkeyPatch) ->
         read_archive(packed(files), place="p")
 
 
+def test_weights_over_the_cap_are_left_out_and_the_model_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = trained()
+    monkeypatch.setattr(archive, "MAX_FILE_BYTES", max(map(len, files.values())))
+    large = {"weights.safetensors": b"x" * (archive.MAX_FILE_BYTES + 1)}
+    assert read_archive(packed(large | files), place="p") == files
+
+
 def test_an_archive_of_a_folder_is_read_like_one_of_files() -> None:
     files = trained()
     assert read_archive(packed({f"./{name}": body for name, body in files.items()}), place="p") == files
