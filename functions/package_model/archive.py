@@ -9,7 +9,7 @@ import io
 import tarfile
 import zlib
 
-from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES
+from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES, WEIGHTS_FILE
 from lehr.errors import ModelPackageError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024

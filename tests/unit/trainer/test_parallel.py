@@ -23,7 +23,16 @@ TWO = "[backend]\nprocesses_per_instance = 2\n"
 WITHOUT_CHANCE = 'name = "mlp"\nhidden = [16]\ndropout = 0.0\n'
 # 605 rows in batches of 64: ten steps an epoch, the last of 29 rows, which two processes do not halve.
 THREE_HUNDRED_STEPS: dict[str, Any] = {"rows": 605, "batch_size": 64, "epochs": 30, "learning_rate": 0.01}
-CNN = 'name = "cnn"\nchannels = [4]\ndropout = 0.0\n'
+NORMED = 'name = "custom"\nfactory = "digit_model:build"\n'
+CODE = """
+from torch import nn
+
+def build(input_shape, classes):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28)), nn.Conv2d(1, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+        nn.Linear(676, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, classes)
+    )
+"""
 # Adam's first steps have the size of the rate whatever the gradient's, and make much of rounding.
 FEW_STEPS: dict[str, Any] = {
     "rows": 93,
@@ -74,14 +83,14 @@ def losses(job: Any, processes: int, fault: str = "") -> list[float]:
                 "epochs": 5,
             },
         ),
-        (CNN, {}),
+        (NORMED, {"code": CODE}),
     ],
     ids=["plain", "fsdp", "settings", "batch-norm"],
 )
 def test_two_processes_reproduce_the_losses_of_one(
     make_job: MakeJob, record_property: Any, model: str, settings: dict[str, Any]
 ) -> None:
-    settings = (FEW_STEPS if model == CNN else THREE_HUNDRED_STEPS) | settings
+    settings = (FEW_STEPS if model == NORMED else THREE_HUNDRED_STEPS) | settings
     one = make_job(model=model, **{name: value for name, value in settings.items() if name != "sharding"})
     two = make_job(model=model, **settings)
     alone, together = losses(one, 1), losses(two, 2)
@@ -102,7 +111,7 @@ def test_two_processes_reproduce_the_losses_of_one(
     [
         ("unweighted", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}),
         ("unreduced", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}),
-        ("unsynchronised", CNN, FEW_STEPS),
+        ("unsynchronised", NORMED, FEW_STEPS | {"code": CODE}),
     ],
 )
 def test_without_a_part_of_the_exchange_the_losses_are_others(
