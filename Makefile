@@ -7,7 +7,7 @@ VENV := .venv
 SAM_VENV := .venv-sam
 CHECKOV_VENV := .venv-checkov
 BIN := $(VENV)/bin
-PACKAGES := -e layers/core -e layers/runtime -e trainer_image -e '.[local,test]'
+PACKAGES := -e layers/core -e layers/runtime -e 'trainer_image[keras]' -e '.[local,test]'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo down test test-full check check-template build format bench bench-endpoint bench-train clean

@@ -28,6 +28,8 @@ SOURCES = ("layers/core", "layers/runtime", "trainer_image")
 _LEFT_OUT = ("__pycache__", "build")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _POLL_S = 5.0
+# Wheels of PyTorch without CUDA, which are preferred where an index has them: 2.13.0+cpu comes after 2.13.0.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LOG_TAIL_LINES = 20
 
 app = typer.Typer(no_args_is_help=True, help="An image of your own for training.")
@@ -36,9 +38,11 @@ FolderOption = Annotated[
     Path, typer.Option("--folder", help="The checkout of Lehr.", file_okay=False, metavar="FOLDER")
 ]
 
+CpuOption = Annotated[bool, typer.Option("--cpu", help="Without CUDA: smaller, and enough for a function.")]
+
 
 @command
-def build(invocation: Invocation, folder: FolderOption = Path()) -> None:
+def build(invocation: Invocation, folder: FolderOption = Path(), cpu: CpuOption = False) -> None:
     """Build trainer_image/Dockerfile in this account, and say how to train with it.
 
     Example: lehr image build
@@ -46,15 +50,16 @@ def build(invocation: Invocation, folder: FolderOption = Path()) -> None:
     stack, out = invocation.stack, invocation.out
     source = pack(folder)
     project, repository = project_of(stack)
-    tag = hashlib.sha256(source).hexdigest()[:16]
+    digest = hashlib.sha256(source).hexdigest()[:16]
+    tag = f"{digest}-cpu" if cpu else digest
     uri = find_image(stack, repository, tag)
     if uri:
         out.say(f"the image of this source is there already: {uri}")
     else:
         started = time.monotonic()
-        key = layout.image_source_key(tag)
+        key = layout.image_source_key(digest)
         stack.artifacts.put(key, source, content_type="application/zip")
-        build_id = start(stack, project, f"{stack.artifacts.bucket}/{key}", tag)
+        build_id = start(stack, project, f"{stack.artifacts.bucket}/{key}", tag, CPU_INDEX if cpu else "")
         invocation.aftermath = f"the build {build_id} goes on in CodeBuild"
         out.say(f"building {repository}:{tag}")
         with out.waiting("building"):
@@ -64,7 +69,8 @@ def build(invocation: Invocation, folder: FolderOption = Path()) -> None:
         if not uri:
             raise CloudError(f"the build {build_id} succeeded, but {repository} has no image {tag}")
         out.say(f"built {uri} in {duration(time.monotonic() - started)}")
-    out.say(f"train with it: sam deploy --parameter-overrides BuildTrainerImage=yes TrainerImageUri={uri}")
+    parameter = "TrainerFunctionImageUri" if cpu else "TrainerImageUri"
+    out.say(f"train with it: sam deploy --parameter-overrides BuildTrainerImage=yes {parameter}={uri}")
     out.emit({"event": "image", "image": uri, "tag": tag})
 
 
@@ -128,13 +134,16 @@ def find_image(stack: Stack, repository: str, tag: str) -> str:
     return f"{repository}@{image['imageDigest']}"
 
 
-def start(stack: Stack, project: str, source: str, tag: str) -> str:
-    """Start a build of the zip at `source` (bucket/key). Returns its id."""
+def start(stack: Stack, project: str, source: str, tag: str, torch_index: str = "") -> str:
+    """Start a build of the zip at `source` (bucket/key), with wheels of `torch_index` preferred. Returns its id."""
+    variables = {"IMAGE_TAG": tag, "TORCH_INDEX": torch_index}
     answer = stack.target.client("codebuild").start_build(
         projectName=project,
         sourceTypeOverride="S3",
         sourceLocationOverride=source,
-        environmentVariablesOverride=[{"name": "IMAGE_TAG", "value": tag, "type": "PLAINTEXT"}],
+        environmentVariablesOverride=[
+            {"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items() if value
+        ],
     )
     return str(answer["build"]["id"])
 

@@ -68,7 +68,7 @@ class Function(Provider):
 def _code(properties: Properties) -> dict[str, Any]:
     code = properties["Code"]
     if "ZipFile" not in code:
-        return {key: code[key] for key in ("S3Bucket", "S3Key", "S3ObjectVersion") if key in code}
+        return {key: code[key] for key in ("S3Bucket", "S3Key", "S3ObjectVersion", "ImageUri") if key in code}
     # In a template ZipFile is the source text of index.py; in the API it is a zip.
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as bundle:

@@ -26,6 +26,9 @@ __all__ = ["InvocationResult", "LambdaRuntime", "Throttled", "install"]
 
 logger = logging.getLogger(__name__)
 
+# No image is looked at: its entry point is how it is known to be Python.
+IMAGE_ENTRYPOINT = ["python", "-m", "awslambdaric"]
+
 
 class LambdaRuntime:
     """Invokes functions of one account and region."""
@@ -129,13 +132,18 @@ def _describe(function: Any, state_dir: Path) -> tuple[FunctionSpec, dict[Path, 
     """The specification of moto's LambdaFunction, and the archives that must be unpacked for it."""
     from moto.awslambda.utils import get_backend
 
-    if not str(function.run_time or "").startswith("python"):
+    if function.package_type == "Image":
+        handler, runtime, code = _describe_image(function, state_dir)
+        archives: dict[Path, bytes] = {}
+    elif not str(function.run_time or "").startswith("python"):
         raise LocalCloudError(
-            f"The local cloud runs Python functions from zip archives only; {function.function_name} has "
+            f"The local cloud runs Python functions only; {function.function_name} has "
             f"runtime {function.run_time!r}."
         )
-    code = state_dir / "functions" / function.code_digest
-    archives = {code: function.code_bytes}
+    else:
+        handler, runtime = function.handler, function.run_time
+        code = state_dir / "functions" / function.code_digest
+        archives = {code: function.code_bytes}
     layers = []
     backend = get_backend(function.account_id, function.region)
     for attached in function.layers:
@@ -148,8 +156,8 @@ def _describe(function: Any, state_dir: Path) -> tuple[FunctionSpec, dict[Path, 
     spec = FunctionSpec(
         name=function.function_name,
         version=str(function.version),
-        handler=function.handler,
-        runtime=function.run_time,
+        handler=handler,
+        runtime=runtime,
         memory_mb=int(function.memory_size),
         timeout_s=int(function.timeout),
         environment=tuple(
@@ -162,6 +170,24 @@ def _describe(function: Any, state_dir: Path) -> tuple[FunctionSpec, dict[Path, 
         log_group=str((getattr(function, "logging_config", None) or {}).get("LogGroup", "")),
     )
     return spec, archives
+
+
+def _describe_image(function: Any, state_dir: Path) -> tuple[str, str, Path]:
+    """Handler, runtime and folder of a function from an image, which this machine's Python stands in for.
+
+    Raises LocalCloudError unless its ImageConfig says that it is Python under AWS's runtime client.
+    """
+    config = function.image_config
+    command = list(config.cmd)
+    if list(config.entry_point) != IMAGE_ENTRYPOINT or len(command) != 1:
+        raise LocalCloudError(
+            f"The image of {function.function_name} cannot be run here.",
+            f"Only images whose ImageConfig has the EntryPoint {IMAGE_ENTRYPOINT} and a handler as its Command are: "
+            "their code is imported from this environment.",
+        )
+    code = state_dir / "functions" / "image"
+    code.mkdir(parents=True, exist_ok=True)
+    return command[0], "python", code
 
 
 def _as_text(value: object) -> str:

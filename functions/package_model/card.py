@@ -71,6 +71,11 @@ def write_card(
             ["setting", "value"],
             [
                 *sorted(lineage.hyperparameters.items()),
+                *(
+                    [["started from", f"model version {lineage.initial_version}"]]
+                    if lineage.initial_version
+                    else []
+                ),
                 ["epochs done", str(len(summary.epochs))],
                 ["instance", lineage.instance_type],
                 ["device", summary.device],

@@ -29,6 +29,7 @@ from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location, TrialResult
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import ModelPackageError, NoCompletedTrialError
+from lehr.function_types import memory_of
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import load_prices
 
@@ -112,6 +113,7 @@ def _publish(
     Each file is written once: an attempt that finds those of the one before goes on, and none changes any. Raises
     OverwriteError if a file of other bytes is there.
     """
+    hyperparameters = next(trial.hyperparameters for trial in request.trials if trial.id == result.id)
     lineage = Lineage(
         project=request.project,
         run=request.run,
@@ -120,9 +122,11 @@ def _publish(
         code_sha=request.code_sha,
         training_job=result.job,
         image=result.image,
-        trainer_version=request.trainer_version,
+        # An image has its own trainer in it, whatever was published for jobs.
+        trainer_version="" if memory_of(result.instance_type) else request.trainer_version,
+        initial_version=request.initial_version if "start_from" in hyperparameters else "",
         instance_type=result.instance_type or request.instance_type,
-        hyperparameters=next(trial.hyperparameters for trial in request.trials if trial.id == result.id),
+        hyperparameters=hyperparameters,
     )
     card = write_card(
         Signature.from_json(trained[SIGNATURE_FILE]),

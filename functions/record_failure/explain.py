@@ -34,6 +34,9 @@ class RecordFailure:
         log_tail = self.logs.tail(job, LOG_LINES) if job else []
         if stream:
             log_tail = self.logs.tail_of_batch(stream, LOG_LINES)
+        group, stream = function_stream(request.cause)
+        if group:
+            log_tail = self.logs.tail_of_function(group, stream, LOG_LINES) if stream else []
         failure = Failure(
             project=request.project,
             run=request.run,
@@ -41,7 +44,7 @@ class RecordFailure:
             error=request.error,
             reason=explain(request.error, request.cause, log_tail)[:MAX_REASON],
             log_tail=log_tail,
-            log_url=self.logs.url(job) if job else "",
+            log_url=self.logs.url(job) if job and not group else "",
         )
         key = layout.failure_key(request.project, request.run)
         self.artifacts.put(key, failure.to_json(), content_type="application/json")
@@ -91,6 +94,12 @@ def training_job(cause: str) -> str:
 def batch_stream(cause: str) -> str:
     """The log stream of the Batch job that a cause speaks of, or ""."""
     return str(_container(_parsed(cause)).get("LogStreamName") or "")
+
+
+def function_stream(cause: str) -> tuple[str, str]:
+    """Log group and stream of the function that a trial was trained in, or nothing."""
+    details = _parsed(cause)
+    return str(details.get("LogGroupName") or ""), str(details.get("LogStreamName") or "")
 
 
 def _container(details: dict[str, Any]) -> dict[str, Any]:

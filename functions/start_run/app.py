@@ -30,6 +30,7 @@ class Settings(Environment, frozen=True, kw_only=True):
     registry_table: str
     state_machine_arn: str
     batch_queue: str
+    train_slice_memory_mb: int
 
 
 @cache
@@ -44,6 +45,7 @@ def starter() -> StartRun:
         registry=open_registry(settings.registry_table),
         executions=open_executions(settings.state_machine_arn),
         has_batch=settings.batch_queue != NO_BATCH,
+        function_memory_mb=settings.train_slice_memory_mb,
     )
 
 

@@ -17,6 +17,7 @@ def check_budget(
     registry: ModelRegistry,
     *,
     shards: int,
+    function_memory_mb: int = 0,
     prices: PriceTable | None = None,
     at: str | None = None,
 ) -> float | None:
@@ -27,7 +28,7 @@ def check_budget(
     prices, budget = prices or load_prices(), recipe.budget
     has_limit = budget.max_usd_per_run is not None or budget.max_usd_per_month is not None
     try:
-        estimate = estimate_run(recipe, prices, shards=shards)
+        estimate = estimate_run(recipe, prices, shards=shards, function_memory_mb=function_memory_mb)
     except UnknownPriceError:
         if has_limit:
             raise

@@ -24,9 +24,12 @@ def list_raw(data: ObjectStore, project: str) -> dict[str, StoredObject]:
     return found
 
 
-def fingerprint(raw: Sequence[StoredObject], code_sha: str) -> str:
-    """Identity of a run's inputs: names and ETags of the data, and the sha of recipe and code. 64 hex digits."""
+def fingerprint(raw: Sequence[StoredObject], code_sha: str, initial_version: str = "") -> str:
+    """Identity of a run's inputs: names and ETags of the data, the sha of recipe and code, and the model version that
+    training starts from, empty for none. 64 hex digits."""
     lines = [f"{entry.key} {entry.etag}" for entry in sorted(raw, key=lambda entry: entry.key)]
+    if initial_version:
+        lines.append(f"initial {initial_version}")
     return hashlib.sha256("\n".join([code_sha, *lines]).encode()).hexdigest()
 
 

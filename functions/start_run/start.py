@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import msgspec
 
 from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
+from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
 from lehr.contracts.training import Trial, to_hyperparameters
-from lehr.contracts.workflow import Resources, RunInput, S3Location, StartAnswer, StartRequest
+from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore
 
 MAX_ATTEMPTS = 20
+# Of a Batch job whose recipe asks for none: what fits a g5.xlarge beside its system.
+BATCH_MEMORY_MB = 14_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class StartRun:
     registry: ModelRegistry
     executions: Executions
     has_batch: bool = False
+    function_memory_mb: int = 0
 
     def start(self, request: StartRequest) -> StartAnswer:
         """Start a run, or say why not. What a person can put right is an answer, not an error."""
@@ -50,17 +55,28 @@ class StartRun:
     def _start(self, project: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
-        inputs = fingerprint([raw[name] for name in named_files(recipe.data) if name in raw], code_sha)
+        named = [raw[name] for name in named_files(recipe.data) if name in raw]
+        initial = find_initial(recipe, self.registry, self.artifacts)
+        identity = partial(fingerprint, named, code_sha)
+        made = made_of_the_same(initial, project, self.registry, self.artifacts, identity)
+        if made is not None:
+            return _nothing_new(made)
+        inputs = identity(initial.version)
         run, running = self._next_attempt(project, inputs)
         if running is not None:
             return _nothing_new(running)
 
         plan = plan_units(recipe, raw, self.data, run)
-        estimated_usd = check_budget(recipe, self.registry, shards=len(plan))
+        attempts = plan_attempts(
+            recipe.backend, has_batch=self.has_batch, function_memory_mb=self.function_memory_mb
+        )
+        estimated_usd = check_budget(
+            recipe, self.registry, shards=len(plan), function_memory_mb=self.function_memory_mb
+        )
         plan_key = layout.plan_key(project, run)
         self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
-        body = self._run_input(recipe, run, code_sha, plan_key).to_json()
+        body = self._run_input(recipe, run, code_sha, plan_key, attempts, initial).to_json()
         arn, started = self.executions.start(f"{project}-{run}", body)
         record = RunRecord(
             project=project,
@@ -122,7 +138,15 @@ class StartRun:
             hint="read the reasons with: lehr runs",
         )
 
-    def _run_input(self, recipe: Recipe, run: str, code_sha: str, plan_key: str) -> RunInput:
+    def _run_input(
+        self,
+        recipe: Recipe,
+        run: str,
+        code_sha: str,
+        plan_key: str,
+        attempts: list[Attempt],
+        initial: Initial,
+    ) -> RunInput:
         project, backend = recipe.project.name, recipe.backend
         return RunInput(
             project=project,
@@ -135,18 +159,20 @@ class StartRun:
                 for number, settings in enumerate(recipe.trial_settings())
             ],
             trial_concurrency=recipe.trials.concurrency,
-            attempts=plan_attempts(backend, has_batch=self.has_batch),
+            attempts=attempts,
             resources=Resources(
-                instance_type=backend.instance_type,
+                instance_type=attempts[0].instance_types[0],
                 instance_count=backend.instance_count,
                 volume_gb=backend.volume_gb,
                 max_runtime_s=backend.max_runtime_s,
                 vcpus=backend.vcpus,
-                memory_mb=backend.memory_mb,
+                memory_mb=backend.memory_mb or BATCH_MEMORY_MB,
                 gpus=backend.gpus,
             ),
             checkpoint_prefix=self.artifacts.uri(layout.checkpoints_prefix(project, run)),
             output_prefix=self.artifacts.uri(layout.trials_prefix(project, run)),
+            initial_version=initial.version,
+            initial_uri=initial.uri,
         )
 
     def _record(self, request: StartRequest, answer: StartAnswer) -> None:

@@ -131,9 +131,11 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
     if any(epoch.validation_loss is not None for epoch in epochs):
         losses["validation"] = [_or_nan(epoch.validation_loss) for epoch in epochs]
         accuracies["validation"] = [_or_nan(epoch.validation_accuracy) for epoch in epochs]
+    own = {name: [_or_nan(epoch.metrics.get(name)) for epoch in epochs] for name in epochs[0].metrics}
     return [
         line_chart("Loss", "cross-entropy, nats", losses),
         line_chart("Accuracy", "share of rows", accuracies),
+        *(line_chart(name, "metric of the project", {"validation": values}) for name, values in own.items()),
     ]
 
 

@@ -74,6 +74,8 @@ def bindings(
         },
         "checkpointPrefix": "s3://artifacts/runs/p/r/checkpoints/",
         "outputPrefix": "s3://artifacts/runs/p/r/trials/",
+        "initialVersion": "",
+        "initialUri": "",
         "trial": trial,
         "attempt": attempt,
         "earlier": [],
@@ -355,6 +357,24 @@ def test_a_stock_image_is_the_one_for_the_instance_and_gets_the_source_as_a_chan
     }
     assert channels["trainer"] == values["trainer"]["uri"]
     assert set(channels) == {"code", "manifest", "train", "validation", "trainer"}
+
+
+def test_the_weights_to_start_from_are_a_channel_of_the_job_on_either_backend(states: dict[str, Any]) -> None:
+    uri = "s3://artifacts/models/p/cafe/weights.safetensors"
+    given = {"initialUri": uri, "initialVersion": "cafe"}
+    values = bindings(Backend(fallback="batch")) | given
+    request = requested(states, values)
+    channels = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for channel in request["InputDataConfig"]
+    }
+    assert channels["initial"] == uri
+    assert set(channels) == {"code", "manifest", "train", "validation", "initial", "trainer"}
+    assert request["Environment"]["LEHR_INITIAL_VERSION"] == "cafe"
+    assert list(faults(request)) == []
+    variables = states["RequestBatch"]["Output"]["ContainerOverrides"]["Environment"]
+    batch = {entry["Name"]: computed(entry["Value"], values) for entry in variables}
+    assert (batch["LEHR_INITIAL_URI"], batch["LEHR_INITIAL_VERSION"]) == (uri, "cafe")
 
 
 def test_an_image_of_ones_own_gets_no_source(states: dict[str, Any]) -> None:

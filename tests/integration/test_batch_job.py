@@ -15,9 +15,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lehr_trainer import batch_job
-from lehr_trainer.batch_job import STOPPED, S3Folder, run_batch_job
+from lehr_trainer import batch_job, transfer
+from lehr_trainer.batch_job import STOPPED, run_batch_job
 from lehr_trainer.stop import StopFlag
+from lehr_trainer.transfer import S3Folder
 
 BUCKET = "artifacts"
 
@@ -65,6 +66,21 @@ def trains(root: Path, stop: Any, environ: Any) -> int:
     for name in ("model.onnx", "signature.json", "training.json"):
         (root / "model" / name).write_text(name)
     return 0
+
+
+def test_the_weights_to_start_from_arrive_as_a_channel(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "models/p/cafe/weights.safetensors"
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"weights")
+
+    def starts(root: Path, stop: Any, environ: Any) -> int:
+        assert (root / "input/data/initial/weights.safetensors").read_bytes() == b"weights"
+        return trains(root, stop, environ)
+
+    monkeypatch.setattr(batch_job, "run", starts)
+    given = environ(LEHR_INITIAL_URI=f"s3://{BUCKET}/{key}", LEHR_INITIAL_VERSION="cafe")
+    assert run_batch_job(tmp_path, given, client, StopFlag()) == 0
 
 
 def test_a_node_of_several_is_told_of_the_others_so_that_the_trainer_can_refuse(
@@ -123,7 +139,7 @@ def test_checkpoints_reach_s3_while_the_training_goes_on(
             seen.set()
         return trains(root, stop, environ)
 
-    monkeypatch.setattr(batch_job, "SYNC_S", 0.1)
+    monkeypatch.setattr(transfer, "SYNC_S", 0.1)
     monkeypatch.setattr(batch_job, "run", slow)
     assert run_batch_job(tmp_path, environ(), client, StopFlag()) == 0
     assert seen.is_set()

@@ -90,6 +90,7 @@ EVERYTHING = {
     "SecurityGroupIds": "sg-12345678",
     "SubnetIds": "subnet-12345678,subnet-87654321",
     "TrainerImageUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/lehr-trainer:1",
+    "TrainerFunctionImageUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/lehr-trainer:1-cpu",
     "TrainingSecurityGroupIds": "sg-12345678",
     "TrainingSubnetIds": "subnet-12345678,subnet-87654321",
 }

@@ -1,24 +1,26 @@
 """Shards become two tensors that stay on the device: uint8 pixels and int64 labels.
 
-Pixels are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs
-no loader processes. The order of an epoch is a pure function of (seed, epoch), so that a resumed run needs
-two integers to be where it was, on any device.
+Pixels are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs no loader
+processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a function of
+(seed, epoch) alone, so that a resumed run needs two integers to be where it was, on any device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from lehr_runtime.shards import open_shard
 from lehr_trainer.errors import JobInputError
+from lehr_trainer.streaming import StreamedExamples, fits
 
 Tensor = Any
+Residency = Literal["auto", "device", "streamed"]
 _EPOCHS_PER_SEED = 1_000_003
 
 
@@ -32,11 +34,33 @@ class Examples:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels of `rows`, int64 indices on the same device, in their order."""
+        return self.images.index_select(0, rows), self.labels.index_select(0, rows)
+
+    def read_ahead(self, batches: Iterable[Tensor]) -> None:
+        """Nothing is to be read ahead of what is here."""
+
+    def span(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of the rows from `first` to `last`, that one not included, or to the end."""
+        return self.images[first:last], self.labels[first:last]
+
+
+AnyExamples = Examples | StreamedExamples
+
 
 def load_examples(
-    shards: Sequence[Path], *, input_shape: Sequence[int], classes: int, device: Any
-) -> Examples:
-    """Read `shards` in their order. Raises JobInputError for rows that the manifest does not describe."""
+    shards: Sequence[Path],
+    *,
+    input_shape: Sequence[int],
+    classes: int,
+    device: Any,
+    residency: Residency = "auto",
+) -> AnyExamples:
+    """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
+
+    Raises JobInputError for rows that the manifest does not describe.
+    """
     images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty(0, np.uint8)]
     for path in shards:
         arrays = open_shard(path)
@@ -50,10 +74,10 @@ def load_examples(
             raise JobInputError(f"has label {int(y.max())} of {classes} classes", place=path.name)
         images.append(x)
         labels.append(y)
-    return Examples(
-        torch.from_numpy(np.concatenate(images)).to(device),
-        torch.from_numpy(np.concatenate(labels).astype(np.int64)).to(device),
-    )
+    targets = torch.from_numpy(np.concatenate(labels).astype(np.int64)).to(device)
+    if residency == "streamed" or (residency == "auto" and not fits(sum(x.nbytes for x in images), device)):
+        return StreamedExamples(images, targets)
+    return Examples(torch.from_numpy(np.concatenate(images)).to(device), targets)
 
 
 def epoch_order(rows: int, *, seed: int, epoch: int) -> Tensor:

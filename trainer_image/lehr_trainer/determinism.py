@@ -1,8 +1,7 @@
 """The same seed gives the same bytes of weights, on the same kind of machine.
 
 Three things decide beside the data: the random streams, the kernels and, since floating-point sums depend on how they
-are cut, the number of threads. Small models run on one thread, which is also their fastest setting: on a
-machine of two busy cores, two threads cost a 100,000-parameter model up to eleven times its speed.
+are cut, the number of threads, see `tuning`.
 """
 
 from __future__ import annotations
@@ -10,15 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-
-from lehr_trainer.errors import JobInputError
-
-ONE_THREAD_BELOW_PARAMETERS = 1_000_000
 
 
 def make_deterministic() -> None:
@@ -28,6 +24,19 @@ def make_deterministic() -> None:
     # Filling what torch.empty returns would hide no race of ours, and costs time in every step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Within, this thread takes denormal numbers for zero; outside, much of Python relies on their being there.
+
+    Moments of weights that are seldom used decay to denormal numbers, whose arithmetic is many times slower on a CPU.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def seed_everything(seed: int) -> None:
@@ -57,16 +66,6 @@ def restore_rng(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.array(keys, np.uint32), position, has_gauss, cached))
-
-
-def choose_threads(parameters: int, environ: Mapping[str, str]) -> int:
-    """LEHR_THREADS if set, else 1 for a small model, else every core. Raises JobInputError."""
-    wish = environ.get("LEHR_THREADS", "")
-    if wish:
-        if not wish.isdecimal() or int(wish) < 1:
-            raise JobInputError(f"LEHR_THREADS is {wish!r}", hint="it is a number of threads, 1 or more")
-        return int(wish)
-    return 1 if parameters < ONE_THREAD_BELOW_PARAMETERS else (os.cpu_count() or 1)
 
 
 def weights_sha256(model: Any) -> str:

@@ -6,9 +6,11 @@ epochs that are not. The first epoch is the best until then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from lehr.contracts.hook_rules import MONITORS
 from lehr.contracts.recipe import Training
 from lehr.contracts.training import EpochRecord
 
@@ -28,9 +30,7 @@ class EarlyStopping:
 
     def watch(self, record: EpochRecord, model: Any) -> None:
         """Judge an epoch; `model` has the weights that it was validated with."""
-        value = float(getattr(record, self.monitor))
-        if self.monitor == "validation_accuracy":
-            value = -value
+        value = _lower_is_better(record, self.monitor)
         if self._best is None or value < self._best - self._min_delta:
             self._best, self.best_epoch = value, record.epoch
             self._weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -59,3 +59,12 @@ class EarlyStopping:
             state["best_epoch"],
             dict(state["weights"]),
         )
+
+
+def _lower_is_better(record: EpochRecord, monitor: str) -> float:
+    """The loss, or the accuracy or a metric of the project turned round; infinite where a metric was not finite."""
+    if monitor in MONITORS:
+        value = float(getattr(record, monitor))
+        return value if monitor == "validation_loss" else -value
+    metric = record.metrics[monitor.removeprefix("validation_")]
+    return math.inf if metric is None else -metric

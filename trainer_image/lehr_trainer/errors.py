@@ -4,6 +4,8 @@
     ├── UserError
     │   ├── JobInputError     a channel, file, hyperparameter or variable of the job is absent or wrong
     │   ├── ModelCodeError    the project's factory cannot be found, or gives something that is no classifier
+    │   ├── HookError         a hook of the project cannot be found, fails, or gives what it should not
+    │   ├── InitialWeightsError  the weights to start from do not fit the model
     │   ├── DivergedError     the loss or a weight is no longer finite, or the loss has exploded
     │   └── TooLittleMemoryError   memory does not suffice, nor for half the rows at a time
     ├── HangError             training gave no sign of life for too long
@@ -24,6 +26,14 @@ class JobInputError(UserError):
 
 class ModelCodeError(UserError):
     """Raised when `model.factory` does not name a function that builds a classifier."""
+
+
+class HookError(UserError):
+    """Raised when a function that [hooks] names is absent, fails, or gives something of another type or shape."""
+
+
+class InitialWeightsError(UserError):
+    """Raised when the parameters of the model version to start from are not those of the model."""
 
 
 class DivergedError(UserError):

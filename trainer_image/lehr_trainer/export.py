@@ -117,6 +117,21 @@ def write_graph(model: Any, path: Path, *, input_shape: list[int]) -> None:
         except torch.onnx.errors.OnnxExporterError as fault:
             first = str(fault).strip().splitlines()[0]
             raise ExportError(f"the model cannot be exported to ONNX: {first}") from fault
+    _forget_where(path)
+
+
+def _forget_where(path: Path) -> None:
+    """Drop what torch notes beside each node: paths of this machine, so that the same model is not the same file."""
+    graph = onnx.load(path)
+    for part in (
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.input,
+        *graph.graph.output,
+        *graph.graph.value_info,
+    ):
+        del part.metadata_props[:]
+    onnx.save(graph, path)
 
 
 def prove_parity(model: Any, path: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> Parity:

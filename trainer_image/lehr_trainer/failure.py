@@ -6,20 +6,28 @@ often raised deep inside torch: the line to mend is the deepest one *of the proj
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 from lehr.errors import UserError
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 
 def reason_of(fault: BaseException, code_folder: Path) -> str:
     """One sentence or two: for a UserError its message, else what failed and, in the project's code, where."""
     if isinstance(fault, UserError):
         return str(fault)
-    message = " ".join(f"{type(fault).__name__}: {fault}".split())
+    message = plain(f"{type(fault).__name__}: {fault}")
     line = project_line(fault, code_folder)
     return f"{line[0]}: {message}" if line else message
+
+
+def plain(text: str) -> str:
+    """In one line, and without the colours that Keras gives its messages."""
+    return " ".join(_COLOUR.sub("", text).split())
 
 
 def project_line(fault: BaseException, code_folder: Path) -> tuple[str, str] | None:
@@ -47,9 +55,10 @@ def log_lines(fault: BaseException, code_folder: Path) -> list[str]:
     lines = []
     if not isinstance(fault, UserError):
         lines = "".join(traceback.format_exception(fault)).splitlines()
-        line = project_line(fault, code_folder)
-        if line:
-            lines += [f"the project's line: {line[0]}", f"    {line[1]}"]
+    # A UserError that an error of the project's code has led to says which; its traceback would be half ours.
+    line = project_line(fault.__cause__ or fault if isinstance(fault, UserError) else fault, code_folder)
+    if line:
+        lines += [f"the project's line: {line[0]}", f"    {line[1]}"]
     return [*lines, f"FAILED: {reason_of(fault, code_folder)}"]
 
 

@@ -6,12 +6,14 @@
     input/data/code/                     the pushed project: lehr.toml and the user's Python files
     input/data/manifest/manifest.json    DatasetManifest
     input/data/train/shard-*.safetensors and input/data/validation/, absent when nothing is held out
-    model/                               what is published: model.onnx, signature.json, training.json
+    input/data/initial/weights.safetensors   of the champion, where training starts from one
+    model/                               what is published: model.onnx, weights.safetensors, signature.json,
+                                         training.json
     checkpoints/                         survives a restart of the job
     output/failure                       why the job failed
 
-LEHR_PROJECT, LEHR_RUN and LEHR_TRIAL say whose job it is. Every shard's sha256 is compared with the manifest
-before a byte of it is used.
+LEHR_PROJECT, LEHR_RUN and LEHR_TRIAL say whose job it is, LEHR_INITIAL_VERSION whose weights are in `initial`. Every
+shard's sha256 is compared with the manifest before a byte of it is used.
 
 Contract of SageMaker: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from lehr.contracts.dataset import DatasetManifest, Split
+from lehr.contracts.package import WEIGHTS_FILE
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, Training, parse_recipe
 from lehr.contracts.training import from_hyperparameters, to_hyperparameters
 from lehr.contracts.training_rules import refuse_misfits
@@ -40,7 +43,10 @@ FAILURE_CHARACTERS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training job, read and checked. `shards` are verified files in the manifest's order."""
+    """A training job, read and checked. `shards` are verified files in the manifest's order.
+
+    `initial_weights` are those of the champion `initial_version`, None where training starts from random ones.
+    """
 
     project: str
     run: str
@@ -52,10 +58,12 @@ class Job:
     code_folder: Path
     model_folder: Path
     checkpoint_folder: Path
+    initial_version: str = ""
+    initial_weights: Path | None = None
 
     def fingerprint(self) -> str:
         """sha256 over everything that decides the weights, so that no checkpoint of another job is resumed."""
-        decisive = {
+        decisive: dict[str, Any] = {
             "hyperparameters": to_hyperparameters(self.training),
             "dataset": self.manifest.sha256(),
             "code": {
@@ -64,6 +72,8 @@ class Job:
                 if path.name == RECIPE_FILE or path.suffix == ".py"
             },
         }
+        if self.initial_weights is not None:
+            decisive["initial"] = _sha256(self.initial_weights)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,11 +93,13 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
             raise JobInputError(f"is of project {name!r}, the job is of {project!r}", place=owner)
     if manifest.rows("train") == 0:
         raise JobInputError("lists no training rows", place="manifest.json")
+    training = _read_hyperparameters(root, recipe, manifest)
+    initial_version = environ.get("LEHR_INITIAL_VERSION", "") if training.start_from else ""
     return Job(
         project=project,
         run=run,
         trial=trial,
-        training=_read_hyperparameters(root, recipe, manifest),
+        training=training,
         recipe=recipe,
         manifest=manifest,
         shards={
@@ -97,6 +109,8 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
         code_folder=code_folder(root),
         model_folder=root / "model",
         checkpoint_folder=root / "checkpoints",
+        initial_version=initial_version,
+        initial_weights=_channel_file(root, "initial", WEIGHTS_FILE) if initial_version else None,
     )
 
 

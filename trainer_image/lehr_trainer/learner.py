@@ -9,8 +9,9 @@ gradients need not be kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +20,17 @@ import torch
 from lehr.contracts.recipe import Augment, Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.augment import Augmentation
-from lehr_trainer.data import Examples
+from lehr_trainer.data import AnyExamples
 from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.ema import AveragedWeights
 from lehr_trainer.freezing import freeze_parameters
+from lehr_trainer.hooks import NO_HOOKS, ProjectHooks, ValidationMetrics, rate_shares
 from lehr_trainer.losses import Loss, make_loss
+from lehr_trainer.models import scale_pixels
 from lehr_trainer.optim import make_optimizer
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
 from lehr_trainer.schedules import learning_rate
+from lehr_trainer.tuning import CompileMode, Tuning, compiled
 
 Tensor = Any
 NO_AUGMENTATION = Augment()
@@ -64,8 +68,9 @@ class Learner:
         total: int,
         device: Any,
         augment: Augment = NO_AUGMENTATION,
+        hooks: ProjectHooks = NO_HOOKS,
     ) -> None:
-        """Raises JobInputError for settings that do not fit the model, the data or the device."""
+        """Raises JobInputError for settings that do not fit the model, the data or the device, HookError."""
         self.model = model
         self.augmentation = Augmentation(augment)
         self.precision: Precision = choose_precision(training, device)
@@ -74,11 +79,42 @@ class Learner:
         self._training = training
         self._total = total
         self._frozen = freeze_parameters(model, training.freeze)
-        self._optimizer = make_optimizer(model, training)
+        self.metrics = ValidationMetrics(hooks.metrics)
+        self._augment = hooks.augment
+        self._optimizer = hooks.optimizer(model) if hooks.optimizer else make_optimizer(model, training)
+        self._rate_shares = rate_shares(self._optimizer, training.learning_rate)
         self._trainable = [one for one in model.parameters() if one.requires_grad]
-        self._loss: Loss = make_loss(training, class_counts, device)
+        self._loss: Loss = hooks.loss or make_loss(training, class_counts, device)
         self._forward_context: ForwardContext = forward_context(self.precision, device)
         self._average = AveragedWeights(model, training.ema_decay) if training.ema_decay else None
+        self.tuning = Tuning(torch.get_num_threads())
+        self._compiled = model
+
+    def run_as(self, tuning: Tuning) -> None:
+        """Run steps with these threads, and compiled if so."""
+        self.tuning = tuning
+        torch.set_num_threads(tuning.threads)
+        self._compiled = compiled(self.model, tuning.compile_mode)
+
+    def rehearsal(self, examples: AnyExamples, mode: CompileMode) -> Callable[[], None]:
+        """A forward and backward pass of the first batch on a copy of the model, as `mode` of torch.compile has it."""
+        copy = deepcopy(self.model).train()
+        forward = compiled(copy, mode)
+        images, labels = examples.span(0, self.micro_batch_rows)
+        pixels = scale_pixels(images)
+
+        def one_pass() -> None:
+            copy.zero_grad()
+            with self._forward_context():
+                logits = forward(pixels)
+            self._loss(logits.float(), labels).backward()
+
+        return one_pass
+
+    @property
+    def _most_parts(self) -> int:
+        """Of an update."""
+        return -(-self._training.batch_size * self._training.accumulate_steps // self.micro_batch_rows)
 
     def learning_rate(self, update: int) -> float:
         return learning_rate(self._training, update, self._total)
@@ -90,7 +126,7 @@ class Learner:
             module.eval()
 
     def update(
-        self, examples: Examples, rows: Tensor, number: int, sums: Sums, draws: Tensor | None = None
+        self, examples: AnyExamples, rows: Tensor, number: int, sums: Sums, draws: Tensor | None = None
     ) -> float:
         """Update the weights from `rows`, int64 indices into `examples`, and add to `sums`; `number` counts from 0.
 
@@ -100,23 +136,31 @@ class Learner:
         if draws is None:
             draws = torch.empty(len(rows), 0, device=rows.device)
         rate = self.learning_rate(number)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self._optimizer.param_groups, self._rate_shares, strict=True):
+            group["lr"] = rate * share
         self._optimizer.zero_grad()
         size = self.micro_batch_rows
-        for part, drawn in zip(rows.split(size), draws.split(size), strict=True):
+        parts = [(rows, draws)]
+        if len(rows) > size:
+            parts = list(zip(rows.split(size), draws.split(size), strict=True))
+        for index, (part, drawn) in enumerate(parts):
             asked = time.monotonic()
-            images = self.augmentation.pixels(examples.images.index_select(0, part), drawn)
-            labels = examples.labels.index_select(0, part)
+            images, labels = examples.batch(part)
+            images = self.augmentation.pixels(images, drawn)
+            if self._augment is not None:
+                images = self._augment(images, number * self._most_parts + index)
             data_seconds += time.monotonic() - asked
+            # Compiled is the step of a full batch; the last one of an epoch is not worth another compilation.
+            forward = self._compiled if len(part) == size else self.model
             with self._forward_context():
-                logits = self.model(images)
+                logits = forward(images)
             if logits.dtype is torch.bfloat16:
                 logits = logits.float()
             loss = self._loss(logits, labels)
             (loss if len(part) == len(rows) else loss * (len(part) / len(rows))).backward()
-            sums.loss.add_(loss.detach(), alpha=len(part))
-            sums.correct.add_((logits.argmax(1) == labels).sum())
+            with torch.no_grad():
+                sums.loss.add_(loss, alpha=len(part))
+                sums.correct.add_((logits.argmax(1) == labels).sum())
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)
         self._optimizer.step()
@@ -154,6 +198,7 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
+            "tuning": self.tuning.state(),
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict() if self._average else None,
@@ -161,6 +206,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.run_as(Tuning(**state["tuning"]))
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:

@@ -18,23 +18,27 @@ import msgspec
 import numpy as np
 import torch
 
-from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE
+from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE, WEIGHTS_FILE
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer import __version__
 from lehr_trainer.checkpoint import CheckpointFolder
-from lehr_trainer.data import Examples, load_examples
-from lehr_trainer.determinism import choose_threads, make_deterministic, seed_everything, weights_sha256
+from lehr_trainer.data import AnyExamples, Examples, load_examples
+from lehr_trainer.determinism import make_deterministic, seed_everything, weights_sha256
 from lehr_trainer.errors import HangError
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import lines_when_stuck, log_lines, reason_of
 from lehr_trainer.heartbeat import Heartbeat
+from lehr_trainer.hooks import find_hooks
+from lehr_trainer.initial_weights import start_from_champion, write_weights
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.memory import MicroBatch, within_memory
 from lehr_trainer.models import build_model, count_parameters, importable
+from lehr_trainer.models.keras_module import KerasModule
 from lehr_trainer.quantise import CALIBRATION_ROWS, int8_line, publish_int8
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import STATE_VERSION, train
+from lehr_trainer.tuning import Tuning, tune
 from lehr_trainer.utilisation import Meter, utilisation_line
 
 PARITY_ROWS = 4096
@@ -45,9 +49,11 @@ _VERSIONED = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime")
 def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the job under `root`. Returns the exit code: 0 trained or stopped, 1 failed (see output/failure)."""
     clear_failure(root)
+    stop = stop or StopFlag()
     try:
-        _train_watched(root, read_job(root, environ), stop or StopFlag(), environ)
+        _train_watched(root, read_job(root, environ), stop, environ)
     except TrainingStopped as stopped:
+        stop.stopped = stopped
         _log(str(stopped))
         return 0
     except Exception as fault:
@@ -86,32 +92,58 @@ def train_job(
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
     examples, validation = (
-        load_examples(job.shards[split], input_shape=input_shape, classes=classes, device=device)
+        load_examples(
+            job.shards[split],
+            input_shape=input_shape,
+            classes=classes,
+            device=device,
+            residency=job.training.residency,
+        )
         for split in ("train", "validation")
     )
 
     with importable(job.code_folder):
         seed_everything(job.training.seed)
         model = build_model(
-            job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
+            job.recipe.model,
+            input_shape=input_shape,
+            classes=classes,
+            code_folder=job.code_folder,
+            log=_log,
         ).to(device)
+        initial_version = start_from_champion(model, job, _log)
+        hooks = find_hooks(job.recipe.hooks, job.training, classes=classes, code_folder=job.code_folder)
         parameters = count_parameters(model)
-        threads = choose_threads(parameters, environ)
-        torch.set_num_threads(threads)
+        updates = job.training.epochs * updates_per_epoch(len(examples), job.training)
         learner = Learner(
             model,
             job.training,
             class_counts=job.manifest.class_counts("train"),
-            total=job.training.epochs * updates_per_epoch(len(examples), job.training),
+            total=updates,
             device=device,
             augment=job.recipe.augment,
+            hooks=hooks,
         )
+        where = "" if isinstance(examples, Examples) else " streamed"
         _log(
-            f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows, "
-            f"{len(validation)} held out, {parameters} parameters, {device} with {threads} "
-            f"{'thread' if threads == 1 else 'threads'}, {learner.precision}, seed {job.training.seed}"
+            f"training {job.project}, run {job.run}, trial {job.trial}: {len(examples)} rows{where}, "
+            f"{len(validation)} held out, {parameters} parameters, {device}, {learner.precision}, "
+            f"seed {job.training.seed}"
         )
         meter = Meter()
+
+        def find_tuning(learner: Learner, examples: AnyExamples, flops_per_sample: float | None) -> Tuning:
+            rows = min(job.training.batch_size, len(examples))
+            return tune(
+                lambda mode: learner.rehearsal(examples, mode),
+                flops_per_update=flops_per_sample and flops_per_sample * rows,
+                updates=updates * job.training.accumulate_steps,
+                compiling=job.training.compile,
+                device=device,
+                environ=environ,
+                log=_log,
+            )
+
         records = train(
             learner,
             examples,
@@ -133,6 +165,7 @@ def train_job(
             stop=stop,
             log=_log,
             meter=meter,
+            tune=find_tuning,
             heartbeat=heartbeat,
             micro_batch=micro_batch,
         )
@@ -143,13 +176,13 @@ def train_job(
         started = time.monotonic()
         signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
         rows, labels = parity_rows(validation, examples)
-        parity = export_model(model, job.model_folder, rows, signature, threads=threads)
+        parity = export_model(model, job.model_folder, rows, signature, threads=learner.tuning.threads)
         _log(
             f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "
             f"most {parity.max_absolute_difference:.2g}"
         )
         int8 = publish_int8(
-            job.model_folder, rows, labels, examples.images[:CALIBRATION_ROWS].cpu().numpy(), signature
+            job.model_folder, rows, labels, examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy(), signature
         )
         _log(int8_line(int8))
         if job.recipe.serving.precision == "int8":
@@ -158,12 +191,15 @@ def train_job(
             else:
                 _log('serving.precision = "int8" is not had: the float32 graph answers')
 
+        write_weights(model, job.model_folder / WEIGHTS_FILE, _log)
+
     summary = TrainingSummary(
         project=job.project,
         run=job.run,
         trial=job.trial,
         epochs=records,
         best_epoch=best_epoch,
+        initial_version=initial_version,
         precision=learner.precision,
         micro_batch_rows=micro_batch.rows,
         parity=parity,
@@ -172,12 +208,13 @@ def train_job(
         training_rows=len(examples),
         seconds=sum(record.seconds for record in records),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        threads=threads,
+        threads=learner.tuning.threads,
         weights_sha256=weights_sha256(model),
         versions={
             "python": platform.python_version(),
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
+            **({"keras": version("keras")} if isinstance(model, KerasModule) else {}),
         },
         utilisation=utilisation,
     )
@@ -186,13 +223,13 @@ def train_job(
     return summary
 
 
-def parity_rows(validation: Examples, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+def parity_rows(validation: AnyExamples, examples: AnyExamples) -> tuple[np.ndarray, np.ndarray]:
     """Real rows to prove the export on, and their labels: held-out ones, filled up from the training rows if few."""
-    held_out = min(len(validation), PARITY_ROWS)
-    missing = max(0, ENOUGH_PARITY_ROWS - held_out)
+    held_out = validation.span(0, PARITY_ROWS)
+    more = examples.span(0, max(0, ENOUGH_PARITY_ROWS - len(held_out[1])))
     images, labels = (
-        np.concatenate([first[:held_out].cpu().numpy(), second[:missing].cpu().numpy()])
-        for first, second in ((validation.images, examples.images), (validation.labels, examples.labels))
+        np.concatenate([first.cpu().numpy(), second.cpu().numpy()])
+        for first, second in zip(held_out, more, strict=True)
     )
     return images, labels
 

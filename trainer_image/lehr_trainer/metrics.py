@@ -3,8 +3,8 @@
     epoch 1/5 loss=0.2951 accuracy=0.9142 validation_loss=0.1413 validation_accuracy=0.9583 \
 samples_per_second=36500 seconds=1.6
 
-The two validation fields are absent when nothing is held out. Lines within a long epoch say `step`, and no
-definition matches them.
+The two validation fields are absent when nothing is held out; each metric of the project is one more field,
+`validation_<name>`. Lines within a long epoch say `step`, and no definition matches them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ def epoch_line(record: EpochRecord, epochs: int) -> str:
             f"validation_loss={record.validation_loss:.4f}",
             f"validation_accuracy={record.validation_accuracy:.4f}",
         ]
+    fields += [
+        f"validation_{name}={value:.4f}" for name, value in record.metrics.items() if value is not None
+    ]
     fields += [f"samples_per_second={record.samples_per_second:.0f}", f"seconds={record.seconds:.2f}"]
     return " ".join(fields)
 

@@ -23,6 +23,7 @@ import torch
 
 from lehr.contracts.recipe import Training
 from lehr_trainer.errors import JobInputError
+from lehr_trainer.fused_adam import FusedAdam
 
 MUON_MOMENTUM = 0.95
 
@@ -62,7 +63,9 @@ def make_optimizer(model: Any, training: Training) -> Any:
     momentum = training.momentum or 0.0
     match training.optimizer:
         case "adam":
-            return torch.optim.Adam(_groups(parameters, training), lr=training.learning_rate, fused=True)
+            return FusedAdam(
+                torch.optim.Adam(_groups(parameters, training), lr=training.learning_rate, fused=True)
+            )
         case "adamw":
             return _adamw(parameters, training)
         case "sgd":
@@ -93,7 +96,7 @@ def _groups(parameters: list[Any], training: Training) -> list[dict[str, Any]]:
 
 
 def _adamw(parameters: list[Any], training: Training) -> Any:
-    return torch.optim.AdamW(_groups(parameters, training), lr=training.learning_rate, fused=True)
+    return FusedAdam(torch.optim.AdamW(_groups(parameters, training), lr=training.learning_rate, fused=True))
 
 
 def _muon(model: Any, parameters: list[Any], training: Training) -> Any:

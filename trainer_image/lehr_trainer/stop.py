@@ -15,6 +15,7 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.is_set = False
+        self.stopped: TrainingStopped | None = None  # how the training answered
 
     def listen(self) -> None:
         """Set the flag on SIGTERM. Only the main thread may call this."""
@@ -27,9 +28,10 @@ class StopFlag:
 class TrainingStopped(Exception):
     """The answer to a request, not an error: raised once a checkpoint is durable.
 
-    `step` is counted within `epoch`, which counts from 1.
+    `step` is counted within `epoch`, which counts from 1; `began` and `ended` are updates since the start of the training:
+    where this process took it up, and where it left it.
     """
 
-    def __init__(self, epoch: int, step: int) -> None:
-        self.epoch, self.step = epoch, step
+    def __init__(self, epoch: int, step: int, *, began: int = 0, ended: int = 0) -> None:
+        self.epoch, self.step, self.began, self.ended = epoch, step, began, ended
         super().__init__(f"stopped at epoch {epoch} step {step}; resumable")

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from lehr.contracts.recipe import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.checkpoint import CheckpointFolder
-from lehr_trainer.data import Examples, epoch_order
-from lehr_trainer.determinism import capture_rng, restore_rng
+from lehr_trainer.data import AnyExamples, epoch_order
+from lehr_trainer.determinism import capture_rng, flushed_denormals, restore_rng
 from lehr_trainer.divergence import LossWatch, refuse_bad_weights
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.heartbeat import Heartbeat
@@ -33,6 +33,7 @@ from lehr_trainer.memory import MicroBatch
 from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.tuning import Tuning
 from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
@@ -59,24 +60,27 @@ class Progress:
         self.sums.correct.zero_()
 
 
+@flushed_denormals()
 def train(
     learner: Learner,
-    examples: Examples,
-    validation: Examples,
+    examples: AnyExamples,
+    validation: AnyExamples,
     training: Training,
     *,
     checkpoints: CheckpointFolder,
     stop: StopFlag,
     log: Callable[[str], None],
     meter: Meter | None = None,
+    tune: Callable[[Learner, AnyExamples, float | None], Tuning] | None = None,
     heartbeat: Heartbeat | None = None,
     micro_batch: MicroBatch | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
     `meter` is told what it takes, `heartbeat` that it goes on; `micro_batch` is how much goes through the model at
-    once. Raises DivergedError when the loss or a weight is no longer finite or the loss has exploded, TrainingStopped
-    when asked to stop.
+    once. `tune` is asked before the first step of a run that begins how steps are to run, with the operations of one
+    row, or None. Raises DivergedError when the loss or a weight is no longer finite or the loss has exploded,
+    TrainingStopped when asked to stop.
     """
     device = examples.labels.device
     meter = meter or Meter()
@@ -97,8 +101,19 @@ def train(
         return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
 
     if goes_on():
-        meter.start(learner.model, examples.images, log)
+        meter.count(learner.model, examples.span(0, 1)[0], log)
+        if saved is None and tune is not None:
+            learner.run_as(tune(learner, examples, meter.flops_per_sample))
+        meter.start(device)
     steps = updates_per_epoch(len(examples), training)
+
+    def updates_done() -> int:
+        return progress.epoch * steps + progress.step
+
+    began = updates_done()
+
+    def stopped() -> TrainingStopped:
+        return TrainingStopped(progress.epoch + 1, progress.step, began=began, ended=updates_done())
 
     def save() -> None:
         watch.look(progress.epoch + 1)
@@ -107,7 +122,7 @@ def train(
             "watch": watch.state(),
             "micro_batch": micro_batch.rows,
         }
-        checkpoints.save(progress.epoch * steps + progress.step, state)
+        checkpoints.save(updates_done(), state)
 
     def beat() -> None:
         if heartbeat is not None:
@@ -116,7 +131,7 @@ def train(
     def beat_while_validating() -> None:
         beat()
         if stop.is_set:
-            raise TrainingStopped(progress.epoch + 1, progress.step)
+            raise stopped()
 
     if micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows):
         save()
@@ -126,7 +141,11 @@ def train(
         drawn = learner.augmentation.draws(
             len(examples), seed=training.seed, epoch=progress.epoch, device=device
         )
-        updates = zip(order.split(rows_per_step), drawn.split(rows_per_step), strict=True)
+        groups = order.split(rows_per_step)
+        updates = zip(groups, drawn.split(rows_per_step), strict=True)
+        examples.read_ahead(
+            part for rows in groups[progress.step :] for part in rows.split(learner.micro_batch_rows)
+        )
         learner.begin_epoch()
         watch.begin(float(progress.sums.loss), progress.step)
         beat()
@@ -134,8 +153,7 @@ def train(
         before = progress.epoch_seconds
 
         for rows, draws in islice(updates, progress.step, None):
-            number = progress.epoch * steps + progress.step
-            meter.data_seconds += learner.update(examples, rows, number, progress.sums, draws)
+            meter.data_seconds += learner.update(examples, rows, updates_done(), progress.sums, draws)
             progress.step += 1
             watch.note(progress.sums.loss)
             beat()
@@ -146,7 +164,7 @@ def train(
                 watch.look(progress.epoch + 1)
             if stop.is_set:
                 save()
-                raise TrainingStopped(progress.epoch + 1, progress.step)
+                raise stopped()
             if now - last_checkpoint >= CHECKPOINT_EVERY_S:
                 save()
                 last_checkpoint = time.monotonic()
@@ -165,6 +183,7 @@ def train(
             validation_loss, validation_accuracy = evaluate(
                 learner.model,
                 validation,
+                watch=learner.metrics.add,
                 rows=micro_batch.share_of(EVALUATION_ROWS),
                 beat=beat_while_validating,
             )
@@ -178,6 +197,7 @@ def train(
                 samples_per_second=len(examples) / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * steps - 1),
+                metrics=learner.metrics.take(),
             )
             learner.end_epoch(record)
         progress.end_epoch(record)
@@ -202,11 +222,17 @@ def _saved_when_stopped(save: Callable[[], None]) -> Iterator[None]:
 
 
 def evaluate(
-    model: Any, examples: Examples, *, rows: int = EVALUATION_ROWS, beat: Callable[[], None] = lambda: None
+    model: Any,
+    examples: AnyExamples,
+    *,
+    watch: Callable[[Any, Any], None] | None = None,
+    rows: int = EVALUATION_ROWS,
+    beat: Callable[[], None] = lambda: None,
 ) -> tuple[float, float] | tuple[None, None]:
     """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows.
 
-    `rows` are evaluated at a time, and `beat` is called before each time.
+    `watch` is given logits and labels, part by part; `rows` are evaluated at a time, and `beat` is called before
+    each time.
     """
     if not len(examples):
         return None, None
@@ -215,10 +241,12 @@ def evaluate(
     with torch.inference_mode():
         for first in range(0, len(examples), rows):
             beat()
-            labels = examples.labels[first : first + rows]
-            logits = model(scale_pixels(examples.images[first : first + rows]))
+            images, labels = examples.span(first, first + rows)
+            logits = model(scale_pixels(images))
             loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
+            if watch is not None:
+                watch(logits, labels)
     return loss_sum / len(examples), correct / len(examples)
 
 

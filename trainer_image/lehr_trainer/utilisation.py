@@ -34,12 +34,15 @@ class Meter:
     data_seconds: float = 0.0
     peak_memory_bytes: int = 0
 
-    def start(self, model: Any, images: Tensor, log: Callable[[str], None]) -> None:
-        """Measure the machine and the model, with one row of `images`, uint8."""
-        self.gemm_flops_per_second = gemm_flops_per_second(images.device)
+    def count(self, model: Any, images: Tensor, log: Callable[[str], None]) -> None:
+        """Count the model's operations, with one row of `images`, uint8."""
         self.flops_per_sample = flops_per_sample(model, images[:1], log)
-        if images.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(images.device)
+
+    def start(self, device: Any) -> None:
+        """Measure the machine, with the threads that the training has."""
+        self.gemm_flops_per_second = gemm_flops_per_second(device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
 
     def end_epoch(self, device: Any) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes(device))

@@ -1,4 +1,4 @@
-"""In which order capacity is asked for: spot first, then on demand, then the same of the other backend.
+"""In which order capacity is asked for: spot first, then on demand, then the same of the other backend; a function once.
 
 What differs from attempt to attempt is decided here, so that the state machine only copies it, and an estimate counts
 what is really tried. Managed spot takes one instance type and no warm pool; no list mixes types that take a key for
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lehr.contracts.recipe import Backend, BackendKind
 from lehr.contracts.workflow import Attempt
+from lehr.function_types import DEFAULT_MEMORY_MB, function_type
 from lehr.instances import by_storage, has_gpu, has_local_storage
 
 
@@ -20,8 +21,12 @@ def backends_of(backend: Backend) -> list[BackendKind]:
     return kinds
 
 
-def attempts_of(backend: Backend) -> list[Attempt]:
-    """The attempts of every trial, in their order."""
+def attempts_of(backend: Backend, *, function_memory_mb: int = 0) -> list[Attempt]:
+    """The attempts of every trial, in their order. `function_memory_mb` is what the stack gives its training function.
+
+    Where no stack is known (0) that is what the recipe asks for, or the template's default.
+    """
+    function = function_type(function_memory_mb or backend.memory_mb or DEFAULT_MEMORY_MB)
     return [
         Attempt(
             backend=kind,
@@ -30,17 +35,17 @@ def attempts_of(backend: Backend) -> list[Attempt]:
             has_gpu=any(map(has_gpu, types)),
             max_wait_s=backend.max_wait_s or backend.max_runtime_s,
             has_local_storage=has_local_storage(types[0]),
-            keep_alive_s=0 if is_spot or kind == "batch" else backend.keep_alive_s,
+            keep_alive_s=backend.keep_alive_s if kind == "sagemaker" and not is_spot else 0,
         )
         for kind in backends_of(backend)
         for is_spot in ([True, False] if _has_spot(backend, kind) else [False])
-        for types in _instance_types(backend, kind, is_spot=is_spot)
+        for types in ([[function]] if kind == "lambda" else _instance_types(backend, kind, is_spot=is_spot))
     ]
 
 
 def _has_spot(backend: Backend, kind: BackendKind) -> bool:
     """Batch runs jobs of several nodes on demand only: docs.aws.amazon.com/batch/latest/userguide/mnp-ce.html."""
-    return backend.spot and (kind == "sagemaker" or backend.instance_count == 1)
+    return backend.spot and (kind == "sagemaker" or (kind == "batch" and backend.instance_count == 1))
 
 
 def _instance_types(backend: Backend, kind: BackendKind, *, is_spot: bool) -> list[list[str]]:

@@ -43,13 +43,21 @@ _SECONDS = re.compile(r'"TrainingTimeInSeconds"\s*:\s*(\d+)')
 _ATTEMPT = re.compile(r"-a(\d+)r\d+d\d+$")
 
 
-def estimate_run(recipe: Recipe, prices: PriceTable, *, shards: int) -> RunEstimate:
-    """The worst case of a run of this recipe, in USD. Raises UnknownPriceError."""
+def estimate_run(
+    recipe: Recipe, prices: PriceTable, *, shards: int, function_memory_mb: int = 0
+) -> RunEstimate:
+    """The worst case of a run of this recipe, in USD; `function_memory_mb` as for `attempts_of`.
+
+    Raises UnknownPriceError.
+    """
     backend, trials = recipe.backend, len(recipe.trial_settings())
-    attempts = list(_attempts(backend, prices))
+    attempts = list(_attempts(backend, prices, function_memory_mb))
     hours = backend.max_runtime_s / 3600 * backend.instance_count
     volume = prices.volume_gb_month * backend.volume_gb / _HOURS_PER_MONTH
-    trial = hours * sum(attempt.hour_usd + volume for attempt in attempts)
+    # A function has no volume; its storage is in its price.
+    trial = hours * sum(
+        attempt.hour_usd + (0.0 if attempt.backend == "lambda" else volume) for attempt in attempts
+    )
     warm_pool = backend.instance_count * sum(
         attempt.keep_alive_s / 3600 * (attempt.hour_usd + volume) for attempt in attempts
     )
@@ -71,9 +79,9 @@ def estimate_run(recipe: Recipe, prices: PriceTable, *, shards: int) -> RunEstim
     )
 
 
-def _attempts(backend: Backend, prices: PriceTable) -> Iterator[AttemptEstimate]:
+def _attempts(backend: Backend, prices: PriceTable, function_memory_mb: int) -> Iterator[AttemptEstimate]:
     """Each at its dearest instance type. Batch is taken to use EC2's machine of the same name."""
-    for attempt in attempts_of(backend):
+    for attempt in attempts_of(backend, function_memory_mb=function_memory_mb):
         is_batch = attempt.backend == "batch"
         names = [name.removeprefix("ml.") if is_batch else name for name in attempt.instance_types]
         hour, name = max((prices.hour(name), name) for name in names)

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from lehr.contracts.document import Document
 from lehr.errors import UnknownPriceError
+from lehr.function_types import FREE_STORAGE_MB, STORAGE_MB, memory_of
 
 PRICES_FILE = Path(__file__).with_name("prices.json")
 
@@ -36,6 +37,7 @@ class PriceTable(Document, frozen=True, kw_only=True):
     instance_hour: dict[str, Usd]
     volume_gb_month: Usd
     function_gb_second: dict[str, Usd]
+    function_storage_gb_second: Usd = 0.0000000309
     function_million_calls: Usd
     state_transition_million: Usd
     storage_gb_month: Usd
@@ -46,7 +48,9 @@ class PriceTable(Document, frozen=True, kw_only=True):
     endpoint_million_requests: Usd
 
     def hour(self, instance_type: str) -> float:
-        """USD per hour of one instance on demand. Raises UnknownPriceError."""
+        """USD per hour of one instance on demand, or of a function (`lambda-3008mb`). Raises UnknownPriceError."""
+        if (memory_mb := memory_of(instance_type)) is not None:
+            return round(3600 * self._function_second(memory_mb), 6)
         try:
             return self.instance_hour[instance_type]
         except KeyError as fault:
@@ -59,6 +63,11 @@ class PriceTable(Document, frozen=True, kw_only=True):
     def gb_second(self) -> float:
         """USD per GB-second of a function: the dearer of the two processors, since a recipe names none."""
         return max(self.function_gb_second.values())
+
+    def _function_second(self, memory_mb: int) -> float:
+        """Of the training function, whose image is for x86_64, with the storage that the template gives it."""
+        storage = self.function_storage_gb_second * (STORAGE_MB - FREE_STORAGE_MB) / 1024
+        return memory_mb / 1024 * self.function_gb_second["x86_64"] + storage
 
     def origin(self) -> str:
         """The half sentence that stands beside every figure."""

@@ -36,6 +36,14 @@ def promotion(cloud: GuardedCloud, project: str) -> Observation:
     return trained | {"prediction": prediction.code}
 
 
+def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
+    """A second recipe starts from the champion that the first one made."""
+    _push(cloud, project, **FEW_EPOCHS)
+    first = _train(cloud, project)
+    _push(cloud, project, **{**FEW_EPOCHS, "epochs = 5": 'epochs = 1\nstart_from = "champion"'})
+    return {"first": first, "second": _train(cloud, project)}
+
+
 def failure(cloud: GuardedCloud, project: str) -> Observation:
     """The trainer raises an error; the run says which. It is the first run of a stack: nothing is published yet."""
     _forget_trainer(cloud)
@@ -185,6 +193,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a_run_that_is_not_there": a_run_that_is_not_there,
     "failure": failure,
     "promotion": promotion,
+    "fine_tuning": fine_tuning,
     "batch_prediction": batch_prediction,
     "second_try": second_try,
     # Last, because of its execution it notices only that it has ended.

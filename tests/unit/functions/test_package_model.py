@@ -138,6 +138,25 @@ def test_the_lineage_names_the_instance_that_was_had_not_the_one_that_was_wished
     assert (lineage.instance_type, request.instance_type) == ("ml.g4dn.xlarge", "ml.g5.xlarge")
 
 
+@pytest.mark.parametrize(("settings", "initial"), [({"start_from": "champion"}, "cafe"), ({}, "")])
+def test_the_lineage_names_the_model_that_the_winning_trial_started_from(
+    settings: dict[str, str], initial: str
+) -> None:
+    store, request = world(0.90)
+    request = msgspec.structs.replace(
+        request, initial_version="cafe", trials=[Trial(id="0", hyperparameters=settings)]
+    )
+    packaged = package_best_trial(request, store, InMemoryRegistry(), without_more)
+    key = layout.model_file_key("mnist", packaged.version, "lineage.json")
+    assert Lineage.from_json(store.objects[key]).initial_version == initial
+
+
+def test_the_weights_are_published_beside_the_graph_and_an_older_trainer_has_none() -> None:
+    weights = {"weights.safetensors": b"weights"}
+    assert read_archive(packed(trained() | weights), place="p") == trained() | weights
+    assert read_archive(packed(trained()), place="p") == trained()
+
+
 def test_the_first_trial_wins_a_tie() -> None:
     store, request = world(0.95, 0.95)
     assert package_best_trial(request, store, InMemoryRegistry(), without_more).trial == "0"

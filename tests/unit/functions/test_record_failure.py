@@ -25,6 +25,9 @@ class Logs:
     def tail(self, job: str, lines: int) -> list[str]:
         return [f"last line of {job}"]
 
+    def tail_of_function(self, group: str, stream: str, lines: int) -> list[str]:
+        return [f"{group} {stream}", "FAILED: no such layer"][-lines:]
+
     def tail_of_batch(self, stream: str, lines: int) -> list[str]:
         return [f"a line of {stream}", "FAILED: net.py:2 in build: no such layer"]
 

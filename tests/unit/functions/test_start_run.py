@@ -13,6 +13,7 @@ import pytest
 from functions.start_run.start import MAX_ATTEMPTS, StartRun
 from functions.start_run.triggers import read_message
 from lehr.contracts.dataset import PrepareUnit
+from lehr.contracts.package import Lineage, ModelPackage, PackagedFile
 from lehr.contracts.workflow import RunInput, StartRequest
 from lehr.errors import ContractError, UserError
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
@@ -226,3 +227,98 @@ def test_an_event_from_outside_of_incoming_is_refused(world: World) -> None:
     event = {"id": "event-id-1234", "detail": {"object": {"key": "models/mnist/_READY"}}}
     with pytest.raises(UserError):
         read_message(json.dumps(event), world.data)
+
+
+def crown(
+    world: World, run: str, *, version: str = "cafe", initial_version: str = "", has_weights: bool = True
+) -> None:
+    """Make `version` champion, as the end of `run` does."""
+    digest = PackagedFile(sha256="0" * 64, bytes=1)
+    names = ["model.onnx", *(["weights.safetensors"] if has_weights else [])]
+    package = ModelPackage(project="mnist", files=dict.fromkeys(names, digest))
+    lineage = Lineage(
+        project="mnist",
+        run=run,
+        trial="0",
+        dataset_version="d1",
+        code_sha="c0de",
+        training_job="job",
+        image="image",
+        initial_version=initial_version,
+        instance_type="ml.g5.xlarge",
+        hyperparameters={},
+    )
+    world.artifacts.objects[f"models/mnist/{version}/package.json"] = package.to_json()
+    world.artifacts.objects[f"models/mnist/{version}/lineage.json"] = lineage.to_json()
+    alias = world.registry.alias("mnist")
+    generation = alias.generation if alias else 0
+    world.registry.promote("mnist", version, run=run, generation=generation)
+
+
+FINE_TUNING = RECIPE.replace("epochs = 5", 'epochs = 5\nstart_from = "champion"')
+
+
+def input_of(world: World, run: str) -> RunInput:
+    return RunInput.from_json(world.executions.inputs[f"mnist-{run}"])
+
+
+def test_without_a_champion_a_fine_tuning_starts_from_nothing(world: World) -> None:
+    world.push(FINE_TUNING, "c0de2")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    body = input_of(world, answer.run)
+    assert (answer.outcome, body.initial_version, body.initial_uri) == ("started", "", "")
+
+
+def test_a_fine_tuning_is_given_the_weights_of_the_champion_of_its_start(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    crown(world, first.run)
+    world.push(FINE_TUNING, "c0de2")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    body = input_of(world, answer.run)
+    assert body.initial_version == "cafe"
+    assert body.initial_uri == "s3://artifacts/models/mnist/cafe/weights.safetensors"
+    assert body.trials[0].hyperparameters["start_from"] == "champion"
+
+
+def test_a_recipe_that_does_not_ask_for_it_never_looks_at_the_champion(world: World) -> None:
+    crown(world, "gone")
+    world.artifacts.objects.pop("models/mnist/cafe/package.json")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert (answer.outcome, input_of(world, answer.run).initial_version) == ("started", "")
+
+
+def test_the_same_content_is_not_trained_on_again_from_the_champion_made_of_it(world: World) -> None:
+    world.push(FINE_TUNING, "c0de2")
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.registry.end_run("mnist", first.run, status="promoted", reason="first")
+    crown(world, first.run)
+    again = world.start_run.start(StartRequest(project="mnist"))
+    assert (again.outcome, again.run) == ("nothing_new", first.run)
+
+    world.drop("train-labels-idx1-ubyte.gz", idx(60_000) + b"\0")
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert second.outcome == "started"
+    world.registry.end_run("mnist", second.run, status="promoted", reason="better")
+    crown(world, second.run, version="beef", initial_version="cafe")
+    again = world.start_run.start(StartRequest(project="mnist"))
+    assert (again.outcome, again.run) == ("nothing_new", second.run)
+
+
+def test_a_new_champion_makes_a_new_run_of_the_same_content(world: World) -> None:
+    crown(world, "other")
+    world.push(FINE_TUNING, "c0de2")
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.registry.end_run("mnist", first.run, status="rejected", reason="worse")
+    assert world.start_run.start(StartRequest(project="mnist")).outcome == "nothing_new"
+    crown(world, "another", version="beef")
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert (second.outcome, input_of(world, second.run).initial_version) == ("started", "beef")
+
+
+def test_a_champion_of_an_older_trainer_is_refused_with_the_way_out(world: World) -> None:
+    crown(world, "other", has_weights=False)
+    world.push(FINE_TUNING, "c0de2")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert answer.outcome == "refused"
+    assert "champion cafe has no weights.safetensors" in answer.reason
+    assert "train once without start_from" in answer.reason

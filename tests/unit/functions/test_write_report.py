@@ -325,6 +325,37 @@ def test_the_report_has_every_part_of_a_complete_run() -> None:
     assert "learning_rate" in page
 
 
+@pytest.mark.parametrize(
+    ("version", "words"), [("fedcba9876543210", "fedcba9876543210"), ("", "there was no champion yet")]
+)
+def test_the_report_of_a_fine_tuning_names_what_it_started_from(version: str, words: str) -> None:
+    assert "started from" not in write(complete())
+    store = complete()
+    tuned = msgspec.structs.replace(
+        lineage(), initial_version=version, hyperparameters={"start_from": "champion"}
+    )
+    store.objects[layout.model_file_key(PROJECT, CANDIDATE, "lineage.json")] = tuned.to_json()
+    page = write(store)
+    assert f"<dt>started from</dt><dd>{words}" in page.replace("random weights: ", "")
+
+
+def test_the_report_draws_the_metrics_of_the_project_and_leaves_a_gap_where_one_had_no_value() -> None:
+    values = [0.5, None, 0.6, 0.7, 0.8125]
+    summary = training()
+    epochs = [
+        msgspec.structs.replace(epoch, metrics={"macro_recall": value})
+        for epoch, value in zip(summary.epochs, values, strict=True)
+    ]
+    store = complete()
+    store.objects[layout.model_file_key(PROJECT, CANDIDATE, "training.json")] = msgspec.structs.replace(
+        summary, epochs=epochs
+    ).to_json()
+    page = write(store)
+    assert "macro_recall" in page
+    assert "0.8125" in page
+    assert "macro_recall" not in write(complete())
+
+
 @pytest.mark.parametrize("gemm_share", [0.2548, None])
 def test_the_report_says_how_much_of_the_machine_was_used(gemm_share: float | None) -> None:
     store = complete()

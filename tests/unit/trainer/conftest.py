@@ -125,13 +125,19 @@ def make_job(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> MakeJob:
     numbers = iter(range(100))
 
     def make(
-        *, rows: int = 600, held_out: int = 100, model: str = MLP, code: str | None = None, **settings: Any
+        *,
+        rows: int = 600,
+        held_out: int = 100,
+        model: str = MLP,
+        code: str | None = None,
+        data_set: tuple[np.ndarray, np.ndarray] | None = None,
+        **settings: Any,
     ) -> JobFolder:
         root = tmp_path / f"job-{next(numbers)}"
         data = root / "input/data"
         for folder in ("input/config", "input/data/manifest", "input/data/code", "input/data/train"):
             (root / folder).mkdir(parents=True)
-        x, y = digits
+        x, y = data_set or digits
         cuts: list[tuple[Split, int, int]] = [("train", 0, rows // 2), ("train", rows // 2, rows)]
         if held_out:
             (data / "validation").mkdir()

@@ -64,6 +64,10 @@ def test_the_graph_takes_raw_pixels_of_any_batch_and_gives_probabilities(graph: 
     assert not list(graph.parent.glob("*.data")), "the package has one file for the graph"
 
 
+def test_the_graph_says_nothing_of_the_place_where_it_was_exported(graph: Path) -> None:
+    assert not re.findall(rb"[\w./-]*\.py\b", graph.read_bytes())
+
+
 def test_the_exported_graph_is_proven_on_real_rows(model: Any, graph: Path, digits: Digits) -> None:
     parity = _prove(model, graph, digits)
     assert parity.rows == 2000

@@ -87,7 +87,10 @@ def test_two_projects_with_equal_file_names_do_not_meet(make_job: MakeJob) -> No
     [
         (None, "there is no module 'digit_model' (the project has no Python file)"),
         ("x = 1\n", "digit_model.py has no function 'build'"),
-        ("def build(**_):\n    return 7\n", "digit_model:build: returned int (return a torch.nn.Module)"),
+        (
+            "def build(**_):\n    return 7\n",
+            "digit_model:build: returned int (return a torch.nn.Module or a keras.Model)",
+        ),
         (
             "from torch import nn\n\ndef build(**_):\n    return nn.Flatten()\n",
             "without trainable parameters",
@@ -95,6 +98,10 @@ def test_two_projects_with_equal_file_names_do_not_meet(make_job: MakeJob) -> No
         (LINEAR.format(width=784, before="return self.layer.weight.sum()"), "for 2 rows the module gives []"),
         (LINEAR.format(width=784, before="return 1"), "for 2 rows the module gives int"),
         (LINEAR.format(width=784, before="return self.layer(x.flatten(1))[:, :3]"), "gives [2, 3]"),
+        (
+            LINEAR.format(width=784, before="return self.layer(x.flatten(1)).softmax(1)"),
+            "gives probabilities, which are never negative and add up to 1 (leave the softmax out",
+        ),
     ],
 )
 def test_a_factory_that_gives_no_classifier_is_explained(

@@ -7,12 +7,14 @@ channels], and gives logits, [batch, classes]. A project brings its own with
     name = "custom"
     factory = "module:function"
 
-where `module.py` lies beside lehr.toml and `function(input_shape=(28, 28), classes=10)` returns the module.
+where `module.py` lies beside lehr.toml and `function(input_shape=(28, 28), classes=10)` returns the module,
+or a model of Keras 3: see `keras_module.py`.
 Files beside it can be imported by their bare names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,14 @@ def scale_pixels(x: Tensor) -> Tensor:
     return x.to(torch.float32) / 255.0
 
 
-def build_model(model: Model, *, input_shape: tuple[int, ...], classes: int, code_folder: Path) -> Module:
+def build_model(
+    model: Model,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    code_folder: Path,
+    log: Callable[[str], None] = print,
+) -> Module:
     """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier, JobInputError
     if the images do not fit the built-in one."""
     match model.name:
@@ -46,7 +55,7 @@ def build_model(model: Model, *, input_shape: tuple[int, ...], classes: int, cod
             return build_resnet(model, input_shape=input_shape, classes=classes)
         case "custom":
             return build_custom(
-                model.factory, input_shape=input_shape, classes=classes, code_folder=code_folder
+                model.factory, input_shape=input_shape, classes=classes, code_folder=code_folder, log=log
             )
 
 

@@ -13,16 +13,28 @@ import torch
 from torch import nn
 
 from lehr_trainer.errors import ModelCodeError
+from lehr_trainer.models.keras_module import adapt_keras, prepare_keras
 
 Module = Any
 
 
-def build_custom(factory: str, *, input_shape: tuple[int, ...], classes: int, code_folder: Path) -> Module:
+def build_custom(
+    factory: str,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    code_folder: Path,
+    log: Callable[[str], None] = print,
+) -> Module:
     """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier."""
-    module = _find_factory(factory, code_folder)(input_shape=input_shape, classes=classes)
+    build = find_function(factory, code_folder, key="model.factory")
+    module = build(input_shape=input_shape, classes=classes)
+    module = adapt_keras(module, input_shape=input_shape, place=factory, log=log)
     if not isinstance(module, nn.Module):
         raise ModelCodeError(
-            f"returned {type(module).__name__}", place=factory, hint="return a torch.nn.Module"
+            f"returned {type(module).__name__}",
+            place=factory,
+            hint="return a torch.nn.Module or a keras.Model",
         )
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelCodeError("returned a module without trainable parameters", place=factory)
@@ -33,6 +45,7 @@ def build_custom(factory: str, *, input_shape: tuple[int, ...], classes: int, co
 @contextmanager
 def importable(code_folder: Path) -> Iterator[None]:
     """Make the project's files importable for as long as it trains, and forget them afterwards."""
+    prepare_keras()
     # At the end of the path: a project's `random.py` must not stand in for Python's.
     sys.path.append(str(code_folder))
     try:
@@ -44,7 +57,8 @@ def importable(code_folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _find_factory(name: str, code_folder: Path) -> Callable[..., Any]:
+def find_function(name: str, code_folder: Path, *, key: str) -> Callable[..., Any]:
+    """The function `name`, "module:function", of the project. Raises ModelCodeError, which names the recipe's `key`."""
     module_name, _, function_name = name.partition(":")
     importlib.invalidate_caches()
     try:
@@ -54,18 +68,18 @@ def _find_factory(name: str, code_folder: Path) -> Callable[..., Any]:
             raise
         present = ", ".join(sorted(path.name for path in code_folder.glob("*.py"))) or "no Python file"
         raise ModelCodeError(
-            f"there is no module {module_name!r}", place="model.factory", hint=f"the project has {present}"
+            f"there is no module {module_name!r}", place=key, hint=f"the project has {present}"
         ) from fault
     if not _is_within(module, code_folder):
         raise ModelCodeError(
             f"{module_name!r} is the name of an installed module",
-            place="model.factory",
+            place=key,
             hint="rename the file",
         )
-    factory = getattr(module, function_name, None)
-    if not callable(factory):
-        raise ModelCodeError(f"{module_name}.py has no function {function_name!r}", place="model.factory")
-    return factory  # type: ignore[no-any-return]
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ModelCodeError(f"{module_name}.py has no function {function_name!r}", place=key)
+    return function  # type: ignore[no-any-return]
 
 
 def _is_within(module: Any, folder: Path) -> bool:
@@ -76,10 +90,17 @@ def _is_within(module: Any, folder: Path) -> bool:
 def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], classes: int) -> None:
     """Two rows through the module now, rather than a shape error in the first step or in the export."""
     module.eval()
+    chance = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits = module(torch.zeros(2, *input_shape))
+        logits, others = (module(rows) for rows in (torch.zeros(2, *input_shape), chance))
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
         seen = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelCodeError(
             f"for 2 rows the module gives {seen}", place=place, hint=f"it must give logits, [2, {classes}]"
+        )
+    if all(bool((one >= 0).all()) and torch.allclose(one.sum(1), torch.ones(2)) for one in (logits, others)):
+        raise ModelCodeError(
+            "the module gives probabilities, which are never negative and add up to 1",
+            place=place,
+            hint="leave the softmax out, and give logits: the loss and the exported graph have one",
         )

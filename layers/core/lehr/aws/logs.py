@@ -37,6 +37,13 @@ class CloudWatchTrainingLogs:
         except (ClientError, BotoCoreError):
             return []
 
+    def tail_of_function(self, group: str, stream: str, lines: int) -> list[str]:
+        """The last lines of a training function's stream; [] if there are none or they cannot be read."""
+        try:
+            return self._tail(group, stream, lines)
+        except (ClientError, BotoCoreError):
+            return []
+
     def _tail(self, group: str, stream: str, lines: int) -> list[str]:
         events = self._client.get_log_events(
             logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False

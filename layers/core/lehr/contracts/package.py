@@ -14,9 +14,10 @@ LINEAGE_FILE = "lineage.json"
 PACKAGE_FILE = "package.json"
 CARD_FILE = "card.md"
 GOLDEN_FILE = "golden.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
 TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
-# What a training may leave besides.
-OPTIONAL_FILES = (INT8_FILE,)
+# What a training may leave besides; an older trainer, as in an image of one's own, writes no weights.
+OPTIONAL_FILES = (INT8_FILE, WEIGHTS_FILE)
 
 
 def serving_file(architecture: str, onnxruntime: str) -> str:
@@ -60,6 +61,7 @@ class Lineage(Document, frozen=True, kw_only=True):
     """Where a model came from: enough to train it again.
 
     `trainer_version` names the trainer's source that a stock image was given; it is empty for an image with its own.
+    `initial_version` is the model version whose weights the training started from, empty for random ones.
     """
 
     schema: Literal[1] = 1
@@ -71,6 +73,7 @@ class Lineage(Document, frozen=True, kw_only=True):
     training_job: str
     image: str
     trainer_version: str = ""
+    initial_version: str = ""
     instance_type: str
     hyperparameters: dict[str, str]
 
@@ -79,6 +82,8 @@ class ModelPackage(Document, frozen=True, kw_only=True):
     """`package.json`: the files with their digests. The version is the start of this document's sha256.
 
     model.onnx opens everywhere; a file named by `serving_file` is the signature's graph for one kind of processor.
+    weights.safetensors holds the trained module's parameters and buffers by name: trainings start from it, and nothing
+    serves it. An older trainer wrote none.
     """
 
     schema: Literal[1] = 1

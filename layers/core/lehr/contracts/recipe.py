@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.document import Document, Part
+from lehr.contracts.hook_rules import FUNCTION_PATTERN, refuse_hook_misfits
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
@@ -26,7 +28,7 @@ PositiveFloat = Annotated[float, Meta(gt=0.0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
 BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
 InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
-BackendKind = Literal["sagemaker", "batch"]
+BackendKind = Literal["sagemaker", "batch", "lambda"]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
 
@@ -82,6 +84,18 @@ class Model(Part, frozen=True, kw_only=True):
     width: Count = 16
 
 
+class Hooks(Part, frozen=True, kw_only=True):
+    """[hooks]: functions of the project's own code, `"module:function"`, in the place of the trainer's.
+
+    Signatures stand in docs/own-models.md; a hook together with a setting that it replaces is refused, see hook_rules.
+    """
+
+    loss: str = ""
+    metrics: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    augment: str = ""
+    optimizer: str = ""
+
+
 class Augment(Part, frozen=True, kw_only=True):
     """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
 
@@ -123,9 +137,13 @@ class Training(Part, frozen=True, kw_only=True):
     ema_decay: BelowOne = 0.0
     patience: Annotated[int, Meta(ge=0)] = 0
     min_delta: NonNegativeFloat | None = None
-    monitor: Literal["validation_loss", "validation_accuracy"] | None = None
+    monitor: Annotated[str, Meta(pattern=r"^validation_[a-z][a-z0-9_]*$")] | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    residency: Literal["auto", "device", "streamed"] = "auto"
+    compile: Literal["auto", "off", "on"] = "auto"
     freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    start_from: Literal["champion"] | None = None
+    start_anew: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     seed: int = 1
 
 
@@ -142,6 +160,8 @@ class Backend(Part, frozen=True, kw_only=True):
     With `spot`, spare capacity is asked for first, for `max_wait_s` at most (left out: max_runtime_s); what it
     does not give goes on, on demand, on the first of `instance_type` and `fallback_instance_types` to be had.
     What neither gives goes on with the backend named `fallback`. Batch places a job by `vcpus`, `memory_mb` and `gpus`.
+    A function (`lambda`) has the memory that the stack gives it: `memory_mb` is the least that will do, and left out it
+    is 14,000 on Batch and whatever the function has.
     A training that gives no sign of life for `hang_after_s` is ended; 0 is never.
     For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
     """
@@ -158,7 +178,7 @@ class Backend(Part, frozen=True, kw_only=True):
     hang_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
     keep_alive_s: Annotated[int, Meta(ge=0, le=3600)] = 0
     vcpus: Count = 4
-    memory_mb: Annotated[int, Meta(ge=512)] = 14_000
+    memory_mb: Annotated[int, Meta(ge=512)] | None = None
     gpus: Annotated[int, Meta(ge=0, le=16)] = 1
 
 
@@ -193,6 +213,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     project: Project
     data: Data
     model: Model = Model()
+    hooks: Hooks = Hooks()
     augment: Augment = Augment()
     training: Training = Training()
     trials: Trials = Trials()
@@ -234,9 +255,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         raise RecipeError(str(fault), place=place, hint="the file is TOML: see https://toml.io") from fault
     _refuse_unknown_keys(Recipe, table, place, "")
     recipe: Recipe = _convert(table, Recipe, place)
-    if recipe.model.name == "custom" and not re.fullmatch(
-        r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", recipe.model.factory
-    ):
+    if recipe.model.name == "custom" and not re.fullmatch(FUNCTION_PATTERN, recipe.model.factory):
         raise RecipeError(
             f"model.factory is {recipe.model.factory!r}",
             place=place,
@@ -255,7 +274,9 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             place=place,
             hint="the wait for spot capacity includes the training: make it at least max_runtime_s, or leave it out",
         )
-    recipe.trial_settings(place=place)
+    settings = recipe.trial_settings(place=place)
+    refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=len(settings), place=place)
+    refuse_hook_misfits(recipe, table, place=place)
     return recipe
 
 

@@ -52,7 +52,8 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     `loss` is the mean of the recipe's loss over the epoch. `validation_loss` is mean cross-entropy in nats,
     whatever the loss, of the weights that this epoch would export; both validation fields are None when no rows are
     held out.
-    `learning_rate` is that of the epoch's last update, None in what an older trainer wrote.
+    `learning_rate` is that of the epoch's last update, None in what an older trainer wrote. `metrics` are those of
+    [hooks] on the held-out rows, by their functions' names; None where one was not finite.
     """
 
     epoch: int
@@ -63,6 +64,7 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     samples_per_second: float
     seconds: float
     learning_rate: float | None = None
+    metrics: dict[str, float | None] = msgspec.field(default_factory=dict)
 
 
 class Parity(Part, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
 
     `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
     `micro_batch_rows` went through the model at once: fewer than batch_size where memory did not suffice for those.
+    `initial_version` is the champion whose weights the training started from, empty for random ones.
     """
 
     schema: Literal[1] = 1
@@ -122,6 +125,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     trial: str
     epochs: list[EpochRecord]
     best_epoch: int | None = None
+    initial_version: str = ""
     precision: str = "float32"
     micro_batch_rows: int | None = None
     parity: Parity

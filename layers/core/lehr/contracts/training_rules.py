@@ -33,6 +33,7 @@ def refuse_misfits(training: Training, *, task: str, labels: int, is_validated: 
         *_of_schedule(training),
         *_of_loss(training, task, labels),
         *_of_stopping(training, is_validated),
+        *_of_start(training),
         *_of_length(training),
     )
     for message, hint in misfits:
@@ -117,8 +118,16 @@ def _of_stopping(training: Training, is_validated: bool) -> Misfits:
         )
 
 
+def _of_start(training: Training) -> Misfits:
+    if training.start_anew and training.start_from is None:
+        yield (
+            "start_anew has no meaning without start_from",
+            'add start_from = "champion", or leave start_anew out: every parameter starts anew then',
+        )
+
+
 def _of_length(training: Training) -> Misfits:
-    for key in ("class_weights", "freeze", "milestones"):
+    for key in ("class_weights", "freeze", "milestones", "start_anew"):
         length = len(msgspec.json.encode(getattr(training, key)))
         if length > HYPERPARAMETER_CHARACTERS:
             yield (

@@ -34,9 +34,10 @@ class Attempt(Part, frozen=True, kw_only=True):
     """One way to get a trial trained. The next is taken when this one found no capacity.
 
     On SageMaker `has_local_storage` holds for all its instance types or for none. `keep_alive_s`: 0 for no warm pool.
+    A function is an instance type of its own, see function_types.
     """
 
-    backend: Literal["sagemaker", "batch"] = "sagemaker"
+    backend: Literal["sagemaker", "batch", "lambda"] = "sagemaker"
     spot: bool
     instance_types: list[str]
     has_gpu: bool
@@ -46,7 +47,11 @@ class Attempt(Part, frozen=True, kw_only=True):
 
 
 class RunInput(Document, frozen=True, kw_only=True):
-    """Input of an execution, written by start_run."""
+    """Input of an execution, written by start_run.
+
+    `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
+    both are empty for random ones.
+    """
 
     schema: Literal[1] = 1
     project: str
@@ -60,6 +65,8 @@ class RunInput(Document, frozen=True, kw_only=True):
     resources: Resources
     checkpoint_prefix: str
     output_prefix: str
+    initial_version: str = ""
+    initial_uri: str = ""
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
@@ -146,6 +153,7 @@ class PackageRequest(Document, frozen=True, kw_only=True):
     dataset_version: str
     code_sha: str
     trainer_version: str = ""
+    initial_version: str = ""
     instance_type: str
     instance_count: int = 1
     keep_alive_s: int = 0

@@ -1,0 +1,65 @@
+"""Which model version a run starts from: the champion of this moment, if the recipe says so and there is one.
+
+The version becomes part of what identifies the run. By itself that would let the same data be trained on again as soon
+as the model made of it is champion; so a champion that was made of the same data, recipe and code needs no run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lehr import layout
+from lehr.contracts.package import LINEAGE_FILE, PACKAGE_FILE, WEIGHTS_FILE, Lineage, ModelPackage
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.registry import RunRecord
+from lehr.errors import UserError
+from lehr.ports import ModelRegistry, ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initial:
+    """A model version and the URI of its weights; both empty: random weights."""
+
+    version: str = ""
+    uri: str = ""
+
+
+def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore) -> Initial:
+    """The champion, if a trial starts from it. Raises UserError for one that was packaged without its weights."""
+    if not any(training.start_from for training in recipe.trial_settings()):
+        return Initial()
+    project = recipe.project.name
+    alias = registry.alias(project)
+    if alias is None:
+        return Initial()
+    version = alias.champion
+    package = ModelPackage.from_json(artifacts.get(layout.model_file_key(project, version, PACKAGE_FILE)))
+    if WEIGHTS_FILE not in package.files:
+        raise UserError(
+            f"champion {version} has no {WEIGHTS_FILE}: it was packaged by an older trainer",
+            place="training.start_from",
+            hint="train once without start_from; the models of this trainer can be started from",
+        )
+    return Initial(version=version, uri=artifacts.uri(layout.model_file_key(project, version, WEIGHTS_FILE)))
+
+
+def made_of_the_same(
+    initial: Initial,
+    project: str,
+    registry: ModelRegistry,
+    artifacts: ObjectStore,
+    identity: Callable[[str], str],
+) -> RunRecord | None:
+    """The run that made the champion, if all but its own start was the same.
+
+    `identity` gives the fingerprint of the data, recipe and code at hand with the version to start from.
+    """
+    if not initial.version:
+        return None
+    key = layout.model_file_key(project, initial.version, LINEAGE_FILE)
+    lineage = Lineage.from_json(artifacts.get(key))
+    record = registry.run(project, lineage.run)
+    if record is None or record.fingerprint != identity(lineage.initial_version):
+        return None
+    return record

@@ -1,0 +1,72 @@
+"""Which keys of [backend] have a meaning for a function, and for how long one may train.
+
+A key that would be ignored is refused, as elsewhere in the recipe: who writes `gpus = 1` expects a GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lehr.errors import RecipeError
+from lehr.function_types import MAX_MEMORY_MB
+
+if TYPE_CHECKING:
+    from lehr.contracts.recipe import Backend
+
+# What a key may say that is true of a function anyway; None: nothing.
+_TRUE_OF_A_FUNCTION: dict[str, Any] = {
+    "instance_type": None,
+    "fallback_instance_types": [],
+    "spot": False,
+    "max_wait_s": None,
+    "instance_count": 1,
+    "volume_gb": None,
+    "keep_alive_s": 0,
+    "vcpus": None,
+    "gpus": 0,
+}
+# Of a slice: 900 s of the function's timeout without the time it keeps for the checkpoint.
+SLICE_S = 840
+# An execution has 25,000 events in its history, and a slice takes about ten of them.
+_SLICES = 2000
+
+
+def refuse_backend_misfits(backend: Backend, table: Mapping[str, Any], *, trials: int, place: str) -> None:
+    """Raise RecipeError for what [backend] says that no function can do.
+
+    `table` is the table as written, `trials` the number of trainings.
+    """
+    kinds = {backend.kind, backend.fallback} - {""}
+    if "lambda" not in kinds:
+        return
+    if kinds == {"lambda"}:
+        _refuse_keys_of_machines(table, place)
+    if (backend.memory_mb or 0) > MAX_MEMORY_MB and "batch" not in kinds:
+        raise RecipeError(
+            f"backend.memory_mb is {backend.memory_mb}; a function has {MAX_MEMORY_MB} at most",
+            place=place,
+            hint='make it smaller, or take kind = "sagemaker"',
+        )
+    if trials * math.ceil(backend.max_runtime_s / SLICE_S) > _SLICES:
+        raise RecipeError(
+            f"{trials} trial(s) of {backend.max_runtime_s} s are more than {_SLICES} calls of a function",
+            place=place,
+            hint='lower backend.max_runtime_s, take fewer trials, or take kind = "sagemaker"',
+        )
+
+
+def _refuse_keys_of_machines(table: Mapping[str, Any], place: str) -> None:
+    foreign = [
+        name
+        for name, true_value in _TRUE_OF_A_FUNCTION.items()
+        if name in table and (true_value is None or table[name] != true_value)
+    ]
+    if foreign:
+        names = ", ".join(f"backend.{name}" for name in foreign)
+        raise RecipeError(
+            f'{names}: no meaning for kind = "lambda", a function has neither instances, GPUs nor spot prices',
+            place=place,
+            hint='leave them out, or take kind = "sagemaker" or "batch"',
+        )
