@@ -124,7 +124,7 @@ class AskedLater(StopFlag):
 class NoMeter(Meter):
     """Does not measure the machine, which takes longer than a checkpoint."""
 
-    def start(self, model: Any, images: Any, log: Any) -> None:
+    def start(self, device: Any) -> None:
         return
 
 
