@@ -18,7 +18,7 @@ from lehr_trainer.heartbeat import Heartbeat
 
 MakeJob = Callable[..., Any]
 
-MODEL = 'name = "custom"\nfactory = "digit_model:build"\n[backend]\nhang_after_s = 1\n'
+MODEL = 'name = "custom"\nfactory = "digit_model:build"\n[backend]\nhang_after_s = 2\n'
 CODE = """
 import time
 from torch import nn
@@ -51,7 +51,7 @@ def test_a_model_that_hangs_is_ended_with_the_line_that_it_stands_in(
     assert time.monotonic() - started < 20
     # Three calls come before the first update: two to see what the model gives, one to count its operations.
     assert job.failure == (
-        "digit_model.py:13 in forward: HangError: no sign of life for 1 s after epoch 1 step 4 "
+        "digit_model.py:13 in forward: HangError: no sign of life for 2 s after epoch 1 step 4 "
         "(set backend.hang_after_s higher if so long is meant)"
     )
     assert "the project's line: digit_model.py:13 in forward" in capsys.readouterr().out
@@ -75,7 +75,7 @@ def test_code_that_cannot_be_interrupted_is_ended_all_the_same(make_job: MakeJob
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.match(
-        r"digit_model\.py:14 in swallow: HangError: no sign of life for 1 s after epoch 1 step 4", job.failure
+        r"digit_model\.py:14 in swallow: HangError: no sign of life for 2 s after epoch 1 step 4", job.failure
     ), output
     assert "the main thread stands here" in output
     assert output.rstrip().endswith(f"FAILED: {job.failure}")
@@ -87,17 +87,17 @@ def test_a_validation_and_an_epoch_that_take_longer_than_the_limit_are_no_hang(
 ) -> None:
     monkeypatch.setattr(train, "EVALUATION_ROWS", 20)
     monkeypatch.setattr(train.evaluate, "__kwdefaults__", {"rows": 20, "beat": lambda: None})
-    code = CODE.replace("{wait}", "time.sleep(0.3)")
-    job = make_job(model=MODEL, code=code, rows=160, held_out=100, epochs=1)
+    code = CODE.replace("{wait}", "time.sleep(0.4)")
+    job = make_job(model=MODEL, code=code, rows=192, held_out=120, epochs=1)
     assert job.run() == 0, job.failure
-    assert job.summary.epochs[0].seconds > 1
+    assert job.summary.epochs[0].seconds > 2
 
 
 def test_an_export_is_not_watched(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     export_model = export.export_model
 
     def slowly(*rest: Any, **options: Any) -> Any:
-        time.sleep(2)
+        time.sleep(3)
         return export_model(*rest, **options)
 
     monkeypatch.setattr(trained_package, "export_model", slowly)

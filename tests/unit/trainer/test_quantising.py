@@ -144,6 +144,20 @@ def test_one_that_is_slower_is_refused(
     assert "not published: it is not faster" in int8_line(int8)
 
 
+@pytest.mark.parametrize(("seconds", "judged"), [(0.001, 2000), (0.004, 1250), (1.0, 1000)])
+def test_a_slow_model_is_judged_by_fewer_rows(
+    tmp_path: Path,
+    graphs: dict[str, bytes],
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    judged: int,
+) -> None:
+    monkeypatch.setattr(quantise, "time_one_row", lambda *rest: [seconds, seconds])
+    (tmp_path / "model.onnx").write_bytes(graphs["products"])
+    assert publish_int8(tmp_path, *digits, digits[0], SIGNATURE).rows == judged
+
+
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
