@@ -105,6 +105,7 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             stop=stop,
             log=_log,
             meter=meter,
+            rung_epochs=job.rung_epochs,
         )
         best_epoch = learner.finish()
         utilisation = meter.report(records, len(examples))

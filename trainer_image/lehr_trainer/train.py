@@ -66,9 +66,11 @@ def train(
     stop: StopFlag,
     log: Callable[[str], None],
     meter: Meter | None = None,
+    rung_epochs: int | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
+    With `rung_epochs` it ends after so many, as planned for all of them: a longer training goes on from there.
     `meter` is told what it takes. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
     to stop.
     """
@@ -80,8 +82,10 @@ def train(
         _restore(saved, learner, progress, meter)
         log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
 
+    until = min(training.epochs, rung_epochs or training.epochs)
+
     def goes_on() -> bool:
-        return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
+        return progress.epoch < until and not learner.is_over(progress.epoch)
 
     if goes_on():
         meter.start(learner.model, examples.images, log)
@@ -144,7 +148,7 @@ def train(
         save()
         log(epoch_line(record, training.epochs))
     if (stopping := learner.stopping) is not None:
-        log(stopping.verdict(progress.epoch, training.epochs))
+        log(stopping.verdict(progress.epoch, until))
     return progress.records
 
 

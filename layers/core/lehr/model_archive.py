@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
+from collections.abc import Collection
 
 from lehr.contracts.package import TRAINED_FILES
 from lehr.errors import ModelPackageError
@@ -16,7 +17,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_MEMBERS = 100
 
 
-def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
+def read_archive(raw: bytes, *, place: str, names: Collection[str] = TRAINED_FILES) -> dict[str, bytes]:
     """The trained files of an archive by name. Raises ModelPackageError if one is missing, too large or no file."""
     files: dict[str, bytes] = {}
     try:
@@ -25,7 +26,7 @@ def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
                 if number >= MAX_MEMBERS:
                     raise ModelPackageError(f"{place}: more than {MAX_MEMBERS} members")
                 name = member.name.removeprefix("./")
-                if name not in TRAINED_FILES:
+                if name not in names:
                     continue
                 if not member.isreg() or name in files:
                     raise ModelPackageError(f"{place}: {name} is not one regular file")
@@ -35,7 +36,7 @@ def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
                 files[name] = content.read() if content else b""
     except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
         raise ModelPackageError(f"{place}: not a readable model archive: {fault}") from fault
-    missing = [name for name in TRAINED_FILES if name not in files]
+    missing = [name for name in names if name not in files]
     if missing:
         raise ModelPackageError(f"{place}: {', '.join(missing)} missing")
     return files
