@@ -1,4 +1,4 @@
-"""Sweeps from a drop to a champion: TPE in rounds, and successive halving, whose trials go on from their checkpoints."""
+"""Sweeps from a drop to a champion: TPE in rounds, and successive halving, where trials go on from checkpoints."""
 
 from __future__ import annotations
 
