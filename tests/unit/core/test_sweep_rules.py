@@ -92,6 +92,12 @@ def test_a_point_that_the_rules_refuse_is_drawn_again() -> None:
     assert {point["optimizer"] for point in found} == {"sgd"}
 
 
+def test_of_a_small_space_every_point_is_found_however_many_are_asked_for() -> None:
+    space = "[trials.space]\nseed = { low = 1, high = 25 }\nbatch_size = [8, 16, 32, 64]"
+    found = points(f'search = "random"\ncount = 100\n{space}')
+    assert len({tuple(point.values()) for point in found}) == 100
+
+
 @pytest.mark.parametrize(
     ("trials", "epochs", "eta", "shortest", "rungs"),
     [
@@ -198,7 +204,7 @@ def test_trials_jobs_and_rounds_are_known_beforehand(trials: str, expected: tupl
         ),
         (
             'search = "tpe"\ncount = 2\n[trials.space]\nmomentum = { low = 0.1, high = 0.9 }',
-            "none was new and allowed.*momentum",
+            "none is new and allowed.*momentum",
         ),
         (
             'search = "random"\ncount = 2\neta = 2\n[trials.space]\nmomentum = [0.1]',

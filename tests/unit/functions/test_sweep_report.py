@@ -36,7 +36,7 @@ def record(number: int, objective: float | None, rung: int = 0, epochs: int = 1,
 
 def halving(objective: Objective = "validation_loss") -> Sweep:
     """Four trials, of which one fails, two go on, one stays."""
-    points = [
+    points: list[dict[str, Any]] = [
         {"learning_rate": 0.0001, "batch_size": 32, "model.hidden": [64]},
         {"learning_rate": 0.1, "batch_size": 128, "model.hidden": [128]},
         {"learning_rate": 0.003, "batch_size": 32, "model.hidden": [128]},
@@ -55,6 +55,10 @@ def halving(objective: Objective = "validation_loss") -> Sweep:
         trials=trials,
         best="2c",
     )
+
+
+def hidden(width: int) -> dict[str, Any]:
+    return {"model.hidden": [width]}
 
 
 def cost(*trials: tuple[str, float | None]) -> RunCost:
@@ -136,9 +140,7 @@ def test_a_wide_range_is_drawn_by_factors() -> None:
 
 
 def test_values_that_are_no_numbers_stand_in_the_order_of_their_size() -> None:
-    trials = [
-        record(number, 0.5, **{"model.hidden": [width]}) for number, width in enumerate((256, 64, 1024))
-    ]
+    trials = [record(number, 0.5, **hidden(width)) for number, width in enumerate((256, 64, 1024))]
     section = sweep_section(msgspec.structs.replace(halving(), trials=trials, best="0"), None)
     assert section is not None
     assert [tick.text for tick in section.axes[0].ticks] == ["[64]", "[256]", "[1024]"]

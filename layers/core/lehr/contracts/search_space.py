@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_TRIALS = 500
 # Points drawn for one trial before it is given up that another one fits.
 MAX_DRAWS = 100
+SMALL_SPACE = 1000
 _INTERVAL_KEYS = ("low", "high", "step", "log")
 _DIGITS = 6
 
@@ -147,9 +148,12 @@ def random_points(recipe: Recipe, space: Mapping[str, Dimension], *, place: str)
 def fitting_point(
     recipe: Recipe, space: Mapping[str, Dimension], number: int, taken: list[Point], *, place: str
 ) -> Point:
-    """The point of trial `number`: the first of at most MAX_DRAWS draws that fits and is not `taken`."""
+    """The point of trial `number`: the first of at most MAX_DRAWS draws that fits and is not `taken`.
+
+    Of a small space what is left is then gone through in order.
+    """
     fault: RecipeError | None = None
-    for point in _draws(space, recipe.trials.seed, number):
+    for point in itertools.chain(_draws(space, recipe.trials.seed, number), _all(space)):
         if point in taken:
             continue
         try:
@@ -160,7 +164,7 @@ def fitting_point(
         return point
     hint = "widen the space, or ask for fewer trials" + (f"; the last refusal: {fault}" if fault else "")
     raise RecipeError(
-        f"{MAX_DRAWS} points were drawn for trial {number}, and none was new and allowed",
+        f"{MAX_DRAWS} points were drawn for trial {number}, and none is new and allowed",
         place=f"{place}: trials.space",
         hint=hint,
     )
@@ -175,6 +179,12 @@ def _draws(space: Mapping[str, Dimension], seed: int, number: int) -> Iterator[P
     stream = random.Random(f"{seed} {number}")  # noqa: S311 a search, no secret
     for _ in range(MAX_DRAWS):
         yield {key: dimension.draw(stream) for key, dimension in space.items()}
+
+
+def _all(space: Mapping[str, Dimension]) -> Iterator[Point]:
+    if (size(space) or math.inf) <= SMALL_SPACE:
+        for values in itertools.product(*(dimension.grid() or () for dimension in space.values())):
+            yield dict(zip(space, values, strict=True))
 
 
 def _choice(values: list[Any], where: str) -> Choice:
