@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -314,13 +315,19 @@ def _convert(table: dict[str, Any], kind: type[Any], place: str) -> Any:
         raise RecipeError(message, place=f"{place}: {where}" if where else place) from fault
 
 
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """A sweep converts hundreds of points, and resolving names is most of that."""
+    return get_type_hints(kind, include_extras=True)
+
+
 def _refuse_unknown_keys(kind: Any, table: Any, place: str, path: str) -> None:
     """Walk the tables beside their types; msgspec would refuse too, but without a suggestion."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if not isinstance(table, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return
-    known = get_type_hints(kind, include_extras=True)
+    known = _hints(kind)
     for key, value in table.items():
         where = f"{path}.{key}" if path else key
         if key not in known or key == "schema":
