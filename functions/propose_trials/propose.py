@@ -28,13 +28,16 @@ def propose(request: ProposeRequest, artifacts: ObjectStore) -> ProposedTrials:
     records: list[TrialRecord] = []
     for number in range(request.round):
         records += _recorded(request, number, recipe, artifacts).trials
-    proposal = _proposed(request, recipe, records, artifacts)
-    is_over = not proposal.trials
     if request.round:
         _write_sweep(request, recipe, records, artifacts)
-    if request.round and has_failed(recipe, records, is_over=is_over):
+    if has_failed(recipe, records, is_over=False):
         return _failed(request, records)
-    return ProposedTrials(verdict="complete" if is_over else "train", trials=proposal.trials)
+    proposal = _proposed(request, recipe, records, artifacts)
+    if proposal.trials:
+        return ProposedTrials(verdict="train", trials=proposal.trials)
+    if has_failed(recipe, records, is_over=True):
+        return _failed(request, records)
+    return ProposedTrials(verdict="complete", trials=[])
 
 
 def _recorded(request: ProposeRequest, number: int, recipe: Recipe, artifacts: ObjectStore) -> RoundResult:

@@ -29,7 +29,7 @@ RUN_FUNCTIONS = {
     "start_run": (0.5, 60),
     "seal_dataset": (0.5, 300),
     "publish_trainer": (1.0, 120),
-    "propose_trials": (1.0, 120),
+    "propose_trials": (1.0, 600),
     "package_model": (2.9375, 300),
     "judge_model": (0.5, 120),
     "promote_model": (0.25, 30),
