@@ -200,7 +200,7 @@ def test_trials_jobs_and_rounds_are_known_beforehand(trials: str, expected: tupl
         ('search = "random"\ncount = 5\n[trials.space]\nseed = [1, 2]', "the space has 2 points"),
         (
             'search = "grid"\n[trials.space]\noptimizer = ["sgd", "adam"]\nmomentum = [0.9]',
-            "optimizer = adam, momentum = 0.9: momentum = 0.9 has no meaning for adam",
+            "momentum = 0.9, optimizer = adam: momentum = 0.9 has no meaning for adam",
         ),
         (
             'search = "tpe"\ncount = 2\n[trials.space]\nmomentum = { low = 0.1, high = 0.9 }',
@@ -267,3 +267,12 @@ def test_a_recipe_with_a_space_is_written_and_read_without_change() -> None:
     again = Recipe.from_json(planned.to_json())
     assert again == planned
     assert read_space(again, place="") == read_space(planned, place="")
+
+
+def test_the_points_are_the_same_from_toml_and_from_the_json_that_the_functions_read() -> None:
+    """Its keys are sorted there, and the order of the keys is the order of the draws."""
+    planned = recipe(
+        'search = "random"\ncount = 3\n[trials.space]\nseed = { low = 1, high = 99 }\nbatch_size = [8, 16]'
+    )
+    again = Recipe.from_json(planned.to_json())
+    assert planned_points(again, place="") == planned_points(planned, place="")

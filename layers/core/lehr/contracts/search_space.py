@@ -82,11 +82,14 @@ Dimension = Choice | Interval
 
 
 def read_space(recipe: Recipe, *, place: str) -> dict[str, Dimension]:
-    """The dimensions of [trials.space] by key, in order. Raises RecipeError for a key or a value that is none."""
+    """The dimensions of [trials.space] by key, sorted, as a recipe's JSON has them.
+
+    Raises RecipeError for a key or a value that is none.
+    """
     from lehr.contracts.recipe import flat_keys
 
     dimensions = {}
-    for key, written in flat_keys(recipe.trials.space).items():
+    for key, written in sorted(flat_keys(recipe.trials.space).items()):
         where = f"{place}: trials.space.{key}"
         if isinstance(written, list):
             choice = _choice(written, where)
