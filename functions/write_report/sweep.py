@@ -17,6 +17,12 @@ WIDTH, HEIGHT = 860, 300
 SIDE, TOP, BOTTOM = 70, 34, 26
 # From this quotient of the largest and the smallest on, equal factors are equal distances.
 LOG_FROM = 30.0
+SEARCHES = {
+    "grid": "a grid",
+    "random": "random search",
+    "tpe": "TPE",
+    "successive_halving": "successive halving",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,7 @@ def _by_rung(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _summary(sweep: Sweep) -> str:
-    chosen = f", chosen by {sweep.search.replace('_', ' ')}" if sweep.search else ""
+    chosen = f", chosen by {SEARCHES[sweep.search]}" if sweep.search else ""
     text = f"{sweep.count} trials{chosen}, compared by {sweep.objective.replace('_', ' ')}."
     if len(sweep.rungs) > 1:
         text += f" They trained for {', '.join(map(str, sweep.rungs[:-1]))} and {sweep.rungs[-1]} epochs;"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
 from functions.write_report.report import render
 from functions.write_report.sources import Sources
-from functions.write_report.sweep import TOP, sweep_section
+from functions.write_report.sweep import SEARCHES, TOP, sweep_section
 from lehr.contracts.cost import RunCost, TrialCost
+from lehr.contracts.recipe import Trials
 from lehr.contracts.sweep import Objective, Sweep, TrialRecord
 from lehr.contracts.workflow import ReportRequest, TrialResult
 
@@ -162,6 +163,11 @@ def test_the_page_shows_the_section_escapes_reasons_and_draws_every_trial() -> N
     for mark, count in (("best", 2), ("pruned", 4), ("failed", 1)):
         assert len(re.findall(rf'<polyline class="trial {mark}"', text)) == count
     assert "0.5000" in text
+
+
+def test_every_search_of_a_recipe_has_a_name_on_the_page() -> None:
+    (searches, _) = get_args(get_type_hints(Trials)["search"])
+    assert set(SEARCHES) == set(get_args(searches))
 
 
 def test_an_ordinary_run_has_no_section() -> None:
