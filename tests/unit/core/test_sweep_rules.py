@@ -229,6 +229,13 @@ def test_what_makes_no_sweep_is_refused_with_its_place(trials: str, words: str) 
         recipe(trials)
 
 
+def test_a_model_of_ones_own_has_no_keys_to_vary() -> None:
+    own = BASE.replace("[training]", '[model]\nname = "custom"\nfactory = "net:build"\n[training]')
+    recipe('search = "grid"\n[trials.space]\nseed = [1, 2]', own)
+    with pytest.raises(RecipeError, match="model.hidden does not reach a factory"):
+        recipe('search = "grid"\n[trials.space]\nmodel.hidden = [[1], [2]]', own)
+
+
 @pytest.mark.parametrize(
     "trials",
     ['objective = "validation_loss"', 'search = "grid"\n[trials.space]\nseed = [1, 2]'],

@@ -233,6 +233,12 @@ class Recipe(Document, frozen=True, kw_only=True):
                 place=place,
                 hint="trials share one model: vary its other keys, or push another project",
             )
+        if model and self.model.name == "custom":
+            raise RecipeError(
+                f"model.{min(model)} does not reach a factory of the project's own",
+                place=place,
+                hint="vary keys of [training]; what a factory builds is decided by its code",
+            )
         _refuse_foreign_keys(self.model.name, model, place)
         return (
             _convert(msgspec.to_builtins(self.training) | changes, Training, place),
