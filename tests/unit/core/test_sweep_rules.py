@@ -232,7 +232,7 @@ def test_what_makes_no_sweep_is_refused_with_its_place(trials: str, words: str) 
 def test_a_model_of_ones_own_has_no_keys_to_vary() -> None:
     own = BASE.replace("[training]", '[model]\nname = "custom"\nfactory = "net:build"\n[training]')
     recipe('search = "grid"\n[trials.space]\nseed = [1, 2]', own)
-    with pytest.raises(RecipeError, match="model.hidden does not reach a factory"):
+    with pytest.raises(RecipeError, match=r"model\.hidden does not reach a factory"):
         recipe('search = "grid"\n[trials.space]\nmodel.hidden = [[1], [2]]', own)
 
 
