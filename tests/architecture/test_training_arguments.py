@@ -62,7 +62,7 @@ def bindings(
     **states: Any,
 ) -> dict[str, Any]:
     execution = {} if redrives is None else {"RedriveCount": redrives}
-    trial = {"id": trial_id, "hyperparameters": {"epochs": "5"}}
+    trial = {"id": trial_id.rstrip("b"), "name": trial_id, "hyperparameters": {"epochs": "5"}}
     return {
         "project": LONGEST_PROJECT,
         "run": LONGEST_RUN,
@@ -139,12 +139,12 @@ def faults(request: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "redrives", "end"), [(0, None, "-999-a0r5d0"), (9, 1000, "-999-a9r5d1000")]
+    ("attempt", "redrives", "end"), [(0, None, "-499b-a0r5d0"), (9, 1000, "-499b-a9r5d1000")]
 )
 def test_the_longest_job_name_fits_and_tells_attempts_retries_and_redrives_apart(
     states: dict[str, Any], attempt: int, redrives: int | None, end: str
 ) -> None:
-    values = bindings(Backend(), 0, redrives, trial_id="999")
+    values = bindings(Backend(), 0, redrives, trial_id="499b")
     values |= {"attempts": values["attempts"] * 5, "attempt": attempt}
     request = requested(states, values)
     assert SAGEMAKER_NAME.fullmatch(request["TrainingJobName"])

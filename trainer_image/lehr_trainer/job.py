@@ -28,10 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lehr.contracts.dataset import DatasetManifest, Split
 from lehr.contracts.package import WEIGHTS_FILE
-from lehr.contracts.recipe import RECIPE_FILE, Recipe, Training, parse_recipe
-from lehr.contracts.training import from_hyperparameters, to_hyperparameters
+from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Model, Recipe, Training, parse_recipe
+from lehr.contracts.training import TrialSettings, read_hyperparameters, to_hyperparameters
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import ContractError, RecipeError
 from lehr_trainer.errors import JobInputError
@@ -47,12 +49,14 @@ class Job:
     """A training job, read and checked. `shards` are verified files in the manifest's order.
 
     `initial_weights` are those of the champion `initial_version`, None where training starts from random ones.
+    The recipe's [model] is the trial's; training ends after `rung_epochs`, or all epochs if that is None.
     """
 
     project: str
     run: str
     trial: str
     training: Training
+    rung_epochs: int | None = None
     recipe: Recipe
     manifest: DatasetManifest
     shards: Mapping[Split, list[Path]]
@@ -66,6 +70,7 @@ class Job:
         """sha256 over everything that decides the weights, so that no checkpoint of another job is resumed."""
         decisive: dict[str, Any] = {
             "hyperparameters": to_hyperparameters(self.training),
+            "model": msgspec.to_builtins(self.recipe.model),
             "dataset": self.manifest.sha256(),
             "code": {
                 str(path.relative_to(self.code_folder)): _sha256(path)
@@ -92,14 +97,15 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
             raise JobInputError(f"is of project {name!r}, the job is of {project!r}", place=owner)
     if manifest.rows("train") == 0:
         raise JobInputError("lists no training rows", place="manifest.json")
-    training = _read_hyperparameters(root, recipe, manifest)
-    initial_version = environ.get("LEHR_INITIAL_VERSION", "") if training.start_from else ""
+    settings, model = _read_hyperparameters(root, recipe, manifest)
+    initial_version = environ.get("LEHR_INITIAL_VERSION", "") if settings.training.start_from else ""
     return Job(
         project=project,
         run=run,
         trial=trial,
-        training=training,
-        recipe=recipe,
+        training=settings.training,
+        rung_epochs=settings.rung_epochs,
+        recipe=msgspec.structs.replace(recipe, model=model),
         manifest=manifest,
         shards={
             "train": _verified_shards(root, manifest, "train"),
@@ -152,15 +158,19 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _read_hyperparameters(root: Path, recipe: Recipe, manifest: DatasetManifest) -> Training:
+def _read_hyperparameters(
+    root: Path, recipe: Recipe, manifest: DatasetManifest
+) -> tuple[TrialSettings, Model]:
     name = "hyperparameters.json"
     place = f"{CONFIG}/{name}"
     if not (root / CONFIG / name).is_file():
         raise JobInputError("is missing", place=place)
     try:
-        training = from_hyperparameters(_read_config(root, name))
+        settings = read_hyperparameters(_read_config(root, name))
+        changes = {f"{MODEL_PREFIX}{key}": value for key, value in settings.model.items()}
+        _, model = recipe.converted(changes, place=place)
         refuse_misfits(
-            training,
+            settings.training,
             task=recipe.project.task,
             labels=len(manifest.labels),
             is_validated=manifest.rows("validation") > 0,
@@ -170,7 +180,7 @@ def _read_hyperparameters(root: Path, recipe: Recipe, manifest: DatasetManifest)
         raise JobInputError(fault.message, place=fault.place, hint=fault.hint) from fault
     except ContractError as fault:
         raise JobInputError(str(fault), place=place) from fault
-    return training
+    return settings, model
 
 
 def _read_config(root: Path, name: str) -> dict[str, Any]:

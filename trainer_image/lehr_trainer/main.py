@@ -183,6 +183,7 @@ def train_job(
             heartbeat=heartbeat,
             micro_batch=micro_batch,
             group=group,
+            rung_epochs=job.rung_epochs,
         )
         best_epoch = learner.finish()
         model = learner.unsharded(fresh_model)

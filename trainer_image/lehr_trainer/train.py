@@ -58,9 +58,11 @@ def train(
     heartbeat: Heartbeat | None = None,
     micro_batch: MicroBatch | None = None,
     group: Group = ALONE,
+    rung_epochs: int | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
+    With `rung_epochs` it ends after so many, as planned for all of them: a longer training goes on from there.
     `meter` is told what it takes, `heartbeat` that it goes on; `micro_batch` is how much goes through the model at
     once. `tune` is asked before the first step of a run that begins how steps are to run, with the operations of one
     row, or None. `group` are the processes that train together, all of which call this; rank 0 alone reads and writes
@@ -79,6 +81,7 @@ def train(
         heartbeat=heartbeat,
         micro_batch=micro_batch or MicroBatch.of(training.batch_size),
         group=group,
+        epochs=min(training.epochs, rung_epochs or training.epochs),
     )
     loop.begin(tune)
     while loop.goes_on():
@@ -104,10 +107,12 @@ class Loop:
         heartbeat: Heartbeat | None,
         micro_batch: MicroBatch,
         group: Group,
+        epochs: int,
     ) -> None:
         self._learner, self._examples, self._validation = learner, examples, validation
         self._training, self._checkpoints, self._stop, self._log = training, checkpoints, stop, log
         self._meter, self._heartbeat, self._micro_batch, self._group = meter, heartbeat, micro_batch, group
+        self._epochs = epochs
         self._device = examples.labels.device
         self._agree = Agreement(group)
         self._progress = Progress(Sums.zero(self._device))
@@ -140,7 +145,7 @@ class Loop:
 
     def goes_on(self) -> bool:
         epoch = self._progress.epoch
-        return epoch < self._training.epochs and not self._learner.is_over(epoch)
+        return epoch < self._epochs and not self._learner.is_over(epoch)
 
     def train_epoch(self) -> None:
         """The rest of the epoch, update by update."""
@@ -206,7 +211,7 @@ class Loop:
             self._heartbeat.rest()
         self._micro_batch.is_training = False
         if (stopping := self._learner.stopping) is not None:
-            self._log(stopping.verdict(self._progress.epoch, self._training.epochs))
+            self._log(stopping.verdict(self._progress.epoch, self._epochs))
         return self._progress.records
 
     @property

@@ -82,7 +82,7 @@ def test_a_drop_starts_an_execution_with_a_plan_of_all_rows(world: World) -> Non
     assert sum(unit.count for unit in plan if unit.source == "test") == 10_000
     assert {unit.of for unit in plan} == {len(plan)}
     assert [unit.index for unit in plan] == list(range(len(plan)))
-    assert body.trials[0].hyperparameters["epochs"] == "5"
+    assert "1 trial(s)" in answer.reason
 
 
 def test_the_one_who_dropped_finds_the_answer_by_the_id_of_the_drop(world: World) -> None:
@@ -278,7 +278,6 @@ def test_a_fine_tuning_is_given_the_weights_of_the_champion_of_its_start(world: 
     body = input_of(world, answer.run)
     assert body.initial_version == "cafe"
     assert body.initial_uri == "s3://artifacts/models/mnist/cafe/weights.safetensors"
-    assert body.trials[0].hyperparameters["start_from"] == "champion"
 
 
 def test_a_recipe_that_does_not_ask_for_it_never_looks_at_the_champion(world: World) -> None:
