@@ -39,7 +39,10 @@ Prepare = Callable[[dict[str, bytes]], dict[str, bytes]]
 def package_best_trial(
     request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry, prepare: Prepare
 ) -> PackagedModel:
-    """Publish the trial with the best validation accuracy (the lowest id wins a tie) as the candidate."""
+    """Publish the trial with the best validation accuracy as the candidate; the lowest id wins a tie.
+
+    Of regressions it is the one with the least loss.
+    """
     _record_cost(request, artifacts, registry)
     completed = [result for result in request.results if result.status == "Completed"]
     if not completed:
@@ -96,7 +99,10 @@ def _open_trial(result: TrialResult, artifacts: ObjectStore) -> tuple[Score, Tri
         raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
     files = read_archive(raw, place=result.model)
     summary = TrainingSummary.from_json(files[TRAINING_FILE])
-    return (summary.figures().accuracy, -int(result.id)), result, files
+    figures = summary.figures()
+    # A regression has no accuracy: the smallest loss is the smallest error.
+    score = -figures.loss if figures.accuracy is None else figures.accuracy
+    return (score, -int(result.id)), result, files
 
 
 def _publish(

@@ -8,6 +8,7 @@ attempt carries the number of the attempt in its name.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -16,10 +17,14 @@ import msgspec
 from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
+from functions.start_run.tables import plan_table, table_files
 from lehr import layout
 from lehr.clock import now
+from lehr.contracts.data_rules import is_table
+from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
+from lehr.contracts.table_units import PrepareTableUnit
 from lehr.contracts.training import Trial, to_hyperparameters
 from lehr.contracts.workflow import Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
@@ -50,12 +55,20 @@ class StartRun:
     def _start(self, project: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
-        inputs = fingerprint([raw[name] for name in named_files(recipe.data) if name in raw], code_sha)
+        is_of_table = is_table(recipe.project.task)
+        names = table_files(recipe.data, list(raw)) if is_of_table else named_files(recipe.data)
+        inputs = fingerprint([raw[name] for name in names if name in raw], code_sha)
         run, running = self._next_attempt(project, inputs)
         if running is not None:
             return _nothing_new(running)
 
-        plan = plan_units(recipe, raw, self.data, run)
+        plan: Sequence[PrepareUnit] | Sequence[PrepareTableUnit]
+        if is_of_table:
+            plan, inferred = plan_table(recipe, raw, self.data, run)
+            amount = f"{len(plan)} file(s) with {len(inferred.schema.columns)} columns: {'; '.join(inferred.report)}"
+        else:
+            plan = plan_units(recipe, raw, self.data, run)
+            amount = f"{sum(unit.count for unit in plan)} rows in {len(plan)} units"
         estimated_usd = check_budget(recipe, self.registry, shards=len(plan))
         plan_key = layout.plan_key(project, run)
         self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")
@@ -76,13 +89,12 @@ class StartRun:
         self.registry.add_run(record)
         if not started:
             return _nothing_new(self.registry.run(project, run) or record)
-        rows = sum(unit.count for unit in plan)
         return StartAnswer(
             project=project,
             outcome="started",
             run=run,
             execution_arn=arn,
-            reason=f"{rows} rows in {len(plan)} units, {len(recipe.trial_settings())} trial(s)",
+            reason=f"{amount}, {len(recipe.trial_settings())} trial(s)",
         )
 
     def _project(self, project: str) -> tuple[str, Recipe]:

@@ -28,6 +28,7 @@ from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_fa
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.tables import build_table_model, load_table
 from lehr_trainer.train import STATE_VERSION, train
 from lehr_trainer.utilisation import Meter, utilisation_line
 
@@ -57,15 +58,22 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
+    table = job.manifest.of_table
     examples, validation = (
-        load_examples(job.shards[split], input_shape=input_shape, classes=classes, device=device)
+        load_table(job.shards[split], table, device=device)
+        if table
+        else load_examples(job.shards[split], input_shape=input_shape, classes=classes, device=device)
         for split in ("train", "validation")
     )
 
     with importable(job.code_folder):
         seed_everything(job.training.seed)
-        model = build_model(
-            job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
+        model = (
+            build_table_model(job.recipe.model, table, code_folder=job.code_folder)
+            if table
+            else build_model(
+                job.recipe.model, input_shape=input_shape, classes=classes, code_folder=job.code_folder
+            )
         ).to(device)
         parameters = count_parameters(model)
         threads = choose_threads(parameters, environ)
@@ -105,15 +113,23 @@ def train_job(job: Job, stop: StopFlag, environ: Mapping[str, str]) -> TrainingS
             stop=stop,
             log=_log,
             meter=meter,
+            target_std=table.target_std if table else 1.0,
         )
         best_epoch = learner.finish()
         utilisation = meter.report(records, len(examples))
         _log(utilisation_line(utilisation))
 
         started = time.monotonic()
-        signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
+        signature = make_signature(
+            job.recipe.project.task, job.manifest.input_shape, job.manifest.labels, table=table
+        )
         parity = export_model(
-            model, job.model_folder, parity_rows(validation, examples), signature, threads=threads
+            model,
+            job.model_folder,
+            parity_rows(validation, examples),
+            signature,
+            threads=threads,
+            table=table,
         )
         _log(
             f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "

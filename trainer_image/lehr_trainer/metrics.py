@@ -3,7 +3,8 @@
     epoch 1/5 loss=0.2951 accuracy=0.9142 validation_loss=0.1413 validation_accuracy=0.9583 \
 samples_per_second=36500 seconds=1.6
 
-The two validation fields are absent when nothing is held out. Lines within a long epoch say `step`, and no
+The two validation fields are absent when nothing is held out; a regression has `validation_rmse` and `validation_mae`
+instead of accuracies. Lines within a long epoch say `step`, and no
 definition matches them.
 """
 
@@ -27,12 +28,9 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:
     """The line of a finished epoch."""
-    fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}", f"accuracy={record.accuracy:.4f}"]
-    if record.validation_loss is not None:
-        fields += [
-            f"validation_loss={record.validation_loss:.4f}",
-            f"validation_accuracy={record.validation_accuracy:.4f}",
-        ]
+    fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}"]
+    names = ("accuracy", "validation_loss", "validation_accuracy", "validation_rmse", "validation_mae")
+    fields += [f"{name}={value:.4f}" for name in names if (value := getattr(record, name)) is not None]
     fields += [f"samples_per_second={record.samples_per_second:.0f}", f"seconds={record.seconds:.2f}"]
     return " ".join(fields)
 

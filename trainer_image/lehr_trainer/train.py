@@ -26,6 +26,7 @@ from lehr_trainer.data import Examples, epoch_order
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.learner import Learner, Sums, updates_per_epoch
+from lehr_trainer.measuring import Measured, measure_values
 from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.stop import StopFlag, TrainingStopped
@@ -66,8 +67,11 @@ def train(
     stop: StopFlag,
     log: Callable[[str], None],
     meter: Meter | None = None,
+    target_std: float = 1.0,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
+
+    `target_std` is how much of its own units a target to predict has been divided by.
 
     `meter` is told what it takes. Raises DivergedError when the loss is no longer finite, TrainingStopped when asked
     to stop.
@@ -127,14 +131,18 @@ def train(
         meter.end_epoch(device)
         _refuse_divergence(loss, progress)
         with learner.exportable():
-            validation_loss, validation_accuracy = evaluate(learner.model, validation)
-            _refuse_divergence(validation_loss, progress)
+            measured = measure(learner.model, validation).scaled(target_std)
+            _refuse_divergence(measured.loss, progress)
             record = EpochRecord(
                 epoch=progress.epoch + 1,
                 loss=loss,
-                accuracy=int(progress.sums.correct) / len(examples),
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
+                accuracy=None
+                if examples.labels.is_floating_point()
+                else int(progress.sums.correct) / len(examples),
+                validation_loss=measured.loss,
+                validation_accuracy=measured.accuracy,
+                validation_rmse=measured.rmse,
+                validation_mae=measured.mae,
                 samples_per_second=len(examples) / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * steps - 1),
@@ -146,6 +154,14 @@ def train(
     if (stopping := learner.stopping) is not None:
         log(stopping.verdict(progress.epoch, training.epochs))
     return progress.records
+
+
+def measure(model: Any, examples: Examples) -> Measured:
+    """Whatever the task measures, on rows that are held out."""
+    if examples.labels.is_floating_point():
+        return measure_values(model, examples)
+    loss, accuracy = evaluate(model, examples)
+    return Measured(loss=loss, accuracy=accuracy)
 
 
 def evaluate(model: Any, examples: Examples) -> tuple[float, float] | tuple[None, None]:
