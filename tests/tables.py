@@ -1,4 +1,4 @@
-"""A table from its file to a judged and loaded model in one process: each function's own operation, one after another."""
+"""A table from its file to a judged and loaded model in one process: each function's own operation in turn."""
 
 from __future__ import annotations
 

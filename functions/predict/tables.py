@@ -77,7 +77,7 @@ def parse_table_csv(raw: bytes, table: TableSignature) -> Inputs:
     if not 1 <= len(rows) <= MAX_BATCH:
         raise misfit("rows", f"{len(rows)} rows.", expected=expected, got=f"{len(rows)} of them")
     reader = RowReader(table.columns, table.missing)
-    read = []
+    builder = reader.builder()
     for index, (_, cells) in enumerate(rows):
         place = f"rows[{index}]"
         if len(cells) != len(header):
@@ -86,12 +86,12 @@ def parse_table_csv(raw: bytes, table: TableSignature) -> Inputs:
         if len(header) < len(places):
             raise misfit(place, f"{place} lacks columns.", expected=expected, got=f"{len(header)} cells")
         try:
-            read.append(reader.read([cells[at] for at in places]))
+            builder.add(*reader.read([cells[at] for at in places]))
         except ValueError as fault:
             raise misfit(
                 place, f"{place}: a cell does not fit.", expected=expected, got=str(fault)[:100]
             ) from fault
-    return as_inputs(reader.table(read))
+    return as_inputs(builder.table())
 
 
 def _only_value(raw: bytes) -> tuple[str, Any]:

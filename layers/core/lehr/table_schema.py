@@ -1,7 +1,7 @@
 """The schema of a table: what the recipe says of its columns, and for the rest what the first rows show.
 
-A column is one of numbers if every cell that says something is one; a column of nothing is left out. The target and
-whatever the recipe calls "ignore" are no inputs.
+A column is one of numbers if the cells that say something are, but for a share that data.max_refused_fraction allows to
+be refused; a column of nothing is left out. The target and whatever the recipe calls "ignore" are no inputs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from lehr.contracts.data_rules import DEFAULT_MISSING, REGRESSIONS
+from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_MISSING, REGRESSIONS
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.tables import Column, ColumnKind, TableSchema
 from lehr.csv_rows import find_delimiter, iterate_rows, read_header
@@ -46,6 +46,8 @@ def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) ->
                 hint="put data.target and data.columns right, or data.delimiter",
             )
     missing = set(DEFAULT_MISSING if data.missing is None else data.missing)
+    allowed = data.max_refused_fraction
+    allowed = DEFAULT_MAX_REFUSED_FRACTION if allowed is None else allowed
     columns, report = [], []
     for number, name in enumerate(names):
         if name == data.target:
@@ -56,9 +58,12 @@ def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) ->
         if told == "ignore" or not (told or given):
             report.append(f"{name}: left out, {'as told' if told else 'no row of the first has a value'}")
             continue
-        kind: ColumnKind = told or ("number" if all(map(_is_number, given)) else "category")
+        others = sum(not _is_number(cell) for cell in given)
+        kind: ColumnKind = told or ("number" if others <= allowed * len(given) else "category")
         columns.append(Column(name=name, kind=kind))
-        values = "" if kind == "number" else f", {len(set(given))} values"
+        values = (
+            f", {len(set(given))} values" if kind == "category" else f", {others} are none" if others else ""
+        )
         report.append(f"{name}: {kind} ({'told' if told else f'inferred from {len(given)} rows{values}'})")
     if not columns:
         raise MismatchedDataError("leaves no column to learn from", place=place, hint="see data.columns")

@@ -9,6 +9,7 @@ As tensors of a shard, categories are dictionary-encoded: `categories` int32 [ro
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -141,14 +142,34 @@ class RowReader:
         except ValueError as fault:
             raise ValueError(f"{name}: {text[:40]!r} is no number within float32") from fault
 
-    def table(self, rows: Sequence[tuple[list[float], list[str]]]) -> Table:
-        """The rows together."""
+    def builder(self) -> TableBuilder:
+        """What the rows are gathered in."""
         width = sum(column.kind == "number" for column in self._columns)
-        numbers = np.array([row[0] for row in rows], dtype=np.float32).reshape(len(rows), width)
-        categories = np.empty((len(rows), len(self._columns) - width), dtype=object)
-        for place, (_, texts) in enumerate(rows):
-            categories[place] = texts
-        return Table(numbers, categories)
+        return TableBuilder(width, len(self._columns) - width)
+
+
+class TableBuilder:
+    """Rows as they come, at four bytes a number and eight a category: equal texts are kept once."""
+
+    def __init__(self, numbers: int, categories: int) -> None:
+        self._widths = numbers, categories
+        self._numbers, self._texts = array("f"), list[str]()
+        self._known: dict[str, str] = {}
+        self._rows = 0
+
+    def add(self, numbers: Sequence[float], categories: Sequence[str]) -> None:
+        """One row, as `RowReader.read` gives it."""
+        self._numbers.extend(numbers)
+        self._texts.extend([self._known.setdefault(text, text) for text in categories])
+        self._rows += 1
+
+    def table(self) -> Table:
+        """The rows together."""
+        numbers, categories = self._widths
+        texts = np.empty(len(self._texts), dtype=object)
+        texts[:] = self._texts
+        flat = np.array(self._numbers, dtype=np.float32)
+        return Table(flat.reshape(self._rows, numbers), texts.reshape(self._rows, categories))
 
 
 def schema_reader(schema: TableSchema) -> RowReader:
@@ -162,7 +183,7 @@ def read_values(columns: Sequence[Column], missing: Sequence[str], rows: Iterato
     A number may stand for a category, whose text is its own. Raises MalformedDataError whose place is `[row].column`.
     """
     reader = RowReader(columns, missing)
-    read = []
+    builder = reader.builder()
     for number, row in enumerate(rows):
         numbers: list[float] = []
         categories: list[str] = []
@@ -172,8 +193,8 @@ def read_values(columns: Sequence[Column], missing: Sequence[str], rows: Iterato
                 numbers.append(_number_of_json(value, place))
             else:
                 categories.append(_category_of_json(reader, column.name, value, place))
-        read.append((numbers, categories))
-    return reader.table(read)
+        builder.add(numbers, categories)
+    return builder.table()
 
 
 def _number_of_json(value: Any, place: str) -> float:
