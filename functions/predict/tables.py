@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,7 @@ from functions.predict.requests import MAX_BATCH
 from lehr.contracts.package import TableSignature
 from lehr.errors import MalformedDataError
 from lehr.http.problems import Problem
-from lehr_runtime.tables import Inputs, RowReader, as_inputs, read_values
+from lehr_runtime.tables import Inputs, as_inputs, read_values
 
 INSTANCES = "instances"
 FIELDS = (INSTANCES, "inputs")
@@ -58,40 +58,19 @@ def parse_table_csv(raw: bytes, table: TableSignature) -> Inputs:
 
     Raises Problem: 400 for what is not UTF-8, 422 for what does not fit.
     """
-    from lehr.csv_rows import find_delimiter, iterate_rows
+    from lehr_runtime.table_files import read_csv
 
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise Problem(HTTPStatus.BAD_REQUEST, "csv", "The body is not UTF-8.") from fault
-    names = [column.name for column in table.columns]
-    expected = f"1 to {MAX_BATCH} rows of the columns {_names(table)}"
     try:
-        rows = list(iterate_rows(text, find_delimiter(text.partition("\n")[0]), place="rows"))
+        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_BATCH))
     except MalformedDataError as fault:
-        raise misfit("rows", f"The rows {fault.message}.", expected=expected, got=fault.message) from fault
-    places: Sequence[int] = range(len(names))
-    header = [cell.strip() for cell in rows[0][1]] if rows else []
-    if set(names) <= set(header):
-        places, rows = [header.index(name) for name in names], rows[1:]
-    if not 1 <= len(rows) <= MAX_BATCH:
-        raise misfit("rows", f"{len(rows)} rows.", expected=expected, got=f"{len(rows)} of them")
-    reader = RowReader(table.columns, table.missing)
-    builder = reader.builder()
-    for index, (_, cells) in enumerate(rows):
-        place = f"rows[{index}]"
-        if len(cells) != len(header):
-            got = f"{len(cells)} cells"
-            raise misfit(place, f"{place} has {got}.", expected=f"{len(header)} cells", got=got)
-        if len(header) < len(places):
-            raise misfit(place, f"{place} lacks columns.", expected=expected, got=f"{len(header)} cells")
-        try:
-            builder.add(*reader.read([cells[at] for at in places]))
-        except ValueError as fault:
-            raise misfit(
-                place, f"{place}: a cell does not fit.", expected=expected, got=str(fault)[:100]
-            ) from fault
-    return as_inputs(builder.table())
+        expected = f"1 to {MAX_BATCH} rows of the columns {_names(table)}"
+        raise misfit(
+            fault.place, f"{fault.place}: {fault.message}.", expected=expected, got=fault.message
+        ) from fault
 
 
 def _only_value(raw: bytes) -> tuple[str, Any]:

@@ -21,6 +21,8 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
     {"Name": "train:accuracy", "Regex": f" accuracy={_NUMBER}"},
     {"Name": "validation:loss", "Regex": f" validation_loss={_NUMBER}"},
     {"Name": "validation:accuracy", "Regex": f" validation_accuracy={_NUMBER}"},
+    {"Name": "validation:rmse", "Regex": f" validation_rmse={_NUMBER}"},
+    {"Name": "validation:mae", "Regex": f" validation_mae={_NUMBER}"},
     {"Name": "train:samples_per_second", "Regex": f" samples_per_second={_NUMBER}"},
     {"Name": "train:seconds", "Regex": f" seconds={_NUMBER}"},
 ]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from functions.predict_batch_unit.predict import predict_unit
+from lehr.contracts.batch_prediction import BatchUnit
+from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.recipe import Model
 from lehr.contracts.tables import CategoryColumn, Column, NumberColumn, TableSchema, TableStatistics
+from lehr.layout import batch_part_key
 from lehr_runtime.graphs import check_graph
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import open_session
@@ -20,6 +27,7 @@ from lehr_trainer import export, table_export
 from lehr_trainer.errors import ExportParityError
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.tables import TableFeatures, build_table_model, decode, encode
+from tests.fakes import InMemoryObjectStore
 from tests.tables import Trained, prepare, train, train_job, write_job
 
 NUMBERS = [
@@ -227,6 +235,27 @@ def test_an_input_of_another_kind_is_refused(trained: Trained) -> None:
     ):
         with pytest.raises(ValueError, match="the model takes"):
             trained.model.predictor.predict(wrong)
+
+
+def test_a_batch_of_csv_is_answered_with_values_line_by_line(trained: Trained) -> None:
+    raw = gzip.compress(b"class;km;more\nplain;10;x\nbest;NA;y\n")
+    data, artifacts = InMemoryObjectStore("data", {"batches/fares/rows": raw}), InMemoryObjectStore("a")
+    source = ObjectRef(
+        bucket="data", key="batches/fares/rows", etag=data.etag("batches/fares/rows"), bytes=len(raw)
+    )
+    unit = BatchUnit(project="fares", batch="b1", model_version="v", index=0, source=source, first=0, count=0)
+    result = predict_unit(unit, data, artifacts, lambda project, version: trained.model)
+    assert (result.rows, result.refused) == (2, "")
+    lines = [json.loads(one) for one in artifacts.objects[batch_part_key("fares", "b1", 0)].splitlines()]
+    table = Table(np.array([[10], [np.nan]], np.float32), np.array([["plain"], ["best"]], dtype=object))
+    assert [line["value"] for line in lines] == trained.model.predictor.predict(table)[:, 0].tolist()
+    assert [line["row"] for line in lines] == [0, 1]
+    data.put("batches/fares/rows", b"km,class\nfar,best\n")
+    changed = msgspec.structs.replace(
+        unit, source=msgspec.structs.replace(source, etag=data.etag("batches/fares/rows"), bytes=18)
+    )
+    refused = predict_unit(changed, data, artifacts, lambda project, version: trained.model)
+    assert "rows[0]: km: 'far' is no number" in refused.refused
 
 
 def test_the_same_table_trains_to_the_same_bytes(
