@@ -26,6 +26,7 @@ from lehr.contracts.training import TrainingSummary, to_hyperparameters
 from lehr.contracts.workflow import Judgement, JudgeRequest, SealRequest
 from lehr_runtime.packages import LoadedModel, load_package
 from lehr_trainer import main
+from lehr_trainer.stop import StopFlag
 from tests import tiny_models
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
@@ -80,8 +81,8 @@ def write_job(
         path.write_bytes(artifacts.objects[layout.dataset_prefix(project, version) + shard.key])
 
 
-def train_job(root: Path, project: str) -> int:
-    return main.run(root, None, {"LEHR_PROJECT": project, "LEHR_RUN": RUN, "LEHR_TRIAL": "0"})
+def train_job(root: Path, project: str, stop: StopFlag | None = None) -> int:
+    return main.run(root, stop, {"LEHR_PROJECT": project, "LEHR_RUN": RUN, "LEHR_TRIAL": "0"})
 
 
 def train(root: Path, recipe_text: str, files: Mapping[str, bytes]) -> Trained:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from lehr.contracts.tables import Column
 from lehr.csv_rows import find_delimiter, iterate_rows
 from lehr.errors import MalformedDataError
-from lehr_runtime.tables import RowReader, Table
+from lehr_runtime.tables import CellError, RowReader, Table
 
 
 def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, max_rows: int) -> Table:
     """1 to `max_rows` rows; columns that the model does not take are passed over where the first line has names.
 
-    Raises MalformedDataError whose place is `rows`, or the row, as `rows[3]`.
+    Raises MalformedDataError whose place is `rows`, or the row, as `rows[3]`; no cell is repeated.
     """
     names = [column.name for column in columns]
     lines = iterate_rows(text, find_delimiter(text.partition("\n")[0]), place="rows")
@@ -34,8 +34,8 @@ def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, ma
             raise MalformedDataError(f"more than {max_rows} rows", place="rows")
         try:
             builder.add(*reader.read([cells[at] for at in places]))
-        except ValueError as fault:
-            raise MalformedDataError(str(fault), place=place) from fault
+        except CellError as fault:
+            raise MalformedDataError(fault.told, place=place) from fault
         count += 1
     if not count:
         raise MalformedDataError("no rows", place="rows")

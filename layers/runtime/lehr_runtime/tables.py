@@ -109,6 +109,14 @@ def shard_values(tensors: Mapping[str, np.ndarray], *, place: str) -> list[list[
     return values
 
 
+class CellError(ValueError):
+    """Raised for a cell that does not fit its column; `told` does not repeat the cell."""
+
+    def __init__(self, column: str, problem: str, cell: str = "") -> None:
+        self.told = f"{column}: {problem}"
+        super().__init__(f"{column}: {cell[:40]!r} is {problem}" if cell else self.told)
+
+
 class RowReader:
     """Cells to values, by the columns of a schema. What says nothing is one of `missing`, after stripping blanks."""
 
@@ -116,7 +124,7 @@ class RowReader:
         self._columns, self._missing = tuple(columns), frozenset(missing)
 
     def read(self, cells: Sequence[str]) -> tuple[list[float], list[str]]:
-        """Numbers and categories of one row, in the columns' order. Raises ValueError naming the column."""
+        """Numbers and categories of one row, in the columns' order. Raises CellError."""
         numbers: list[float] = []
         categories: list[str] = []
         for column, cell in zip(self._columns, cells, strict=True):
@@ -128,19 +136,19 @@ class RowReader:
         return numbers, categories
 
     def category(self, name: str, text: str) -> str:
-        """The text of a category, empty for one that says nothing. Raises ValueError."""
+        """The text of a category, empty for one that says nothing. Raises CellError."""
         text = text.strip()
         if text in self._missing:
             return ""
         if len(text) > MAX_CATEGORY_CHARACTERS:
-            raise ValueError(f"{name}: more than {MAX_CATEGORY_CHARACTERS} characters")
+            raise CellError(name, f"more than {MAX_CATEGORY_CHARACTERS} characters")
         return text
 
     def _number(self, name: str, text: str) -> float:
         try:
             return read_number(text)
         except ValueError as fault:
-            raise ValueError(f"{name}: {text[:40]!r} is no number within float32") from fault
+            raise CellError(name, "no number within float32", text) from fault
 
     def builder(self) -> TableBuilder:
         """What the rows are gathered in."""
@@ -212,5 +220,5 @@ def _category_of_json(reader: RowReader, name: str, value: Any, place: str) -> s
         raise MalformedDataError("not a string, nor null", place=place)
     try:
         return reader.category(name, str(value))
-    except ValueError as fault:
-        raise MalformedDataError(f"not a category: {fault}", place=place) from fault
+    except CellError as fault:
+        raise MalformedDataError(f"not a category: {fault.told}", place=place) from fault
