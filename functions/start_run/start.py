@@ -65,7 +65,7 @@ class StartRun:
         plan: Sequence[PrepareUnit] | Sequence[PrepareTableUnit]
         if is_of_table:
             plan, inferred = plan_table(recipe, raw, self.data, run)
-            amount = f"{len(plan)} file(s) with {len(inferred.schema.columns)} columns: {'; '.join(inferred.report)}"
+            amount = f"{len(plan)} file(s) with {inferred.summary}"
         else:
             plan = plan_units(recipe, raw, self.data, run)
             amount = f"{sum(unit.count for unit in plan)} rows in {len(plan)} units"

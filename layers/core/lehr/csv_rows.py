@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from lehr.errors import MalformedDataError
 
 DELIMITERS = (",", ";", "\t", "|")
-MAX_CELL_CHARACTERS = 1 << 17
 _QUOTE_HINT = "a quote that opens a cell must be closed, and doubled within it"
 
 

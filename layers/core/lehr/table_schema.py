@@ -19,6 +19,7 @@ from lehr.number_cells import read_number
 
 SAMPLE_BYTES = 1 << 20
 MAX_SAMPLE_CHARACTERS = 8 << 20
+MAX_COLUMNS_TOLD = 40
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,13 @@ class Inferred:
 
     schema: TableSchema
     report: list[str]
+
+    @property
+    def summary(self) -> str:
+        """The report in one line; of a wide table as much of it as a person reads."""
+        shown = "; ".join(self.report[:MAX_COLUMNS_TOLD])
+        more = len(self.report) - MAX_COLUMNS_TOLD
+        return f"{len(self.schema.columns)} columns: {shown}" + (f"; and {more} more" if more > 0 else "")
 
 
 def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) -> Inferred:
