@@ -45,7 +45,7 @@ def parse_table(raw: bytes, table: TableSignature) -> Inputs:
         got = f"{len(value)} of them" if isinstance(value, list) else "something else"
         raise misfit(field, f'"{field}" does not hold rows.', expected=expected, got=got)
     try:
-        return as_inputs(read_values(table.columns, table.missing, _in_order(value, table, field)))
+        return as_inputs(read_values(table.columns, table.missing, list(_in_order(value, table, field))))
     except MalformedDataError as fault:
         place = f"{field}{fault.place}"
         raise misfit(

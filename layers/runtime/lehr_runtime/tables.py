@@ -10,7 +10,7 @@ As tensors of a shard, categories are dictionary-encoded: `categories` int32 [ro
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,11 @@ from lehr.errors import MalformedDataError
 from lehr.number_cells import FLOAT32_MAX, read_number
 
 MAX_CATEGORY_CHARACTERS = 256
+# Below this many rows an array for each column costs more than it saves.
+_FEW = 8
+# Types of JSON values; a boolean is of neither.
+_NUMBERS = {int, float, type(None)}
+_TEXTS = {str, int, type(None)}
 
 
 class Table:
@@ -185,12 +190,15 @@ def schema_reader(schema: TableSchema) -> RowReader:
     return RowReader(schema.columns, schema.missing)
 
 
-def read_values(columns: Sequence[Column], missing: Sequence[str], rows: Iterator[Sequence[Any]]) -> Table:
+def read_values(columns: Sequence[Column], missing: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """Rows of JSON values in the columns' order: numbers, strings, or None for what is missing.
 
-    A number may stand for a category, whose text is its own. Raises MalformedDataError whose place is `[row].column`.
+    An integer may stand for a category, whose text is its own. Raises MalformedDataError whose place is `[row].column`.
     """
     reader = RowReader(columns, missing)
+    fitting = _read_columns(reader, columns, rows) if len(rows) >= _FEW else None
+    if fitting is not None:
+        return fitting
     builder = reader.builder()
     for number, row in enumerate(rows):
         numbers: list[float] = []
@@ -203,6 +211,42 @@ def read_values(columns: Sequence[Column], missing: Sequence[str], rows: Iterato
                 categories.append(_category_of_json(reader, column.name, value, place))
         builder.add(numbers, categories)
     return builder.table()
+
+
+def _read_columns(
+    reader: RowReader, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
+) -> Table | None:
+    """What fits, column by column; None: the walk row by row says what does not, and where."""
+    numbers, categories = [], []
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        kinds = set(map(type, values))
+        if column.kind == "number":
+            if not kinds <= _NUMBERS:
+                return None
+            try:
+                wide = np.array(values, dtype=np.float64)  # None becomes NaN
+            except OverflowError:  # of an integer beyond float64
+                return None
+            given = wide[~np.isnan(wide)]
+            if given.size and not np.abs(given).max() <= FLOAT32_MAX:
+                return None
+            if len(given) + values.count(None) != len(values):
+                return None
+            numbers.append(wide.astype(np.float32))
+        else:
+            if not kinds <= _TEXTS:
+                return None
+            known = {value: "" if value is None else str(value) for value in set(values)}
+            try:
+                texts = {value: reader.category(column.name, text) for value, text in known.items()}
+            except CellError:
+                return None
+            categories.append([texts[value] for value in values])
+    cells = np.empty((len(rows), len(categories)), dtype=object)
+    for place, column_of_texts in enumerate(categories):
+        cells[:, place] = column_of_texts
+    flat = np.stack(numbers, axis=1) if numbers else np.empty((len(rows), 0), np.float32)
+    return Table(flat, cells)
 
 
 def _number_of_json(value: Any, place: str) -> float:

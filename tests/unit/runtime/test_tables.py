@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lehr.contracts.tables import Column
 from lehr.errors import MalformedDataError
 from lehr_runtime.shards import read_shard, write_shard
-from lehr_runtime.tables import RowReader, Table, from_tensors, read_values, to_tensors
+from lehr_runtime.tables import RowReader, Table, _read_columns, from_tensors, read_values, to_tensors
 
 COLUMNS = [Column(name="km", kind="number"), Column(name="class", kind="category")]
 MISSING = ["", "NA"]
@@ -58,7 +58,7 @@ def test_cells_and_json_values_of_a_row_are_the_same_inputs() -> None:
     for row in ([" 1.5", "first "], ["NA", ""], ["-3e2", "4"]):
         builder.add(*reader.read(row))
     cells = builder.table()
-    values = read_values(COLUMNS, MISSING, iter([[1.5, "first"], [None, None], [-300, 4]]))
+    values = read_values(COLUMNS, MISSING, [[1.5, "first"], [None, None], [-300, 4]])
     assert np.array_equal(cells.numbers, values.numbers, equal_nan=True)
     assert cells.categories.tolist() == values.categories.tolist() == [["first"], [""], ["4"]]
 
@@ -78,10 +78,43 @@ def test_cells_and_json_values_of_a_row_are_the_same_inputs() -> None:
 )
 def test_a_json_value_that_does_not_fit_its_column_is_refused(row: list[Any], place: str) -> None:
     with pytest.raises(MalformedDataError) as caught:
-        read_values(COLUMNS, MISSING, iter([[1, "a"], row]))
+        read_values(COLUMNS, MISSING, [[1, "a"], row])
     assert caught.value.place == place
 
 
 def test_a_cell_that_is_no_number_is_refused_by_its_column() -> None:
     with pytest.raises(ValueError, match="km: 'far' is no number"):
         RowReader(COLUMNS, MISSING).read(["far", "a"])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(
+                st.none(), st.integers(-(10**40), 10**40), st.floats(), st.booleans(), st.text(max_size=2)
+            ),
+            st.one_of(
+                st.none(),
+                st.integers(-9, 9),
+                st.booleans(),
+                st.sampled_from(["", " a ", "NA", "ß", "x" * 300]),
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_reading_by_columns_is_reading_by_rows(rows: list[tuple[Any, Any]]) -> None:
+    """What the fast way takes is what the walk takes, and what it does not take the walk refuses."""
+    fast = _read_columns(RowReader(COLUMNS, MISSING), COLUMNS, rows)
+    if fast is not None:
+        slow = [read_values(COLUMNS, MISSING, [row]) for row in rows]
+        assert np.array_equal(fast.numbers, np.concatenate([one.numbers for one in slow]), equal_nan=True)
+        assert fast.categories.tolist() == [one.categories[0].tolist() for one in slow]
+    one_by_one = []
+    for row in rows:
+        # With a second row that does not fit, the walk decides: it gets that far if the first one does.
+        with pytest.raises(MalformedDataError) as caught:
+            read_values(COLUMNS, MISSING, [row, [1, 1.5]])
+        one_by_one.append(caught.value.place == "[1].class")
+    assert (fast is not None) == all(one_by_one)
