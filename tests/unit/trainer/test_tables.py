@@ -13,11 +13,19 @@ import onnx
 import pytest
 import torch
 
+from functions.package_model.card import write_card
 from functions.predict_batch_unit.predict import predict_unit
+from functions.write_report.report import render
+from functions.write_report.sources import Sources
+from lehr import layout
 from lehr.contracts.batch_prediction import BatchUnit
 from lehr.contracts.dataset import ObjectRef
+from lehr.contracts.evaluation import Decision
+from lehr.contracts.package import Lineage
 from lehr.contracts.recipe import Model
+from lehr.contracts.regression import RegressionReport
 from lehr.contracts.tables import CategoryColumn, Column, NumberColumn, TableSchema, TableStatistics
+from lehr.contracts.workflow import ReportRequest
 from lehr.layout import batch_part_key
 from lehr_runtime.graphs import check_graph
 from lehr_runtime.predictor import Predictor
@@ -29,7 +37,7 @@ from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.stop import StopFlag
 from lehr_trainer.tables import TableFeatures, build_table_model, decode, encode
 from tests.fakes import InMemoryObjectStore
-from tests.tables import Trained, prepare, train, train_job, write_job
+from tests.tables import RUN, Trained, prepare, train, train_job, write_job
 
 NUMBERS = [
     NumberColumn(name="km", mean=10.0, std=4.0, missing=3),
@@ -257,6 +265,40 @@ def test_a_batch_of_csv_is_answered_with_values_line_by_line(trained: Trained) -
     )
     refused = predict_unit(changed, data, artifacts, lambda project, version: trained.model)
     assert "rows[0]: km: no number within float32" in refused.refused
+
+
+def test_the_report_and_the_card_tell_errors_and_columns(trained: Trained) -> None:
+    get = trained.artifacts.get
+    sources = Sources(
+        regression=RegressionReport.from_json(get(layout.evaluation_report_key("fares", RUN))),
+        decision=Decision.from_json(get(layout.decision_key("fares", RUN))),
+        manifest=trained.manifest,
+        training=trained.summary,
+    )
+    request = ReportRequest(project="fares", run=RUN, execution_arn="arn", outcome="promoted")
+    page = render(request, sources, [])
+    assert f"It predicts price with an RMSE of {trained.judgement.rmse:.6g} on" in page
+    assert "Validation error" in page
+    assert "<td>class</td><td>category</td>" in page
+    assert "Confusion matrix" not in page
+
+    lineage = Lineage(
+        project="fares",
+        run=RUN,
+        trial="0",
+        dataset_version="d",
+        code_sha="c",
+        training_job="j",
+        image="i",
+        instance_type="ml.m5.large",
+        hyperparameters={},
+    )
+    card = write_card(trained.model.signature, trained.summary, lineage, trained.manifest).decode()
+    figures = trained.summary.figures()
+    assert f"RMSE {figures.rmse:.6g}, MAE {figures.mae:.6g}" in card
+    assert "An output row is one value of `price`" in card
+    assert "`km` (number), `class` (category)" in card
+    assert "labels for any input" not in card
 
 
 def test_the_same_table_trains_to_the_same_bytes(trained: Trained, tmp_path: Path) -> None:
