@@ -19,6 +19,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from functions.predict.answers import Predictions, Values  # noqa: E402
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
 from functions.predict.handlers import CSV  # noqa: E402
 from functions.predict.inference_requests import HEADER_LENGTH, OCTETS  # noqa: E402
@@ -59,10 +60,18 @@ ROWS = {
     "minItems": 1,
     "maxItems": 65535,
 }
+INSTANCES = {
+    "description": f"Rows of a table, 1 to {MAX_BATCH}: objects by the names of the model's columns, as "
+    "GET /models/{project} lists them, or arrays in their order; null is a missing value.",
+    "type": "array",
+    "items": {},
+    "minItems": 1,
+    "maxItems": MAX_BATCH,
+}
 IMAGE = {"type": "string", "contentEncoding": "base64", "description": "A PNG or JPEG file."}
 PREDICT_BODY = {
     "title": "PredictBody",
-    "description": "One of three fields.",
+    "description": "One of four fields; `instances` are rows of a table, and so may `inputs` be.",
     "oneOf": [
         {
             "type": "object",
@@ -72,6 +81,7 @@ PREDICT_BODY = {
         }
         for name, schema in (
             ("inputs", ROWS),
+            ("instances", INSTANCES),
             ("image", IMAGE),
             ("images", {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH}),
         )
@@ -123,7 +133,8 @@ BATCH_REFUSALS = {
 BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
-    CSV: f"Rows of numbers without a header, 1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",
+    CSV: "Rows of numbers without a header, or of a table with or without its first line of names, "
+    f"1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",
     OCTETS: f"JSON, then the bytes of the tensors; the header {HEADER_LENGTH} says where they begin.",
 }
 
@@ -137,7 +148,7 @@ def describe() -> dict[str, Any]:
         if kind
     }
     _, schemas = msgspec.json.schema_components(
-        sorted({*types, ErrorAnswer}, key=lambda kind: kind.__name__), ref_template=REFERENCE
+        sorted({*types, ErrorAnswer, Values}, key=lambda kind: kind.__name__), ref_template=REFERENCE
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -233,6 +244,12 @@ def _refusals(route: Route[Any]) -> dict[str, str]:
 
 
 def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[str, Any]:
+    if of_type is Predictions:
+        return {
+            "schema": {
+                "oneOf": [{"$ref": REFERENCE.format(name=one.__name__)} for one in (Predictions, Values)]
+            }
+        }
     if of_type is not None:
         return {"schema": {"$ref": REFERENCE.format(name=of_type.__name__)}}
     if kind == JSON:

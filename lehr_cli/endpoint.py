@@ -29,13 +29,17 @@ SERVICE = "execute-api"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One prediction; `latency_ms` is what the caller waited, connection and signature included."""
+    """One prediction; `latency_ms` is what the caller waited, connection and signature included.
+
+    A regression gives a `value`, and no label.
+    """
 
     label: str
     probabilities: Mapping[str, float]
     version: str
     latency_ms: float
     document: Mapping[str, Any]
+    value: float | None = None
 
     @property
     def probability(self) -> float:
@@ -46,9 +50,9 @@ def predict_url(stack: Stack, project: str) -> str:
     return f"{stack.endpoint_url}/predict/{checked_name(project)}"
 
 
-def request_body(rows: Sequence[Any]) -> bytes:
+def request_body(rows: Sequence[Any], field: str = "inputs") -> bytes:
     """The request for some rows, as JSON."""
-    return json.dumps({"inputs": list(rows)}, separators=(",", ":")).encode()
+    return json.dumps({field: list(rows)}, separators=(",", ":")).encode()
 
 
 def connection(target: Target) -> Any:
@@ -99,8 +103,9 @@ def read_answers(content: bytes, latency_ms: float) -> list[Answer]:
         document = json.loads(content)
         return [
             Answer(
-                label=str(one["label"]),
-                probabilities=one["probabilities"],
+                label="" if "value" in one else str(one["label"]),
+                probabilities={} if "value" in one else one["probabilities"],
+                value=float(one["value"]) if "value" in one else None,
                 version=str(document["model_version"]),
                 latency_ms=latency_ms,
                 document=document,

@@ -91,9 +91,11 @@ class Epoch(RunEvent):
     epoch: int
     epochs: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     validation_loss: float | None
     validation_accuracy: float | None
+    validation_rmse: float | None = None
+    validation_mae: float | None = None
     samples_per_second: float
     seconds: float
 

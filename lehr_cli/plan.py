@@ -66,7 +66,7 @@ def rows_and_shape(
     sides = tuple(int(side) for side in shape.split("x")) if shape else ()
     if rows and sides:
         return rows, sides
-    if recipe.data.format != "idx":
+    if recipe.data.format != "idx" or recipe.data.train is None:
         raise UserError(
             f"the size of {recipe.data.format} data is not known before it is prepared",
             hint="say it with --rows and --shape",

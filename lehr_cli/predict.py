@@ -79,19 +79,36 @@ def save_request(project: str, row: Row, path: Path | None = None) -> Path:
     """Write the request for a row where a person can look at it, and send it again."""
     path = path or Path(STATE_DIR) / "requests" / f"{project}-row-{row.number}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(request_body([row.pixels]))
+    path.write_bytes(request_body([row.cells], "instances") if row.cells else request_body([row.pixels]))
     return path
 
 
 def show_row(invocation: Invocation, row: Row) -> None:
-    """The image itself, so that the label can be judged by eye."""
+    """The image itself, so that the label can be judged by eye; or the cells."""
+    if row.cells:
+        shown = ", ".join(f"{name} {'missing' if cell is None else cell}" for name, cell in row.cells.items())
+        invocation.out.say(shown)
+        invocation.out.say(f"row {row.number} of {row.file}, where it is {row.label}", "dim")
+        return
     has_colour = invocation.out.people.color_system is not None
     invocation.out.say(draw(row.pixels, has_colour=has_colour))
     invocation.out.say(f"row {row.number} of the test data, labelled {row.label}", "dim")
 
 
 def show_answer(invocation: Invocation, answer: Answer) -> None:
-    """Label, probability, what came next, which model, how long it took."""
+    """Label, probability, what came next, which model, how long it took; or the value."""
+    if answer.value is not None:
+        invocation.out.say(
+            Text.assemble(
+                ("value ", "dim"),
+                (f"{answer.value:.6g}", "bold green"),
+                ("  model ", "dim"),
+                answer.version,
+                ("  latency ", "dim"),
+                f"{answer.latency_ms:.1f} ms",
+            )
+        )
+        return
     ranked = sorted(answer.probabilities.items(), key=lambda pair: pair[1], reverse=True)
     others = "  ".join(f"{label} {share:.4f}" for label, share in ranked[1:_BEST] if share >= 0.00005)
     invocation.out.say(

@@ -84,7 +84,10 @@ def _took(record: RunRecord) -> str:
 
 
 def _accuracy(record: RunRecord) -> str:
-    """The candidate's, and the champion's at that time."""
+    """The candidate's, and the champion's at that time; of a regression, the errors (RMSE)."""
+    if record.rmse is not None:
+        beside = "" if record.champion_rmse is None else f" vs {record.champion_rmse:.5g}"
+        return f"{record.rmse:.5g}{beside}"
     if record.accuracy is None:
         return ""
     beside = "" if record.champion_accuracy is None else f" vs {record.champion_accuracy:.4f}"

@@ -13,8 +13,9 @@ from lehr_cli.events import Epoch
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+)\b")
 _NUMBER = re.compile(r"(\w+)=([-+.\w]+)")
-_REQUIRED = ("loss", "accuracy", "samples_per_second", "seconds")
-_OPTIONAL = ("validation_loss", "validation_accuracy")  # absent when nothing is held out
+_REQUIRED = ("loss", "samples_per_second", "seconds")
+# Accuracies are absent of a regression, the validation's figures when nothing is held out.
+_OPTIONAL = ("accuracy", "validation_loss", "validation_accuracy", "validation_rmse", "validation_mae")
 
 
 def parse_epoch(job: str, line: str) -> Epoch | None:

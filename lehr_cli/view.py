@@ -102,14 +102,15 @@ class RunView:
         self._detail = f"epoch {epoch.epoch}/{epoch.epochs}"
         trial = f"trial {_trial(epoch.job)}  " if len(self._jobs) > 1 else ""
         held_out: tuple[tuple[str, str], ...] = ()
+        if epoch.validation_rmse is not None:
+            held_out = (("validation RMSE ", "dim"), (f"{epoch.validation_rmse:.6g}  ", "bold"))
         if epoch.validation_accuracy is not None:
             held_out = (("validation accuracy ", "dim"), (f"{epoch.validation_accuracy:.4f}  ", "bold"))
         return Text.assemble(
             f"    {trial}epoch {epoch.epoch}/{epoch.epochs}  ",
             ("loss ", "dim"),
             f"{epoch.loss:.4f}  ",
-            ("accuracy ", "dim"),
-            f"{epoch.accuracy:.4f}  ",
+            *((("accuracy ", "dim"), f"{epoch.accuracy:.4f}  ") if epoch.accuracy is not None else ()),
             *held_out,
             (f"{epoch.samples_per_second:,.0f} samples/s  {duration(epoch.seconds)}", "dim"),
         )

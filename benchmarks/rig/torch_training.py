@@ -26,9 +26,10 @@ from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples
 from lehr_trainer.determinism import make_deterministic, seed_everything
 from lehr_trainer.learner import Learner, updates_per_epoch
+from lehr_trainer.measuring import evaluate
 from lehr_trainer.models import build_model, count_parameters
 from lehr_trainer.stop import StopFlag
-from lehr_trainer.train import evaluate, train
+from lehr_trainer.train import train
 from lehr_trainer.utilisation import Meter
 
 NOTHING = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))

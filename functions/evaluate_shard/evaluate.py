@@ -10,19 +10,22 @@ import numpy as np
 
 from lehr import layout
 from lehr.contracts.evaluation import ClassificationCounts, EvaluateUnit, ShardEvaluation
+from lehr.contracts.regression import RegressionCounts, ShardRegression
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
 from lehr_runtime.metrics import count_classification, paired
 from lehr_runtime.packages import LoadedModel
+from lehr_runtime.regression import count_regression
 from lehr_runtime.shards import read_shard
+from lehr_runtime.tables import Inputs, Table, from_tensors
 
 BATCH_ROWS = 512
 
 
 def evaluate(
     unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], LoadedModel]
-) -> ShardEvaluation:
-    """Write the unit's ShardEvaluation; `load(project, version)` gives a model.
+) -> ShardEvaluation | ShardRegression:
+    """Write the unit's ShardEvaluation, or ShardRegression; `load(project, version)` gives a model.
 
     Raises ModelPackageError for a model that must not be judged on this data, DataError's children for a
     shard that is not what the manifest says.
@@ -34,7 +37,29 @@ def evaluate(
             f"champion {champion.version} and candidate {candidate.version} have different labels: "
             "the same rows cannot judge both"
         )
+    if champion and champion.signature.table != candidate.signature.table:
+        raise ModelPackageError(
+            f"champion {champion.version} and candidate {candidate.version} have different columns: "
+            "the same rows cannot judge both"
+        )
     x, y = _read(unit, store)
+    result: ShardEvaluation | ShardRegression
+    if y.dtype == np.float32:
+        result = ShardRegression(
+            index=unit.index,
+            candidate=_measure_values(candidate, x, y),
+            champion=_measure_values(champion, x, y) if champion else None,
+        )
+    else:
+        result = _count(unit, candidate, champion, x, y)
+    key = layout.evaluation_part_key(unit.project, unit.run, unit.candidate, unit.champion, unit.index)
+    store.put(key, result.to_json(), content_type="application/json")
+    return result
+
+
+def _count(
+    unit: EvaluateUnit, candidate: LoadedModel, champion: LoadedModel | None, x: Inputs, y: np.ndarray
+) -> ShardEvaluation:
     probabilities, counts = _measure(candidate, x, y)
     result = ShardEvaluation(index=unit.index, candidate=counts)
     if champion:
@@ -45,30 +70,54 @@ def evaluate(
             champion=other_counts,
             paired=paired(probabilities, others, y),
         )
-    key = layout.evaluation_part_key(unit.project, unit.run, unit.candidate, unit.champion, unit.index)
-    store.put(key, result.to_json(), content_type="application/json")
     return result
 
 
-def _measure(model: LoadedModel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ClassificationCounts]:
+def _measure(model: LoadedModel, x: Inputs, y: np.ndarray) -> tuple[np.ndarray, ClassificationCounts]:
     """Probabilities of all rows, batch by batch, and their counts; `seconds` is prediction alone."""
     labels = model.signature.labels
-    if list(x.shape[1:]) != model.signature.input.shape[1:]:
-        raise ModelPackageError(
-            f"model {model.version} takes {model.signature.input.shape[1:]}, the data is {list(x.shape[1:])}"
-        )
     if len(y) and int(y.max()) >= len(labels):
         raise MismatchedDataError(
             f"the shard has label {int(y.max())}, model {model.version} {len(labels)} labels"
         )
-    begin = perf_counter()
-    batches = [model.predictor.predict(x[row : row + BATCH_ROWS]) for row in range(0, len(x), BATCH_ROWS)]
-    seconds = perf_counter() - begin
-    probabilities = np.concatenate(batches)
+    probabilities, seconds = _predict(model, x)
     return probabilities, count_classification(probabilities, y, len(labels), seconds)
 
 
-def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[np.ndarray, np.ndarray]:
+def _measure_values(model: LoadedModel, x: Inputs, y: np.ndarray) -> RegressionCounts:
+    if model.signature.labels:
+        raise ModelPackageError(f"model {model.version} gives labels, the data has numbers to predict")
+    values, seconds = _predict(model, x)
+    return count_regression(values, y, seconds)
+
+
+def _predict(model: LoadedModel, x: Inputs) -> tuple[np.ndarray, float]:
+    """What the model gives for all rows, batch by batch, and the seconds that it took."""
+    _check_columns(model, x)
+    begin = perf_counter()
+    batches = [model.predictor.predict(x[row : row + BATCH_ROWS]) for row in range(0, len(x), BATCH_ROWS)]
+    seconds = perf_counter() - begin
+    return np.concatenate(batches), seconds
+
+
+def _check_columns(model: LoadedModel, x: Inputs) -> None:
+    """Raises ModelPackageError for a model of other inputs, whose columns changed since, for example."""
+    table = model.signature.of_table
+    wants_categories = bool(table and table.categories)
+    numbers = x.numbers if isinstance(x, Table) else x
+    found, spec = list(numbers.shape[1:]), model.signature.input
+    if (
+        found != spec.shape[1:]
+        or numbers.dtype != np.dtype(spec.dtype)
+        or isinstance(x, Table) != wants_categories
+    ):
+        raise ModelPackageError(
+            f"model {model.version} takes {spec.dtype} {spec.shape[1:]}, the data is {numbers.dtype} {found}"
+            + (" with categories" if isinstance(x, Table) else "")
+        )
+
+
+def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
     """Rows and labels of the shard, which must be the bytes that the manifest names."""
     place = store.uri(unit.shard.key)
     try:
@@ -86,6 +135,8 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[np.ndarray, np.ndarra
             f"the manifest says {unit.shard.rows} rows of x and y",
             place=place,
         )
+    if x.dtype == np.float32 and x.ndim == 2 and y.dtype in (np.uint8, np.float32):
+        return from_tensors(tensors, place=place), y
     if x.dtype != np.uint8 or y.dtype != np.uint8:
         raise MismatchedDataError(f"holds {x.dtype} inputs and {y.dtype} labels, not uint8", place=place)
     return x, y

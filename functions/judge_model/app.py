@@ -37,5 +37,7 @@ def artifacts() -> ObjectStore:
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """JudgeRequest in, Judgement out; evaluation.json and decision.json are written on the way."""
     judgement = judge(JudgeRequest.from_value(event), artifacts())
-    metrics.add_metric(name="CandidateAccuracy", unit=MetricUnit.NoUnit, value=judgement.accuracy)
+    for name, value in (("CandidateAccuracy", judgement.accuracy), ("CandidateRmse", judgement.rmse)):
+        if value is not None:
+            metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=value)
     return judgement.to_value()

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from lehr import layout
-from lehr.contracts.evaluation import EvaluateUnit, EvaluationReport, ShardEvaluation
+from lehr.contracts.data_rules import REGRESSIONS
+from lehr.contracts.document import Document
+from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
 from lehr.contracts.recipe import Recipe
+from lehr.contracts.regression import RegressionReport, ShardRegression
 from lehr.contracts.workflow import Judgement, JudgeRequest
 from lehr.errors import MissingDataError
 from lehr.gate import decide
 from lehr.ports import ObjectStore
+from lehr.regression_gate import decide_regression
 from lehr_runtime.metrics import merge_counts, merge_paired, summarise
+from lehr_runtime.regression import merge_regression, summarise_regression
 
 
 def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
     """Merge, decide, write both documents. Raises MissingDataError if a planned part was never written."""
+    recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
+    if recipe.project.task in REGRESSIONS:
+        return _judge_regression(request, recipe, artifacts)
     project, run = request.project, request.run
-    recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
-    parts = _parts(request, artifacts)
+    parts = _parts(request, artifacts, ShardEvaluation)
     champions = [part.champion for part in parts if part.champion]
     paired = [part.paired for part in parts if part.paired]
     report = EvaluationReport(
@@ -32,11 +41,7 @@ def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
         paired=merge_paired(paired) if paired else None,
     )
     decision = decide(report, recipe.gate)
-    for key, document in (
-        (layout.evaluation_report_key(project, run), report),
-        (layout.decision_key(project, run), decision),
-    ):
-        artifacts.put(key, document.to_json(), content_type="application/json")
+    _write(request, report, decision, artifacts)
     return Judgement(
         verdict=decision.verdict,
         reason=decision.reason,
@@ -45,14 +50,54 @@ def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
     )
 
 
-def _parts(request: JudgeRequest, artifacts: ObjectStore) -> list[ShardEvaluation]:
+def _judge_regression(request: JudgeRequest, recipe: Recipe, artifacts: ObjectStore) -> Judgement:
+    parts = _parts(request, artifacts, ShardRegression)
+    champions = [part.champion for part in parts if part.champion]
+    report = RegressionReport(
+        project=request.project,
+        run=request.run,
+        dataset_version=request.dataset_version,
+        candidate_version=request.candidate,
+        champion_version=request.champion,
+        target=recipe.data.target,
+        candidate=summarise_regression(merge_regression(part.candidate for part in parts)),
+        champion=summarise_regression(merge_regression(champions)) if champions else None,
+    )
+    decision = decide_regression(report, recipe.gate)
+    _write(request, report, decision, artifacts)
+    return Judgement(
+        verdict=decision.verdict,
+        reason=decision.reason,
+        rmse=report.candidate.rmse,
+        champion_rmse=report.champion.rmse if report.champion else None,
+    )
+
+
+def _write(
+    request: JudgeRequest,
+    report: EvaluationReport | RegressionReport,
+    decision: Decision,
+    artifacts: ObjectStore,
+) -> None:
+    documents: tuple[tuple[str, Document], ...] = (
+        (layout.evaluation_report_key(request.project, request.run), report),
+        (layout.decision_key(request.project, request.run), decision),
+    )
+    for key, document in documents:
+        artifacts.put(key, document.to_json(), content_type="application/json")
+
+
+_Part = TypeVar("_Part", ShardEvaluation, ShardRegression)
+
+
+def _parts(request: JudgeRequest, artifacts: ObjectStore, kind: type[_Part]) -> list[_Part]:
     pairing = (request.project, request.run, request.candidate, request.champion)
     plan = msgspec.json.decode(artifacts.get(layout.evaluation_plan_key(*pairing)), type=list[EvaluateUnit])
     parts = []
     for unit in plan:
         key = layout.evaluation_part_key(*pairing, unit.index)
         try:
-            parts.append(ShardEvaluation.from_json(artifacts.get(key)))
+            parts.append(kind.from_json(artifacts.get(key)))
         except KeyError as fault:
             raise MissingDataError(
                 f"the evaluation of shard {unit.index + 1} of {unit.of} was never written",

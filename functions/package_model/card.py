@@ -44,12 +44,16 @@ def write_card(
             ["", "name", "type", "shape"],
             [
                 ["input", signature.input.name, signature.input.dtype, json.dumps(signature.input.shape)],
+                *(
+                    [["input", categories.name, categories.dtype, json.dumps(categories.shape)]]
+                    if (categories := signature.of_table and signature.of_table.categories)
+                    else []
+                ),
                 ["output", signature.output.name, signature.output.dtype, json.dumps(signature.output.shape)],
             ],
         ),
         "",
-        f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
-        f"order: {_labels(signature.labels)}.",
+        _outputs(signature),
         "",
         "## Training data",
         "",
@@ -86,8 +90,7 @@ def write_card(
         "",
         "## Evaluation",
         "",
-        f"On the {figures.split} split, after epoch {figures.epoch}: accuracy {_number(figures.accuracy)}, mean "
-        f"cross-entropy {_number(figures.loss)} nats."
+        f"On the {figures.split} split, after epoch {figures.epoch}: {_measured(figures)}."
         + (
             ""
             if figures.split == "validation"
@@ -140,19 +143,56 @@ def write_card(
         "",
         "## Limits",
         "",
-        f"It gives one of its {len(signature.labels)} labels for any input of its shape, also for one that is none of "
-        "them. Its figures hold for data like the dataset's; what else it was used on was not measured. A probability "
+        (
+            f"It gives one of its {len(signature.labels)} labels for any input of its shape, also for one that is none "
+            "of them. "
+            if signature.labels
+            else ""
+        )
+        + "Its figures hold for data like the dataset's; what else it was used on was not measured. A probability "
         "is the graph's own, and calibrated only as far as the run's report shows.",
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _outputs(signature: Signature) -> str:
+    table = signature.of_table
+    columns = ""
+    if table:
+        named = ", ".join(f"{_code(column.name)} ({column.kind})" for column in table.columns)
+        columns = (
+            f" The columns are {named}: numbers first, in their order and NaN for a missing one, then text."
+        )
+    if table and not signature.labels:
+        return f"-1 is the batch. An output row is one value of {_code(table.target)}, in its own units.{columns}"
+    return (
+        f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
+        f"order: {_labels(signature.labels)}.{columns}"
+    )
+
+
+def _measured(figures: TrainingFigures) -> str:
+    if figures.accuracy is not None:
+        return f"accuracy {_number(figures.accuracy)}, mean cross-entropy {_number(figures.loss)} nats"
+    errors = [
+        f"{name} {value:.6g}"
+        for name, value in (("RMSE", figures.rmse), ("MAE", figures.mae))
+        if value is not None
+    ]
+    return ", ".join([*errors, f"mean loss {_number(figures.loss)} in squared spreads of the target"])
 
 
 def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[str]:
     """Hugging Face's `model-index`. JSON is YAML, so whatever a name holds stays inside of its quotes."""
     metrics = [
         {"type": name, "value": value, "name": f"{name} on the {figures.split} split"}
-        for name, value in (("accuracy", figures.accuracy), ("loss", figures.loss))
-        if math.isfinite(value)
+        for name, value in (
+            ("accuracy", figures.accuracy),
+            ("rmse", figures.rmse),
+            ("mae", figures.mae),
+            ("loss", figures.loss),
+        )
+        if value is not None and math.isfinite(value)
     ]
     result = {
         "task": {"type": task},

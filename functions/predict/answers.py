@@ -27,6 +27,26 @@ class Predictions(msgspec.Struct):
     latency_ms: float
 
 
+class PredictedValue(msgspec.Struct):
+    """One row of a regression: the value in the units of the target."""
+
+    value: float
+
+
+class Values(msgspec.Struct):
+    """The answer to POST /predict/{project} by a model that predicts a number."""
+
+    project: str
+    model_version: str
+    predictions: list[PredictedValue]
+    latency_ms: float
+
+
+def describe_values(values: np.ndarray) -> list[PredictedValue]:
+    """One for each row of [n, 1]."""
+    return [PredictedValue(value) for value in values[:, 0].tolist()]
+
+
 def describe_predictions(
     probabilities: np.ndarray, labels: list[str], *, top_k: int | None = None
 ) -> list[Prediction]:

@@ -28,6 +28,7 @@ from lehr.contracts.capture import (
 )
 from lehr.json_log import JsonLog
 from lehr_runtime.packages import LoadedModel
+from lehr_runtime.tables import Inputs, Table
 
 MAX_PREDICTIONS = 100
 # CloudWatch takes events of 256 KB, and counts 26 bytes of its own for each.
@@ -49,10 +50,13 @@ class Capture:
         event: Mapping[str, Any],
         project: str,
         model: LoadedModel,
-        batch: np.ndarray,
+        batch: Inputs,
         probabilities: np.ndarray,
     ) -> None:
-        """Write a line if this request is of the sample: inputs [n, …], probabilities [n, labels]. Raises nothing."""
+        """Write a line if this request is of the sample: inputs [n, …], probabilities [n, labels]. Raises nothing.
+
+        Of a table, the numbers that are there are the inputs; of values there are no predictions to write.
+        """
         try:
             request_id = str(event["requestContext"].get("requestId", ""))
             if self._rate >= 1 or fraction(_SALT + request_id) < self._rate:
@@ -67,14 +71,16 @@ class Capture:
 def describe(
     project: str,
     model: LoadedModel,
-    batch: np.ndarray,
+    batch: Inputs,
     probabilities: np.ndarray,
     request_id: str,
     *,
     has_features: bool,
 ) -> str:
     """A PredictionCapture as one line of at most MAX_LINE_BYTES: what has no room is left out, last rows first."""
-    kept = min(len(batch), MAX_PREDICTIONS)
+    if isinstance(batch, Table):
+        batch, has_features = batch.numbers, False
+    kept = min(len(batch), MAX_PREDICTIONS) if model.signature.labels else 0
     labels, best = model.signature.labels, probabilities[:kept].argmax(axis=1).tolist()
     predictions = [
         CapturedPrediction(label=labels[label], probability=float(row[label]))
@@ -100,15 +106,17 @@ def describe(
         raw = encode()
     if has_features:
         room_bytes = (MAX_LINE_BYTES - len(raw) - _FEATURES_FRAME_BYTES) * 3 // 4
-        if rows := min(len(batch), room_bytes // batch[0].nbytes):
+        if rows := min(len(batch), room_bytes // max(1, batch[0].nbytes)):
             raw = encode(_features(batch[:rows]))
     return raw.decode()
 
 
 def summarise(batch: np.ndarray) -> InputStatistics:
-    """Statistics of all values of [n, …], uint8 or float32 and finite."""
+    """Statistics of all values of [n, …], uint8 or float32, of which NaN is left out: it is a missing number."""
     dtype = batch.dtype.name
     values = batch.reshape(-1)
+    if dtype != "uint8":
+        values = values[~np.isnan(values)]
     if dtype == "uint8":
         counts = np.bincount(values, minlength=256)
         histogram = counts.reshape(HISTOGRAM_BINS, -1).sum(axis=1)
@@ -130,7 +138,7 @@ def summarise(batch: np.ndarray) -> InputStatistics:
     return InputStatistics(
         dtype=dtype,
         count=int(values.size),
-        zeros_share=zeros / values.size,
+        zeros_share=zeros / values.size if values.size else 0.0,
         histogram=histogram.tolist(),
         **moments,
     )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from functions.predict.descriptions import InputDescription, ModelDescription, ModelList, ServingModel
+from functions.predict.descriptions import (
+    InputDescription,
+    ModelDescription,
+    ModelList,
+    ServingModel,
+    TableDescription,
+)
 from functions.predict.serving import Champion
 from lehr import layout
 from lehr.contracts.package import (
@@ -69,6 +75,7 @@ class Catalogue:
             task=signature.task,
             labels=signature.labels,
             input=InputDescription(signature.input.dtype, signature.input.shape),
+            table=TableDescription(table.columns, table.target) if (table := signature.of_table) else None,
             files=dict(model.package.files),
             metrics=training.figures() if training and training.epochs else None,
             card=documents.card,

@@ -8,6 +8,7 @@ import msgspec
 
 from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.package import PackagedFile
+from lehr.contracts.tables import Column
 
 
 class ServingModel(msgspec.Struct):
@@ -32,6 +33,13 @@ class InputDescription(msgspec.Struct):
     shape: list[int]
 
 
+class TableDescription(msgspec.Struct):
+    """What a row of a table is: its columns in order, and what is predicted of it."""
+
+    columns: list[Column]
+    target: str
+
+
 class ModelDescription(msgspec.Struct):
     """The answer to GET /models/{project}: the champion, what it takes, and its package's own documents.
 
@@ -44,6 +52,7 @@ class ModelDescription(msgspec.Struct):
     task: str
     labels: list[str]
     input: InputDescription
+    table: TableDescription | None
     files: dict[str, PackagedFile]
     metrics: TrainingFigures | None
     card: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 
 from functions.predict import open_inference as protocol
-from functions.predict.answers import Predictions, describe_predictions, read_top_k
+from functions.predict.answers import Predictions, Values, describe_predictions, describe_values, read_top_k
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.champions import Champions
 from functions.predict.inference_requests import read_infer
@@ -18,6 +19,7 @@ from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.serving import Champion
 from lehr.contracts.package import TensorSpec
 from lehr.http.gateway import JSON, Answer, Request, json_answer
+from lehr.http.problems import Problem
 
 if TYPE_CHECKING:
     from functions.predict.capture import Capture
@@ -70,6 +72,8 @@ def predict(request: Request, services: Services) -> Answer:
     kind, raw = read_body(request, PREDICT_LIMITS)
     project = request.variables["project"]
     model = services.champions().get(project).model
+    if model.signature.of_table is not None:
+        return _predict_table(request, services, kind, raw, begin)
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
@@ -80,6 +84,35 @@ def predict(request: Request, services: Services) -> Answer:
     if capture := services.capture():
         capture.take(request.event, project, model, batch, probabilities)
     return json_answer(Predictions(project, model.version, predictions, round(latency_ms, 3)))
+
+
+def _predict_table(request: Request, services: Services, kind: str, raw: bytes, begin: float) -> Answer:
+    """Rows of a table: labels with probabilities, or values."""
+    from functions.predict import tables
+
+    project = request.variables["project"]
+    model = services.champions().get(project).model
+    signature, table = model.signature, model.signature.of_table
+    assert table is not None
+    if kind not in (JSON, CSV):
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "This model takes rows of a table, which an image is not.",
+            headers={"Accept": f"{JSON}, {CSV}"},
+        )
+    top_k = read_top_k(request.query(), len(signature.labels))
+    batch = tables.parse_table(raw, table) if kind == JSON else tables.parse_table_csv(raw, table)
+    given = model.predictor.predict(batch)
+    latency_ms = (perf_counter() - begin) * 1000
+    request.predicted = len(batch), latency_ms
+    if capture := services.capture():
+        capture.take(request.event, project, model, batch, given)
+    rounded = round(latency_ms, 3)
+    if signature.labels:
+        predictions = describe_predictions(given, signature.labels, top_k=top_k)
+        return json_answer(Predictions(project, model.version, predictions, rounded))
+    return json_answer(Values(project, model.version, describe_values(given), rounded))
 
 
 def _decode_file(kind: str, raw: bytes, spec: TensorSpec) -> np.ndarray:
@@ -94,6 +127,13 @@ def _decode_file(kind: str, raw: bytes, spec: TensorSpec) -> np.ndarray:
 def infer(request: Request, services: Services) -> Answer:
     begin = perf_counter()
     name, model = request.variables["model"], _asked_for(request, services).model
+    table = model.signature.of_table
+    if table and table.categories:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "input",
+            f"This model takes categories, which the protocol has no place for here: POST /predict/{name} takes them.",
+        )
     asked, batch = read_infer(request, model.signature)
     probabilities = model.predictor.predict(batch)
     answer = protocol.answer_infer(

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-import numpy as np
 
 from functions.predict_batch_unit.read import read_rows
 from lehr import layout
-from lehr.contracts.batch_prediction import BatchUnit, BatchUnitResult, PredictedRow
+from lehr.contracts.batch_prediction import BatchUnit, BatchUnitResult, PredictedNumber, PredictedRow
 from lehr.errors import DataError
 from lehr.ports import ObjectStore
 from lehr_runtime.packages import LoadedModel
+from lehr_runtime.tables import Inputs
 
 BATCH_ROWS = 512
 
@@ -29,7 +29,7 @@ def predict_unit(
     """
     model = load(unit.project, unit.model_version)
     try:
-        x = read_rows(unit, data, model.signature.input)
+        x = read_rows(unit, data, model.signature)
     except DataError as fault:
         return _write(unit, artifacts, rows=0, size=0, refused=str(fault))
     lines = b"".join(
@@ -40,9 +40,20 @@ def predict_unit(
     return _write(unit, artifacts, rows=len(x), size=len(lines))
 
 
-def _lines(unit: BatchUnit, model: LoadedModel, first: int, x: np.ndarray) -> bytes:
+def _lines(unit: BatchUnit, model: LoadedModel, first: int, x: Inputs) -> bytes:
     """One line of JSON for each row of `x`, whose first is row `first` of the unit."""
     probabilities = model.predictor.predict(x)
+    if not model.signature.labels:
+        values = [
+            PredictedNumber(
+                key=unit.source.key,
+                row=unit.first + first + offset,
+                value=value,
+                model_version=model.version,
+            )
+            for offset, value in enumerate(probabilities[:, 0].tolist())
+        ]
+        return msgspec.json.Encoder().encode_lines(values)
     best = probabilities.argmax(axis=1)
     rows = [
         PredictedRow(

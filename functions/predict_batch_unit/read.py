@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 from lehr.contracts.batch_prediction import BatchUnit
-from lehr.contracts.package import TensorSpec
+from lehr.contracts.package import Signature, TableSignature, TensorSpec
 from lehr.errors import (
     ChangedDataError,
     ContractError,
@@ -17,8 +17,10 @@ from lehr.errors import (
 )
 from lehr.file_formats import START_BYTES, file_format
 from lehr.ports import ObjectStore
-from lehr_runtime.decode import decode_idx
+from lehr_runtime.decode import decode_idx, decode_text
 from lehr_runtime.shards import read_shard
+from lehr_runtime.table_files import read_csv
+from lehr_runtime.tables import Inputs, as_inputs
 
 # The file and what is decoded of it fit into the function's 2 GB beside the model.
 MAX_FILE_BYTES = 512 << 20
@@ -26,8 +28,8 @@ MAX_FILE_BYTES = 512 << 20
 MAX_CSV_BYTES = 128 << 20
 
 
-def read_rows(unit: BatchUnit, data: ObjectStore, spec: TensorSpec) -> np.ndarray:
-    """The unit's rows, of the model's input dtype and shape [count, *shape].
+def read_rows(unit: BatchUnit, data: ObjectStore, signature: Signature) -> Inputs:
+    """The unit's rows, of the model's input dtype and shape [count, *shape], or a table.
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
     """
@@ -36,6 +38,9 @@ def read_rows(unit: BatchUnit, data: ObjectStore, spec: TensorSpec) -> np.ndarra
             f"the unit names bucket {unit.source.bucket}; rows are read from {data.bucket} only"
         )
     place = data.uri(unit.source.key)
+    if table := signature.of_table:
+        return _read_table(_get(unit, data, place), table, place)
+    spec = signature.input
     x = _decode(_get(unit, data, place), spec, place)
     if x.dtype != np.dtype(spec.dtype) or list(x.shape[1:]) != spec.shape[1:]:
         raise MismatchedDataError(
@@ -46,6 +51,15 @@ def read_rows(unit: BatchUnit, data: ObjectStore, spec: TensorSpec) -> np.ndarra
     if not len(rows):
         raise MalformedDataError("holds no rows", place=place)
     return rows
+
+
+def _read_table(raw: bytes, table: TableSignature, place: str) -> Inputs:
+    """CSV, gzipped or plain, with a first line of names or without one."""
+    text = decode_text(raw, place=place, max_bytes=MAX_CSV_BYTES)
+    try:
+        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_CSV_BYTES))
+    except MalformedDataError as fault:
+        raise MalformedDataError(f"{fault.place}: {fault.message}", place=place) from fault
 
 
 def _get(unit: BatchUnit, data: ObjectStore, place: str) -> bytes:

@@ -10,7 +10,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.prepare_shard.prepare import prepare
-from lehr.contracts.dataset import PrepareUnit
+from functions.prepare_shard.tables import prepare_table
+from lehr.contracts.dataset import PrepareUnit, UnitResult
+from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.ports import ObjectStore
 from lehr.settings import Environment
 
@@ -37,10 +39,16 @@ def stores() -> tuple[ObjectStore, ObjectStore]:
 @tracer.capture_lambda_handler
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """PrepareUnit in, its index and number of rows out; raises DataError's children for data to put right."""
-    unit = PrepareUnit.from_value(event)
-    data, artifacts = stores()
-    result = prepare(unit, data, artifacts)
+    """A unit of either kind in, its index and number of rows out; raises DataError's children for data to put right."""
+    unit: PrepareUnit | PrepareTableUnit
+    result: UnitResult | TableUnitResult
+    if event.get("kind") == "table":
+        unit = PrepareTableUnit.from_value(event)
+        result = prepare_table(unit, *stores())
+        metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
+    else:
+        unit = PrepareUnit.from_value(event)
+        result = prepare(unit, *stores())
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
     logger.info(

@@ -87,7 +87,7 @@ def _summary(result: TrialResult, artifacts: ObjectStore) -> TrainingSummary:
 def _objective(summary: TrainingSummary, objective: Objective) -> float:
     figures = summary.figures()
     value = figures.accuracy if objective == "validation_accuracy" else figures.loss
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         raise ModelPackageError(f"its {objective} is {value}")
     return value
 

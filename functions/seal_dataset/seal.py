@@ -7,48 +7,34 @@ for, so every planned unit's result is read back from S3.
 from __future__ import annotations
 
 from math import sqrt
+from typing import TypeVar
 
 import msgspec
 
+from functions.seal_dataset.tables import merge_statistics
 from lehr import layout
 from lehr.clock import now
+from lehr.contracts.data_rules import is_table
 from lehr.contracts.dataset import DatasetManifest, PrepareUnit, Shard, Split, UnitResult
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import DatasetRecord
+from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.contracts.workflow import SealedDataset, SealRequest
 from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
 from lehr.ports import ModelRegistry, ObjectStore
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+# From the key of a staged shard to that of the version's, without the version.
+Moves = list[tuple[str, str]]
 
 
 def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) -> SealedDataset:
     """Write the version. Running it again writes the same bytes to the same keys."""
     project, run = request.project, request.run
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
-    plan = msgspec.json.decode(artifacts.get(layout.plan_key(project, run)), type=list[PrepareUnit])
-    results = [_result(artifacts, unit) for unit in plan]
-    staged = [shard for result in results for shard in result.shards]
-    check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
-
-    shards, moves = _renumber(staged)
-    mean, std = _moments(results)
-    manifest = DatasetManifest(
-        project=project,
-        format=recipe.data.format,
-        input_shape=_common_shape(results),
-        input_dtype="uint8",
-        labels=recipe.data.labels,
-        shards=shards,
-        mean=mean,
-        std=std,
-        raw=sorted(
-            {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}.values(),
-            key=lambda ref: ref.key,
-        ),
-        seed=recipe.data.seed,
-        validation_fraction=recipe.data.validation_fraction,
-    )
+    raw_plan = artifacts.get(layout.plan_key(project, run))
+    describe = _table_manifest if is_table(recipe.project.task) else _image_manifest
+    manifest, moves = describe(recipe, raw_plan, artifacts)
     version = manifest.sha256()[:16]
     prefix = layout.dataset_prefix(project, version)
     manifest_key = layout.dataset_manifest_key(project, version)
@@ -67,6 +53,56 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
         validation_uri=artifacts.uri(layout.dataset_split_prefix(project, version, "validation")),
         rows=rows,
     )
+
+
+def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+    plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
+    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    staged = [shard for result in results for shard in result.shards]
+    check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
+    shards, moves = _renumber(staged)
+    mean, std = _moments(results)
+    manifest = DatasetManifest(
+        project=recipe.project.name,
+        format=recipe.data.format,
+        input_shape=_common_shape(results),
+        input_dtype="uint8",
+        labels=recipe.data.labels,
+        shards=shards,
+        mean=mean,
+        std=std,
+        raw=sorted(
+            {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}.values(),
+            key=lambda ref: ref.key,
+        ),
+        seed=recipe.data.seed,
+        validation_fraction=recipe.data.validation_fraction,
+    )
+    return manifest, moves
+
+
+def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+    plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
+    results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
+    staged = [shard for result in results for shard in result.shards]
+    check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
+    shards, moves = _renumber(staged)
+    table = merge_statistics(plan, results)
+    manifest = DatasetManifest(
+        project=recipe.project.name,
+        format=recipe.data.format,
+        input_shape=[len(table.numbers) + len(table.categories)],
+        input_dtype="float32",
+        labels=recipe.data.labels,
+        shards=shards,
+        mean=0.0,
+        std=0.0,
+        raw=sorted((unit.file for unit in plan), key=lambda ref: ref.key),
+        seed=recipe.data.seed,
+        validation_fraction=recipe.data.validation_fraction,
+        table=table,
+    )
+    return manifest, moves
 
 
 def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction: float) -> None:
@@ -90,20 +126,23 @@ def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction
         )
 
 
-def _result(artifacts: ObjectStore, unit: PrepareUnit) -> UnitResult:
+_Result = TypeVar("_Result", UnitResult, TableUnitResult)
+
+
+def _result(artifacts: ObjectStore, unit: PrepareUnit | PrepareTableUnit, kind: type[_Result]) -> _Result:
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     try:
-        return UnitResult.from_json(artifacts.get(key))
+        return kind.from_json(artifacts.get(key))
     except KeyError as fault:
         raise MissingDataError(
             f"unit {unit.index + 1} of {unit.of} has written no result", place=artifacts.uri(key)
         ) from fault
 
 
-def _renumber(staged: list[Shard]) -> tuple[list[Shard], list[tuple[str, str]]]:
+def _renumber(staged: list[Shard]) -> tuple[list[Shard], Moves]:
     """Number the shards within each split; returns them with keys relative to the version, and what to copy."""
     shards: list[Shard] = []
-    moves: list[tuple[str, str]] = []
+    moves: Moves = []
     for split in SPLITS:
         members = [shard for shard in staged if shard.split == split]
         for index, shard in enumerate(members):

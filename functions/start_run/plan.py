@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from lehr.contracts.dataset import ObjectRef, PrepareUnit
-from lehr.contracts.recipe import Data, LabelledFiles, Recipe
+from lehr.contracts.recipe import Data, Recipe
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.idx import HEADER_BYTES, IdxHeader, is_gzipped, parse_header
 from lehr.layout import READY, incoming_prefix
@@ -34,8 +33,8 @@ def fingerprint(raw: Sequence[StoredObject], code_sha: str, initial_version: str
 
 
 def named_files(data: Data) -> list[str]:
-    """The files that the recipe names, in order."""
-    return [data.train.images, data.train.labels, data.test.images, data.test.labels]
+    """The files that the recipe names in pairs, in order."""
+    return [name for files in data.pairs.values() for name in (files.images, files.labels)]
 
 
 def plan_units(
@@ -54,12 +53,8 @@ def plan_units(
             hint=f"the recipe names {', '.join(named_files(recipe.data))}; upload them, then {READY}",
         )
     units: list[PrepareUnit] = []
-    sources: tuple[tuple[Literal["train", "test"], LabelledFiles], ...] = (
-        ("train", recipe.data.train),
-        ("test", recipe.data.test),
-    )
     shapes = set()
-    for source, files in sources:
+    for source, files in recipe.data.pairs.items():
         images, labels = raw[files.images], raw[files.labels]
         header = _checked_pair(data, images, labels)
         shapes.add(header.shape[1:])

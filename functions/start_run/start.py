@@ -8,6 +8,7 @@ attempt carries the number of the attempt in its name.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -18,10 +19,14 @@ from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
+from functions.start_run.tables import plan_table, table_files
 from lehr import layout
 from lehr.clock import now
+from lehr.contracts.data_rules import is_table
+from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
+from lehr.contracts.table_units import PrepareTableUnit
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore
@@ -55,7 +60,9 @@ class StartRun:
     def _start(self, project: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
-        named = [raw[name] for name in named_files(recipe.data) if name in raw]
+        is_of_table = is_table(recipe.project.task)
+        names = table_files(recipe.data, list(raw)) if is_of_table else named_files(recipe.data)
+        named = [raw[name] for name in names if name in raw]
         initial = find_initial(recipe, self.registry, self.artifacts)
         identity = partial(fingerprint, named, code_sha)
         made = made_of_the_same(initial, project, self.registry, self.artifacts, identity)
@@ -66,7 +73,13 @@ class StartRun:
         if running is not None:
             return _nothing_new(running)
 
-        plan = plan_units(recipe, raw, self.data, run)
+        plan: Sequence[PrepareUnit] | Sequence[PrepareTableUnit]
+        if is_of_table:
+            plan, inferred = plan_table(recipe, raw, self.data, run)
+            amount = f"{len(plan)} file(s) with {inferred.summary}"
+        else:
+            plan = plan_units(recipe, raw, self.data, run)
+            amount = f"{sum(unit.count for unit in plan)} rows in {len(plan)} units"
         attempts = plan_attempts(
             recipe.backend, has_batch=self.has_batch, function_memory_mb=self.function_memory_mb
         )
@@ -92,13 +105,12 @@ class StartRun:
         self.registry.add_run(record)
         if not started:
             return _nothing_new(self.registry.run(project, run) or record)
-        rows = sum(unit.count for unit in plan)
         return StartAnswer(
             project=project,
             outcome="started",
             run=run,
             execution_arn=arn,
-            reason=f"{rows} rows in {len(plan)} units, {planned_trials(recipe)} trial(s)",
+            reason=f"{amount}, {planned_trials(recipe)} trial(s)",
         )
 
     def _project(self, project: str) -> tuple[str, Recipe]:

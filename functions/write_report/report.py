@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from functions.write_report.timeline import Span, read_history, read_spans
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Split
 from lehr.contracts.evaluation import ClassificationMetrics
-from lehr.contracts.training import TrainingSummary
+from lehr.contracts.training import EpochRecord, TrainingSummary
 from lehr.contracts.workflow import ReportRequest
 from lehr.ports import ModelRegistry, ObjectStore
 
@@ -78,6 +78,8 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span]) -> str:
         sources=sources,
         verdict=verdict(request, sources),
         evaluation=evaluation,
+        regression=sources.regression,
+        table=sources.manifest.of_table if sources.manifest else None,
         charts=_charts(sources.training),
         sweep=sweep_section(sources.sweep, sources.cost),
         matrix=_matrix(evaluation.candidate) if evaluation else None,
@@ -103,11 +105,15 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
         candidate, champion = evaluation.candidate, evaluation.champion
         measured = f" It is right on {percent(candidate.accuracy)} of {candidate.rows:,} test rows"
         measured += f"; the champion before it on {percent(champion.accuracy)}." if champion else "."
+    errors = sources.regression
+    if errors:
+        error, rows = errors.candidate.rmse, errors.candidate.rows
+        measured = f" It predicts {errors.target} with an RMSE of {error:.6g} on {rows:,} test rows"
+        measured += f"; the champion before it with {errors.champion.rmse:.6g}." if errors.champion else "."
     if request.outcome == "promoted":
         return f"Model {version or '(unknown)'} is the new champion.{measured}"
-    stays = (
-        f"champion {evaluation.champion_version} stays" if evaluation and evaluation.champion_version else ""
-    )
+    judged = evaluation or errors
+    stays = f"champion {judged.champion_version} stays" if judged and judged.champion_version else ""
     reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
     tail = "; ".join(part for part in (stays, reason) if part)
     return f"Model {version or '(unknown)'} was rejected{': ' + tail if tail else ''}."
@@ -129,7 +135,9 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
         return []
     epochs = training.epochs
     losses = {"training": [epoch.loss for epoch in epochs]}
-    accuracies = {"training": [epoch.accuracy for epoch in epochs]}
+    if any(epoch.accuracy is None for epoch in epochs):
+        return _charts_of_errors(epochs)
+    accuracies = {"training": [_or_nan(epoch.accuracy) for epoch in epochs]}
     if any(epoch.validation_loss is not None for epoch in epochs):
         losses["validation"] = [_or_nan(epoch.validation_loss) for epoch in epochs]
         accuracies["validation"] = [_or_nan(epoch.validation_accuracy) for epoch in epochs]
@@ -139,6 +147,19 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
         line_chart("Accuracy", "share of rows", accuracies),
         *(line_chart(name, "metric of the project", {"validation": values}) for name, values in own.items()),
     ]
+
+
+def _charts_of_errors(epochs: Sequence[EpochRecord]) -> list[LineChart]:
+    charts = [
+        line_chart("Loss", "of the recipe, in training", {"training": [epoch.loss for epoch in epochs]})
+    ]
+    if any(epoch.validation_rmse is not None for epoch in epochs):
+        errors = {
+            "RMSE": [_or_nan(epoch.validation_rmse) for epoch in epochs],
+            "MAE": [_or_nan(epoch.validation_mae) for epoch in epochs],
+        }
+        charts.append(line_chart("Validation error", "in the target's units", errors))
+    return charts
 
 
 def _or_nan(value: float | None) -> float:

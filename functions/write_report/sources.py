@@ -12,6 +12,7 @@ from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluationReport
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage
 from lehr.contracts.registry import RunRecord
+from lehr.contracts.regression import RegressionReport
 from lehr.contracts.sweep import Sweep
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import Failure
@@ -27,6 +28,7 @@ class Sources:
 
     record: RunRecord | None = None
     evaluation: EvaluationReport | None = None
+    regression: RegressionReport | None = None
     decision: Decision | None = None
     failure: Failure | None = None
     manifest: DatasetManifest | None = None
@@ -41,14 +43,15 @@ class Sources:
         """The candidate's version, from wherever it was written first."""
         if self.record and self.record.model_version:
             return self.record.model_version
-        return self.evaluation.candidate_version if self.evaluation else ""
+        judged = self.evaluation or self.regression
+        return judged.candidate_version if judged else ""
 
     @property
     def dataset_version(self) -> str:
         if self.record and self.record.dataset_version:
             return self.record.dataset_version
-        if self.evaluation:
-            return self.evaluation.dataset_version
+        if judged := self.evaluation or self.regression:
+            return judged.dataset_version
         return self.lineage.dataset_version if self.lineage else ""
 
 
@@ -69,7 +72,11 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
     found.failure = read(Failure, layout.failure_key(project, run), "")
     found.sweep = read(Sweep, layout.sweep_key(project, run), "")
     found.cost = read(RunCost, layout.cost_key(project, run), "")
-    found.evaluation = read(EvaluationReport, layout.evaluation_report_key(project, run), "Evaluation")
+    key = layout.evaluation_report_key(project, run)
+    try:
+        found.regression = RegressionReport.from_json(artifacts.get(key))
+    except (KeyError, ContractError):  # a classification, or nothing
+        found.evaluation = read(EvaluationReport, key, "Evaluation")
     found.decision = read(Decision, layout.decision_key(project, run), "Decision of the gate")
     version = found.model_version
     if version:

@@ -26,7 +26,10 @@ _EPOCHS_PER_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class Examples:
-    """`images` uint8 [rows, height, width] and `labels` int64 [rows], on one device."""
+    """`images` uint8 [rows, height, width] and `labels` int64 [rows], on one device.
+
+    Of a table: see `lehr_trainer.tables`.
+    """
 
     images: Tensor
     labels: Tensor

@@ -30,12 +30,24 @@ import torch
 from torch import nn
 
 from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
+from lehr.contracts.tables import TableStatistics
 from lehr.contracts.training import Parity
 from lehr.errors import ModelPackageError
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session
+from lehr_runtime.tables import Inputs
 from lehr_trainer.errors import ExportError, ExportParityError
 from lehr_trainer.models import scale_pixels
+from lehr_trainer.table_export import (
+    VALUES,
+    ServedValues,
+    add_categories,
+    feed,
+    make_table_signature,
+    value_tolerance,
+    values_of,
+)
+from lehr_trainer.tables import decode
 
 OPSET = 20
 INPUT = "x"
@@ -58,7 +70,7 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 
 
 class _Served(nn.Module):  # type: ignore[misc]
-    """The module between raw pixels and probabilities."""
+    """The module between raw pixels, or the numbers and codes of a table, and probabilities."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -68,8 +80,12 @@ class _Served(nn.Module):  # type: ignore[misc]
         return torch.softmax(self.model(scale_pixels(x)), dim=1)
 
 
-def make_signature(task: str, input_shape: list[int], labels: list[str]) -> Signature:
+def make_signature(
+    task: str, input_shape: list[int], labels: list[str], *, table: TableStatistics | None = None
+) -> Signature:
     """How the exported graph is called."""
+    if table:
+        return make_table_signature(task, table, input_name=INPUT, probabilities=OUTPUT)
     return Signature(
         task=task,
         input=TensorSpec(name=INPUT, dtype="uint8", shape=[-1, *input_shape]),
@@ -78,8 +94,16 @@ def make_signature(task: str, input_shape: list[int], labels: list[str]) -> Sign
     )
 
 
-def export_model(model: Any, folder: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> Parity:
-    """Write `folder`/model.onnx and prove it on `rows`, uint8 [n, height, width].
+def export_model(
+    model: Any,
+    folder: Path,
+    rows: np.ndarray,
+    signature: Signature,
+    *,
+    threads: int,
+    table: TableStatistics | None = None,
+) -> Parity:
+    """Write `folder`/model.onnx and prove it on `rows`, uint8 [n, height, width], or encoded rows of a `table`.
 
     The model is left on the CPU in evaluation mode; a graph that is refused is not left at all.
     Raises ExportError, ExportParityError.
@@ -87,29 +111,36 @@ def export_model(model: Any, folder: Path, rows: np.ndarray, signature: Signatur
     model.cpu().eval()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL_FILE
-    write_graph(model, path, input_shape=signature.input.shape[1:])
+    write_graph(model, path, input_shape=signature.input.shape[1:], table=table)
     try:
-        return prove_parity(model, path, rows, signature, threads=threads)
+        return prove_parity(model, path, rows, signature, threads=threads, table=table)
     except ExportParityError:
         path.unlink()
         raise
 
 
-def write_graph(model: Any, path: Path, *, input_shape: list[int]) -> None:
+def write_graph(
+    model: Any, path: Path, *, input_shape: list[int], table: TableStatistics | None = None
+) -> None:
     """Write the ONNX graph of `model`, in the mode that it is in, with a free batch dimension. Raises ExportError."""
-    example = torch.zeros(2, *input_shape, dtype=torch.uint8)
+    if table:
+        example = torch.zeros(2, len(table.numbers) + len(table.categories))
+    else:
+        example = torch.zeros(2, *input_shape, dtype=torch.uint8)
+    is_regression = table is not None and not table.table.labels
+    served = ServedValues(model, table) if table and is_regression else _Served(model)
     with warnings.catch_warnings():
         # Raised within torch.export, about a call that torch itself makes.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
         try:
             torch.onnx.export(
-                _Served(model).train(model.training),
+                served.train(model.training),
                 (example,),
                 path,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[VALUES if is_regression else OUTPUT],
                 dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
                 external_data=False,
                 verbose=False,
@@ -118,6 +149,8 @@ def write_graph(model: Any, path: Path, *, input_shape: list[int]) -> None:
             first = str(fault).strip().splitlines()[0]
             raise ExportError(f"the model cannot be exported to ONNX: {first}") from fault
     _forget_where(path)
+    if table:
+        add_categories(path, table, input_name=INPUT)
 
 
 def _forget_where(path: Path) -> None:
@@ -134,17 +167,28 @@ def _forget_where(path: Path) -> None:
     onnx.save(graph, path)
 
 
-def prove_parity(model: Any, path: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> Parity:
+def prove_parity(
+    model: Any,
+    path: Path,
+    rows: np.ndarray,
+    signature: Signature,
+    *,
+    threads: int,
+    table: TableStatistics | None = None,
+) -> Parity:
     """Compare the graph at `path` with `model` in evaluation mode on `rows`. Raises ExportParityError."""
     model.eval()
+    raw = decode(rows, table) if table else rows
+    if table and not table.table.labels:
+        return _prove_values(model, path, rows, signature, threads=threads, table=table)
     with torch.inference_mode():
         expected = model(scale_pixels(torch.from_numpy(rows))).numpy()
     if not np.isfinite(expected).all():
         raise ExportParityError(f"the trained model gives NaN or infinity on {len(rows)} real rows")
     graph = onnx.load(path)
     _refuse_chance(graph)
-    exported = _logits_of_graph(graph, rows, threads=threads)
-    served = _serve(path, rows, signature, threads=threads)
+    exported = _logits_of_graph(graph, raw, threads=threads)
+    served = _serve(path, raw, signature, threads=threads)
 
     tolerance = TOLERANCE * max(1.0, float(np.abs(expected).max()) / LARGE_LOGIT)
     parity = Parity(
@@ -163,7 +207,30 @@ def prove_parity(model: Any, path: Path, rows: np.ndarray, signature: Signature,
     return parity
 
 
-def _serve(path: Path, rows: np.ndarray, signature: Signature, *, threads: int) -> np.ndarray:
+def _prove_values(
+    model: Any, path: Path, rows: np.ndarray, signature: Signature, *, threads: int, table: TableStatistics
+) -> Parity:
+    """As `prove_parity`, of a graph that gives values: they are what is compared, in the target's units."""
+    expected = values_of(model, rows, table)
+    if not np.isfinite(expected).all():
+        raise ExportParityError(f"the trained model gives NaN or infinity on {len(rows)} real rows")
+    _refuse_chance(onnx.load(path))
+    served = _serve(path, decode(rows, table), signature, threads=threads)
+    parity = Parity(
+        rows=len(rows),
+        max_absolute_difference=float(np.abs(expected - served).max()),
+        tolerance=value_tolerance(expected, table, TOLERANCE),
+        argmax_disagreements=0,
+    )
+    if not parity.max_absolute_difference <= parity.tolerance:
+        raise ExportParityError(
+            f"the exported graph is not the trained model: on {len(rows)} rows the values differ by up to "
+            f"{parity.max_absolute_difference:.3g} (tolerance {parity.tolerance:.3g})"
+        )
+    return parity
+
+
+def _serve(path: Path, rows: Inputs, signature: Signature, *, threads: int) -> np.ndarray:
     """Probabilities of the published file as serving opens it; Predictor refuses what is no distribution."""
     try:
         session = open_session(path, threads=threads)
@@ -184,7 +251,7 @@ def _refuse_chance(graph: Any) -> None:
             )
 
 
-def _logits_of_graph(graph: Any, rows: np.ndarray, *, threads: int) -> np.ndarray:
+def _logits_of_graph(graph: Any, rows: Inputs, *, threads: int) -> np.ndarray:
     """Run a copy of the graph that also gives what enters its last softmax."""
     last = next((node for node in graph.graph.node if OUTPUT in node.output), None)
     if last is None or last.op_type != "Softmax":
@@ -197,7 +264,7 @@ def _logits_of_graph(graph: Any, rows: np.ndarray, *, threads: int) -> np.ndarra
         copy = Path(folder) / MODEL_FILE
         onnx.save(checked, copy)
         session = open_session(copy, threads=threads)
-        return np.asarray(session.run([logits], {INPUT: rows})[0])
+        return np.asarray(session.run([logits], feed(rows, INPUT))[0])
 
 
 def _disagreements(logits: np.ndarray, served: np.ndarray, *, ties_within: float) -> int:

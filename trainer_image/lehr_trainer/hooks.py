@@ -106,8 +106,8 @@ def find_hooks(hooks: Hooks, training: Training, *, classes: int, code_folder: P
         if hooks.optimizer
         else None,
     )
-    labels = torch.arange(classes).repeat(_TRIAL_ROWS_OF_A_CLASS)
-    logits = torch.rand(len(labels), classes, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(max(1, classes)).repeat(_TRIAL_ROWS_OF_A_CLASS)
+    logits = torch.rand(len(labels), max(1, classes), generator=torch.Generator().manual_seed(0))
     if hooks.loss and found.loss:
         _refuse_sum(found.loss, logits, labels, Hook("loss", hooks.loss, code_folder))
     for metric in found.metrics:

@@ -63,6 +63,13 @@ def updates_per_epoch(rows: int, training: Training) -> int:
     return -(-rows // (training.batch_size * training.accumulate_steps))
 
 
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many rows have their label; of values to predict, which are floats, none."""
+    if labels.is_floating_point():
+        return torch.zeros((), dtype=torch.int64, device=labels.device)
+    return (logits.argmax(1) == labels).sum()
+
+
 class Learner:
     """A model and all that changes its weights; `total` is the number of updates that the recipe plans.
 
@@ -192,7 +199,7 @@ class Learner:
                 continue
             with torch.no_grad():
                 sums.loss.add_(loss, alpha=own.count)
-                sums.correct.add_((logits.argmax(1) == labels).sum())
+                sums.correct.add_(count_correct(logits, labels))
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)
         self._optimizer.step()

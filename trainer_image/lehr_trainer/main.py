@@ -36,6 +36,7 @@ from lehr_trainer.processes import find_own_ranks, refuse_misfits
 from lehr_trainer.progress import STATE_VERSION
 from lehr_trainer.ranks import Ranks, is_launched
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.tables import build_table_model, load_table
 from lehr_trainer.train import Tune, train
 from lehr_trainer.trained_package import write_package
 from lehr_trainer.tuning import Tuning, refuse_compiling, shared_threads, tune
@@ -108,8 +109,11 @@ def train_job(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
+    table = job.manifest.of_table
     examples, validation = (
-        load_examples(
+        load_table(job.shards[split], table, device=device)
+        if table
+        else load_examples(
             job.shards[split],
             input_shape=input_shape,
             classes=classes,
@@ -121,6 +125,8 @@ def train_job(
     log = _log if ranks.rank == 0 else _say_nothing
 
     def fresh_model() -> Any:
+        if table:
+            return build_table_model(job.recipe.model, table, code_folder=job.code_folder)
         return build_model(
             job.recipe.model,
             input_shape=input_shape,
@@ -184,6 +190,7 @@ def train_job(
             micro_batch=micro_batch,
             group=group,
             rung_epochs=job.rung_epochs,
+            target_std=table.target_std if table else 1.0,
         )
         best_epoch = learner.finish()
         model = learner.unsharded(fresh_model)

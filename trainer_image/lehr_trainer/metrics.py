@@ -3,8 +3,9 @@
     epoch 1/5 loss=0.2951 accuracy=0.9142 validation_loss=0.1413 validation_accuracy=0.9583 \
 samples_per_second=36500 seconds=1.6
 
-The two validation fields are absent when nothing is held out; each metric of the project is one more field,
-`validation_<name>`. Lines within a long epoch say `step`, and no definition matches them.
+The two validation fields are absent when nothing is held out; a regression has `validation_rmse` and `validation_mae`
+instead of accuracies; each metric of the project is one more field, `validation_<name>`. Lines within a long epoch say
+`step`, and no definition matches them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
     {"Name": "train:accuracy", "Regex": f" accuracy={_NUMBER}"},
     {"Name": "validation:loss", "Regex": f" validation_loss={_NUMBER}"},
     {"Name": "validation:accuracy", "Regex": f" validation_accuracy={_NUMBER}"},
+    {"Name": "validation:rmse", "Regex": f" validation_rmse={_NUMBER}"},
+    {"Name": "validation:mae", "Regex": f" validation_mae={_NUMBER}"},
     {"Name": "train:samples_per_second", "Regex": f" samples_per_second={_NUMBER}"},
     {"Name": "train:seconds", "Regex": f" seconds={_NUMBER}"},
 ]
@@ -27,12 +30,9 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:
     """The line of a finished epoch."""
-    fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}", f"accuracy={record.accuracy:.4f}"]
-    if record.validation_loss is not None:
-        fields += [
-            f"validation_loss={record.validation_loss:.4f}",
-            f"validation_accuracy={record.validation_accuracy:.4f}",
-        ]
+    fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}"]
+    names = ("accuracy", "validation_loss", "validation_accuracy", "validation_rmse", "validation_mae")
+    fields += [f"{name}={value:.4f}" for name in names if (value := getattr(record, name)) is not None]
     fields += [
         f"validation_{name}={value:.4f}" for name, value in record.metrics.items() if value is not None
     ]

@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-
 from lehr.contracts.recipe import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.checkpoint import CheckpointFolder
@@ -27,9 +24,9 @@ from lehr_trainer.divergence import LossWatch, refuse_bad_weights
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.heartbeat import Heartbeat
 from lehr_trainer.learner import ALONE, Learner, Sums, updates_per_epoch
+from lehr_trainer.measuring import EVALUATION_ROWS, Measured, measure
 from lehr_trainer.memory import MicroBatch
 from lehr_trainer.metrics import epoch_line, progress_line
-from lehr_trainer.models import scale_pixels
 from lehr_trainer.parallel import Agreement, Group
 from lehr_trainer.progress import Progress, capture, restore
 from lehr_trainer.stop import StopFlag, TrainingStopped
@@ -38,7 +35,6 @@ from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
 PROGRESS_EVERY_S = 5.0
-EVALUATION_ROWS = 2048
 
 Tune = Callable[[Learner, AnyExamples, float | None], Tuning]
 
@@ -59,10 +55,12 @@ def train(
     micro_batch: MicroBatch | None = None,
     group: Group = ALONE,
     rung_epochs: int | None = None,
+    target_std: float = 1.0,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
     With `rung_epochs` it ends after so many, as planned for all of them: a longer training goes on from there.
+    `target_std` is how much of its own units a target to predict has been divided by.
     `meter` is told what it takes, `heartbeat` that it goes on; `micro_batch` is how much goes through the model at
     once. `tune` is asked before the first step of a run that begins how steps are to run, with the operations of one
     row, or None. `group` are the processes that train together, all of which call this; rank 0 alone reads and writes
@@ -82,6 +80,7 @@ def train(
         micro_batch=micro_batch or MicroBatch.of(training.batch_size),
         group=group,
         epochs=min(training.epochs, rung_epochs or training.epochs),
+        target_std=target_std,
     )
     loop.begin(tune)
     while loop.goes_on():
@@ -108,11 +107,12 @@ class Loop:
         micro_batch: MicroBatch,
         group: Group,
         epochs: int,
+        target_std: float,
     ) -> None:
         self._learner, self._examples, self._validation = learner, examples, validation
         self._training, self._checkpoints, self._stop, self._log = training, checkpoints, stop, log
         self._meter, self._heartbeat, self._micro_batch, self._group = meter, heartbeat, micro_batch, group
-        self._epochs = epochs
+        self._epochs, self._target_std = epochs, target_std
         self._device = examples.labels.device
         self._agree = Agreement(group)
         self._progress = Progress(Sums.zero(self._device))
@@ -188,13 +188,15 @@ class Loop:
         refuse_bad_weights(learner.model, epoch=progress.epoch + 1, step=progress.step, group=self._group)
         loss, correct = self._group.total(float(progress.sums.loss), int(progress.sums.correct))
         with self._saved_when_stopped(), learner.exportable():
-            validation_loss, validation_accuracy, metrics = self._validate()
+            measured, metrics = self._validate()
             record = EpochRecord(
                 epoch=progress.epoch + 1,
                 loss=loss / rows,
-                accuracy=int(correct) / rows,
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
+                accuracy=None if self._examples.labels.is_floating_point() else int(correct) / rows,
+                validation_loss=measured.loss,
+                validation_accuracy=measured.accuracy,
+                validation_rmse=measured.rmse,
+                validation_mae=measured.mae,
                 samples_per_second=rows / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * self._steps - 1),
@@ -227,25 +229,25 @@ class Loop:
         self._examples.read_ahead(self._learner.own_batches(groups[progress.step :]))
         return islice(zip(groups, drawn.split(self._rows_per_step), strict=True), progress.step, None)
 
-    def _validate(self) -> tuple[float | None, float | None, dict[str, float | None]]:
-        """Loss, accuracy and the project's metrics of the held-out rows.
+    def _validate(self) -> tuple[Measured, dict[str, float | None]]:
+        """What the held-out rows say, and the project's metrics of them.
 
         All processes evaluate all rows, so that measures that are no sums stay simple; rank 0 has the say.
         """
-        loss, accuracy = evaluate(
+        measured = measure(
             self._learner.model,
             self._validation,
             watch=self._learner.metrics.add,
             rows=self._micro_batch.share_of(EVALUATION_ROWS),
             beat=self._beat_while_validating,
-        )
-        loss, accuracy, metrics = self._group.of_first((loss, accuracy, self._learner.metrics.take()))
-        if loss is not None and not math.isfinite(loss):
+        ).scaled(self._target_std)
+        measured, metrics = self._group.of_first((measured, self._learner.metrics.take()))
+        if measured.loss is not None and not math.isfinite(measured.loss):
             place = f"epoch {self._progress.epoch + 1} step {self._progress.step}"
             raise DivergedError(
                 f"the validation loss is no longer finite at {place}", hint="lower the learning rate"
             )
-        return loss, accuracy, metrics
+        return measured, metrics
 
     def _save(self) -> None:
         """Write a checkpoint, of what was looked at and found good. Every process calls this at the same step."""
@@ -286,32 +288,3 @@ class Loop:
         seen = min(progress.step * self._rows_per_step, len(self._examples))
         mean = float(progress.sums.loss) * self._group.size / seen
         self._log(progress_line(progress.epoch + 1, self._training.epochs, progress.step, self._steps, mean))
-
-
-def evaluate(
-    model: Any,
-    examples: AnyExamples,
-    *,
-    watch: Callable[[Any, Any], None] | None = None,
-    rows: int = EVALUATION_ROWS,
-    beat: Callable[[], None] = lambda: None,
-) -> tuple[float, float] | tuple[None, None]:
-    """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows.
-
-    `watch` is given logits and labels, part by part; `rows` are evaluated at a time, and `beat` is called before
-    each time.
-    """
-    if not len(examples):
-        return None, None
-    model.eval()
-    loss_sum, correct = 0.0, 0
-    with torch.inference_mode():
-        for first in range(0, len(examples), rows):
-            beat()
-            images, labels = examples.span(first, first + rows)
-            logits = model(scale_pixels(images))
-            loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
-            if watch is not None:
-                watch(logits, labels)
-    return loss_sum / len(examples), correct / len(examples)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE, WEIGHTS_FILE
-from lehr.contracts.training import EpochRecord, TrainingSummary, Utilisation
+from lehr.contracts.training import EpochRecord, Int8, TrainingSummary, Utilisation
 from lehr_trainer import __version__
 from lehr_trainer.data import AnyExamples
 from lehr_trainer.determinism import weights_sha256
@@ -49,15 +49,23 @@ def write_package(
     Raises ExportError and ExportParityError.
     """
     started = time.monotonic()
-    signature = make_signature(job.recipe.project.task, job.manifest.input_shape, job.manifest.labels)
+    table = job.manifest.of_table
+    signature = make_signature(
+        job.recipe.project.task, job.manifest.input_shape, job.manifest.labels, table=table
+    )
     rows, labels = parity_rows(validation, examples)
-    parity = export_model(model, job.model_folder, rows, signature, threads=learner.tuning.threads)
+    parity = export_model(
+        model, job.model_folder, rows, signature, threads=learner.tuning.threads, table=table
+    )
     log(
         f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "
         f"most {parity.max_absolute_difference:.2g}"
     )
-    calibration = examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy()
-    int8 = publish_int8(job.model_folder, rows, labels, calibration, signature)
+    if table:
+        int8 = Int8(is_published=False, reason="the graph of a table takes text")
+    else:
+        calibration = examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy()
+        int8 = publish_int8(job.model_folder, rows, labels, calibration, signature)
     log(int8_line(int8))
     if job.recipe.serving.precision == "int8":
         if int8.is_published:

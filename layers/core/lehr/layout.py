@@ -93,6 +93,14 @@ def staged_shard_key(project: str, run: str, split: Split, index: int, of: int) 
     return f"{run_prefix(project, run)}prepared/{split}/{shard_name(index, of)}"
 
 
+def staged_table_shard_key(project: str, run: str, split: Split, unit: int, number: int) -> str:
+    return f"{run_prefix(project, run)}prepared/{split}/unit-{unit:05d}-{number:05d}.safetensors"
+
+
+def quarantine_key(project: str, run: str, unit: int) -> str:
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/unit-{unit:05d}.jsonl"
+
+
 def unit_result_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}prepared/unit-{index:05d}.json"
 

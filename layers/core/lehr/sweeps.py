@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from lehr.contracts.data_rules import REGRESSIONS
 from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Recipe
 from lehr.contracts.rungs import rungs_of
 from lehr.contracts.search_space import Point
@@ -19,6 +20,8 @@ Ask = Callable[[Sequence[TrialRecord], int], list[Point]]
 
 
 def objective_of(recipe: Recipe) -> Objective:
+    if recipe.project.task in REGRESSIONS:
+        return "validation_loss"
     return recipe.trials.objective or DEFAULT_OBJECTIVE
 
 

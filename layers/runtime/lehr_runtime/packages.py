@@ -32,6 +32,7 @@ from lehr_runtime.graphs import check_graph
 from lehr_runtime.package_files import PackageFiles, get_start, together
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session, runtime_of_this_process
+from lehr_runtime.tables import Inputs, Table
 
 if TYPE_CHECKING:
     from lehr.ports import ObjectReader
@@ -132,8 +133,17 @@ def _open(
     if golden:
         check_golden(predictor, golden, place=name)
     else:
-        predictor.predict(np.zeros([1, *signature.input.shape[1:]], dtype=signature.input.dtype))
+        predictor.predict(_zeros(signature))
     return predictor
+
+
+def _zeros(signature: Signature) -> Inputs:
+    """One input of zeros, and of texts that no category has."""
+    numbers = np.zeros([1, *signature.input.shape[1:]], dtype=signature.input.dtype)
+    table = signature.of_table
+    if table and table.categories:
+        return Table(numbers, np.full([1, *table.categories.shape[1:]], "", dtype=object))
+    return numbers
 
 
 def _read_package(store: ObjectReader, project: str, version: str) -> ModelPackage:

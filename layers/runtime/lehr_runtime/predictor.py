@@ -9,6 +9,7 @@ import numpy as np
 
 from lehr.contracts.package import Signature
 from lehr.errors import ModelPackageError
+from lehr_runtime.tables import Inputs, Table
 
 # float32 softmax over a thousand labels is within 1e-4 of one; logits or log-probabilities are not near.
 _SUM_TOLERANCE = 1e-3
@@ -32,13 +33,19 @@ class Predictor:
         self._input, self._outputs = signature.input.name, [signature.output.name]
         self._dtype, self._shape = np.dtype(signature.input.dtype), tuple(signature.input.shape[1:])
         self._labels = len(signature.labels)
+        self._table = signature.of_table
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Probabilities, float32 [n, labels], for raw inputs of the signature's dtype, [n, *shape].
+    def predict(self, x: Inputs) -> np.ndarray:
+        """Probabilities, float32 [n, labels], for raw inputs of the signature's dtype, [n, *shape]; or values [n, 1].
 
-        Raises ValueError for inputs of another dtype or shape, ModelPackageError if what the graph
-        gives is no probability distribution (NaN, infinite, negative, or not of sum one).
+        A model that takes categories is asked with a Table. Raises ValueError for inputs of another kind, dtype or
+        shape, ModelPackageError if what the graph gives is no probability distribution (NaN, infinite, negative, or
+        not of sum one), or no finite values.
         """
+        if self._table is not None:
+            return self._predict_table(x)
+        if isinstance(x, Table):
+            raise ValueError("inputs are a table, the model takes none")
         if x.dtype != self._dtype or x.shape[1:] != self._shape or not x.ndim:
             raise ValueError(
                 f"inputs are {x.dtype} {x.shape}, the model takes {self._dtype} {(-1, *self._shape)}"
@@ -49,6 +56,32 @@ class Predictor:
                 f"the graph gave {output.dtype} {output.shape} for {len(x)} rows of {self._labels} labels"
             )
         if not _are_distributions(output):
+            raise _no_distribution(output)
+        return output
+
+    def _predict_table(self, x: Inputs) -> np.ndarray:
+        assert self._table is not None
+        spec = self._table.categories
+        numbers = x.numbers if isinstance(x, Table) else x
+        if (
+            isinstance(x, Table) != (spec is not None)
+            or numbers.dtype != self._dtype
+            or numbers.shape[1:] != self._shape
+            or (isinstance(x, Table) and spec and list(x.categories.shape[1:]) != spec.shape[1:])
+        ):
+            raise ValueError(
+                f"inputs are numbers {numbers.dtype} {numbers.shape} with{'' if isinstance(x, Table) else 'out'} "
+                f"categories, the model takes {(-1, *self._shape)} with{'' if spec else 'out'} categories"
+            )
+        feed = {self._input: numbers}
+        if isinstance(x, Table) and spec:
+            feed[spec.name] = x.categories
+        output = self._run(self._outputs, feed)[0]
+        if output.shape != (len(x), self._labels or 1) or output.dtype != np.float32:
+            raise ModelPackageError(f"the graph gave {output.dtype} {output.shape} for {len(x)} rows")
+        if self._labels and not _are_distributions(output):
+            raise _no_distribution(output)
+        if not self._labels and not np.isfinite(output).all():
             raise _no_distribution(output)
         return output
 

@@ -18,7 +18,7 @@ from lehr.errors import ModelPackageError
 MEMORY_MB_PER_VCPU = 1769
 # Weights from this size on are mapped from their file instead of parsed with the graph.
 EXTERNAL_FROM_BYTES = 256
-_TENSOR_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+_TENSOR_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "string": "tensor(string)"}
 
 
 def threads_for_memory(memory_mb: int) -> int:
@@ -94,18 +94,28 @@ def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
 def check_signature(session: ort.InferenceSession, signature: Signature) -> None:
     """Raises ModelPackageError unless the graph takes and gives what the signature says.
 
-    One uint8 input of free batch size, one float32 output of one value per label.
+    One input of free batch size, uint8, or the float32 numbers of a table with the text of its categories beside it;
+    one float32 output of one value per label, or of one value.
     """
-    if signature.input.dtype != "uint8":
-        raise ModelPackageError(f"the signature's input is {signature.input.dtype}, not uint8")
-    if len(signature.input.shape) < 2 or any(size < 1 for size in signature.input.shape[1:]):
+    table = signature.of_table
+    wanted = "float32" if table else "uint8"
+    if signature.input.dtype != wanted:
+        raise ModelPackageError(f"the signature's input is {signature.input.dtype}, not {wanted}")
+    smallest = 0 if table and table.categories else 1
+    if len(signature.input.shape) < 2 or any(size < smallest for size in signature.input.shape[1:]):
         raise ModelPackageError(f"the signature's input has shape {signature.input.shape}")
-    if signature.output.dtype != "float32" or signature.output.shape != [-1, len(signature.labels)]:
+    values = len(signature.labels) or (1 if table else 0)
+    if signature.output.dtype != "float32" or signature.output.shape != [-1, values]:
         raise ModelPackageError(
             f"the signature's output is {signature.output.dtype} {signature.output.shape}, "
             f"not one float32 for each of {len(signature.labels)} labels"
         )
-    _check_tensor("input", session.get_inputs(), signature.input)
+    inputs = session.get_inputs()
+    if table and table.categories:
+        beside = [node for node in inputs if node.name != signature.input.name]
+        inputs = [node for node in inputs if node.name == signature.input.name]
+        _check_tensor("input", beside, table.categories)
+    _check_tensor("input", inputs, signature.input)
     _check_tensor("output", session.get_outputs(), signature.output)
 
 

@@ -187,3 +187,10 @@ def test_a_run_without_trials_is_a_sweep_of_one() -> None:
 def test_a_recipe_survives_the_journey_as_json() -> None:
     recipe = parse_recipe(MNIST)
     assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("*/lehr.toml")), ids=lambda path: path.parent.name
+)
+def test_every_example_is_a_recipe(path: Path) -> None:
+    assert parse_recipe(path.read_text()).project.name == path.parent.name.replace("_", "-")

@@ -62,9 +62,15 @@ def unit(shard: Shard, candidate: str, champion: str | None = None) -> EvaluateU
     )
 
 
+def counted(asked: EvaluateUnit, store: InMemoryObjectStore, load: Load) -> ShardEvaluation:
+    result = evaluate(asked, store, load)
+    assert isinstance(result, ShardEvaluation)
+    return result
+
+
 def test_a_first_candidate_is_counted_alone(store: InMemoryObjectStore, load: Load) -> None:
     candidate = tiny_models.publish(store, "mnist", tiny_models.files(1))
-    result = evaluate(unit(put_shard(store), candidate), store, load)
+    result = counted(unit(put_shard(store), candidate), store, load)
     assert (result.candidate.rows, result.champion, result.paired) == (ROWS, None, None)
     assert np.sum(result.candidate.confusion) == ROWS
     key = layout.evaluation_part_key("mnist", "run-1", candidate, None, 3)
@@ -73,7 +79,7 @@ def test_a_first_candidate_is_counted_alone(store: InMemoryObjectStore, load: Lo
 
 def test_candidate_and_champion_are_paired_on_the_same_rows(store: InMemoryObjectStore, load: Load) -> None:
     candidate, champion = (tiny_models.publish(store, "mnist", tiny_models.files(seed)) for seed in (1, 2))
-    result = evaluate(unit(put_shard(store), candidate, champion), store, load)
+    result = counted(unit(put_shard(store), candidate, champion), store, load)
     assert result.champion is not None
     assert result.paired is not None
     pairs = result.paired
@@ -88,7 +94,7 @@ def test_batches_give_what_one_batch_gives(store: InMemoryObjectStore, load: Loa
     x = np.random.default_rng(1).integers(0, 256, (ROWS, 28, 28), dtype=np.uint8)
     model = load("mnist", candidate)
     y = model.predictor.predict(x).argmax(axis=1).astype(np.uint8)
-    result = evaluate(unit(put_shard(store, x=x, y=y), candidate), store, load)
+    result = counted(unit(put_shard(store, x=x, y=y), candidate), store, load)
     assert np.trace(result.candidate.confusion) == ROWS
 
 

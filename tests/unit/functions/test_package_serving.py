@@ -49,6 +49,7 @@ def test_what_is_published_is_what_the_endpoint_opens(
     model = load_package(store, "mnist", version, directory=tmp_path, threads=1)
     assert (model.graph, model.reason) == ("serving", "")
     golden = read_golden(files[GOLDEN_FILE], place="g")
+    assert isinstance(golden.x, np.ndarray)
     assert np.array_equal(golden.x, ROWS)
     np.testing.assert_allclose(model.predictor.predict(ROWS), golden.y, atol=1e-5)
 
@@ -124,6 +125,7 @@ def dataset(x: np.ndarray, *, split: str = "test") -> InMemoryObjectStore:
 def test_rows_are_spread_over_the_first_test_shard(rows: int, taken: int) -> None:
     x = np.arange(rows, dtype=np.uint32).view(np.uint8).reshape(rows, 2, 2)
     found = read_rows("mnist", "d1", dataset(x))
+    assert isinstance(found, np.ndarray)
     assert len(found) == taken
     assert np.array_equal(found[0], x[0])
     assert np.array_equal(found[-1], x[-1])

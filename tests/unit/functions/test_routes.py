@@ -244,7 +244,14 @@ def test_a_model_says_where_it_comes_from_and_reads_it_once(
     assert answers[0] == answers[1]
     assert answers[0][1]["lineage"]["dataset_version"] == "d" * 16
     assert answers[0][1]["card"] == "# mnist é\n"
-    assert answers[0][1]["metrics"] == {"split": "validation", "epoch": 1, "accuracy": 0.875, "loss": 0.1}
+    assert answers[0][1]["metrics"] == {
+        "split": "validation",
+        "epoch": 1,
+        "accuracy": 0.875,
+        "loss": 0.1,
+        "rmse": None,
+        "mae": None,
+    }
     assert world.store.reads.count(layout.model_file_key("mnist", version, LINEAGE_FILE)) == 1
 
 

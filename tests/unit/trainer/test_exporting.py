@@ -259,11 +259,11 @@ def test_a_violation_fails_the_job_with_its_numbers(
 ) -> None:
     write_graph = export.write_graph
 
-    def write_another(model: Any, path: Path, *, input_shape: list[int]) -> None:
+    def write_another(model: Any, path: Path, **options: Any) -> None:
         another = copy.deepcopy(model)
         with torch.no_grad():
             another[-1].bias[0] += 0.5
-        write_graph(another, path, input_shape=input_shape)
+        write_graph(another, path, **options)
 
     monkeypatch.setattr(export, "write_graph", write_another)
     job = make_job(epochs=1)

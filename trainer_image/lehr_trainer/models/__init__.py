@@ -32,7 +32,12 @@ Module = Any
 
 
 def scale_pixels(x: Tensor) -> Tensor:
-    """uint8 pixels to float32 in [0, 1]: the one preprocessing, in training and in the exported graph."""
+    """uint8 pixels to float32 in [0, 1]: the one preprocessing, in training and in the exported graph.
+
+    The numbers of a table are float32 already, and scaled by their model.
+    """
+    if x.dtype is not torch.uint8:
+        return x
     return x.to(torch.float32) / 255.0
 
 

@@ -119,3 +119,12 @@ class PredictedRow(Part, frozen=True, kw_only=True):
     label: str
     probability: float
     model_version: str
+
+
+class PredictedNumber(Part, frozen=True, kw_only=True):
+    """One line of the result of a model that predicts a number: `value` in the target's units."""
+
+    key: str
+    row: int
+    value: float
+    model_version: str

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from lehr.contracts.document import Document, Part
+from lehr.contracts.tables import TableStatistics
 
 Split = Literal["train", "validation", "test"]
 
@@ -38,7 +41,10 @@ class PrepareUnit(Document, frozen=True, kw_only=True):
 
 
 class Shard(Part, frozen=True, kw_only=True):
-    """A safetensors file with `x` (uint8 [rows, height, width]) and `y` (uint8 [rows])."""
+    """A safetensors file with `x` (uint8 [rows, height, width]) and `y` (uint8 [rows]).
+
+    Of a table: see `lehr_runtime.tables`. `class_counts` is empty where a number is predicted.
+    """
 
     split: Split
     key: str
@@ -63,14 +69,15 @@ class UnitResult(Document, frozen=True, kw_only=True):
 class DatasetManifest(Document, frozen=True, kw_only=True):
     """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
 
-    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255).
+    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255). A table has `table`
+    instead, with statistics of each column, and its `input_shape` counts numbers and categories together.
     """
 
     schema: Literal[1] = 1
     project: str
     format: str
     input_shape: list[int]
-    input_dtype: Literal["uint8"]
+    input_dtype: Literal["uint8", "float32"]
     labels: list[str]
     shards: list[Shard]
     mean: float
@@ -78,6 +85,12 @@ class DatasetManifest(Document, frozen=True, kw_only=True):
     raw: list[ObjectRef]
     seed: int
     validation_fraction: float
+    table: TableStatistics | UnsetType = UNSET
+
+    @property
+    def of_table(self) -> TableStatistics | None:
+        """`table`, or None of a dataset of something else."""
+        return None if self.table is UNSET else self.table
 
     def rows(self, split: Split) -> int:
         """Number of examples in a split."""

@@ -8,9 +8,14 @@ from lehr.contracts.document import Part
 
 
 class TrainingFigures(Part, frozen=True, kw_only=True):
-    """What training measured after its last epoch: on the rows held out, or on those trained on if there are none."""
+    """What training measured after its last epoch: on the rows held out, or on those trained on if there are none.
+
+    Of a regression there is no accuracy, but errors in the target's units, where rows are held out.
+    """
 
     split: Literal["train", "validation"]
     epoch: int
-    accuracy: float
+    accuracy: float | None
     loss: float
+    rmse: float | None = None
+    mae: float | None = None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from lehr.contracts.document import Document, Part
+from lehr.contracts.tables import Column
 
 MODEL_FILE = "model.onnx"
 INT8_FILE = "model.int8.onnx"
@@ -36,9 +39,23 @@ class TensorSpec(Part, frozen=True, kw_only=True):
     shape: list[int]
 
 
-class Signature(Document, frozen=True, kw_only=True):
-    """How the graph is called: it takes raw inputs (uint8 pixels) and gives one probability per label.
+class TableSignature(Part, frozen=True, kw_only=True):
+    """What a row of a table consists of: its columns in order, and the cells that stand for a missing value.
 
+    The graph takes the numbers as `input`, in the order of their columns and NaN for a missing one, and the
+    categories as text, "" for a missing one; None: there are none. `target` is the name of what is predicted.
+    """
+
+    columns: list[Column]
+    missing: list[str]
+    target: str
+    categories: TensorSpec | None
+
+
+class Signature(Document, frozen=True, kw_only=True):
+    """How the graph is called: it takes raw inputs (uint8 pixels, numbers) and gives one probability per label.
+
+    Without labels it gives one value, in the units of the target. Only a table's model has `table`.
     `graph` names the file that answers: model.onnx, or model.int8.onnx where the recipe asks for it.
     """
 
@@ -48,6 +65,12 @@ class Signature(Document, frozen=True, kw_only=True):
     input: TensorSpec
     output: TensorSpec
     labels: list[str]
+    table: TableSignature | UnsetType = UNSET
+
+    @property
+    def of_table(self) -> TableSignature | None:
+        """`table`, or None of a model of something else."""
+        return None if self.table is UNSET else self.table
 
 
 class PackagedFile(Part, frozen=True, kw_only=True):

@@ -9,12 +9,14 @@ import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from lehr.contracts.backend_rules import refuse_backend_misfits
+from lehr.contracts.data_rules import refuse_data
 from lehr.contracts.document import Document, Part
 from lehr.contracts.hook_rules import FUNCTION_PATTERN, refuse_hook_misfits
 from lehr.contracts.process_rules import refuse_process_misfits
@@ -52,7 +54,7 @@ class Project(Part, frozen=True, kw_only=True):
     """[project]: its name is part of every key, so it is short, lower-case and plain."""
 
     name: Annotated[str, Meta(pattern=NAME_PATTERN)]
-    task: Literal["image_classification"]
+    task: Literal["image_classification", "tabular_classification", "tabular_regression"]
 
 
 class LabelledFiles(Part, frozen=True, kw_only=True):
@@ -63,15 +65,35 @@ class LabelledFiles(Part, frozen=True, kw_only=True):
 
 
 class Data(Part, frozen=True, kw_only=True):
-    """[data]: what is dropped, and how it is cut."""
+    """[data]: what is dropped, and how it is cut. Which keys belong to which format stands in data_rules.
 
-    format: Literal["idx"]
-    train: LabelledFiles
-    test: LabelledFiles
-    labels: Annotated[list[str], Meta(min_length=2, max_length=256)]
+    idx: `train` and `test` are pairs of files. csv: `files` are names or patterns, as "flights-*.csv.gz", and so are
+    `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
+    `columns` says what the inference from the first rows would not.
+    """
+
+    format: Literal["idx", "csv"]
+    train: LabelledFiles | None = None
+    test: LabelledFiles | None = None
+    files: tuple[Key, ...] = ()
+    test_files: tuple[Key, ...] = ()
+    test_fraction: Fraction | None = None
+    target: str = ""
+    columns: dict[str, Literal["number", "category", "ignore"]] = field(default_factory=dict)
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    missing: tuple[str, ...] | None = None
+    max_refused_fraction: Fraction | None = None
+    labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
     validation_fraction: Fraction = 0.05
     rows_per_shard: Annotated[int, Meta(ge=100)] = 20_000
     seed: int = 1
+
+    @property
+    def pairs(self) -> dict[Literal["train", "test"], LabelledFiles]:
+        """The pairs of files of a format that has them; none of another."""
+        if self.train is None or self.test is None:
+            return {}
+        return {"train": self.train, "test": self.test}
 
 
 class Model(Part, frozen=True, kw_only=True):
@@ -209,11 +231,15 @@ class Serving(Part, frozen=True, kw_only=True):
 
 
 class Gate(Part, frozen=True, kw_only=True):
-    """[gate]: what a candidate must show before it may serve."""
+    """[gate]: what a candidate must show before it may serve.
+
+    `min_accuracy` is of classifications, `max_rmse` of regressions, in the target's units, as `min_gain` is then.
+    """
 
     min_accuracy: Probability = 0.0
+    max_rmse: PositiveFloat | None = None
     min_test_rows: Count = 100
-    min_gain: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    min_gain: NonNegativeFloat = 0.0
 
 
 class Budget(Part, frozen=True, kw_only=True):
@@ -308,6 +334,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             hint='write "module:function" of a file in the project',
         )
     _refuse_foreign_keys(recipe.model.name, table.get("model", {}), place)
+    refuse_data(recipe, place=place)
     if recipe.augment.crop_padding and recipe.augment.shift:
         raise RecipeError(
             "augment.crop_padding and augment.shift both move the image",
@@ -371,7 +398,9 @@ def _refuse_unknown_keys(kind: Any, table: Any, place: str, path: str) -> None:
     """Walk the tables beside their types; msgspec would refuse too, but without a suggestion."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    if not isinstance(table, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+    if get_origin(kind) is UnionType:  # a table that may be left out
+        kind = next((one for one in get_args(kind) if _is_struct(one)), kind)
+    if not isinstance(table, dict) or not _is_struct(kind):
         return
     known = _hints(kind)
     for key, value in table.items():
@@ -382,3 +411,7 @@ def _refuse_unknown_keys(kind: Any, table: Any, place: str, path: str) -> None:
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(choices)}"
             raise RecipeError(f"unknown key {where!r}", place=place, hint=hint)
         _refuse_unknown_keys(known[key], value, place, where)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

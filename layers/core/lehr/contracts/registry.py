@@ -49,6 +49,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     model_version: str = ""
     accuracy: float | None = None
     champion_accuracy: float | None = None
+    rmse: float | None = None
+    champion_rmse: float | None = None
     estimated_usd: float | None = None
     actual_usd: float | None = None
     trial: str = ""

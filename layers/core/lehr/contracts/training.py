@@ -87,24 +87,26 @@ class Trial(Part, frozen=True, kw_only=True):
 
 
 class EpochRecord(Part, frozen=True, kw_only=True):
-    """One line of metrics: accuracies are in [0, 1].
+    """One line of metrics: accuracies are in [0, 1], None of a regression, whose errors are in the target's units.
 
     `loss` is the mean of the recipe's loss over the epoch. `validation_loss` is mean cross-entropy in nats,
-    whatever the loss, of the weights that this epoch would export; both validation fields are None when no rows are
-    held out.
+    whatever the loss, of the weights that this epoch would export (of a regression: the mean squared error, in squared
+    spreads of the target); the validation fields are None when no rows are held out.
     `learning_rate` is that of the epoch's last update, None in what an older trainer wrote. `metrics` are those of
     [hooks] on the held-out rows, by their functions' names; None where one was not finite.
     """
 
     epoch: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     samples_per_second: float
     seconds: float
     learning_rate: float | None = None
     metrics: dict[str, float | None] = msgspec.field(default_factory=dict)
+    validation_rmse: float | None = None
+    validation_mae: float | None = None
 
 
 class Parity(Part, frozen=True, kw_only=True):
@@ -186,7 +188,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
         exported = next(
             (record for record in self.epochs if record.epoch == self.best_epoch), self.epochs[-1]
         )
-        if exported.validation_accuracy is None or exported.validation_loss is None:
+        if exported.validation_loss is None:
             return TrainingFigures(
                 split="train", epoch=exported.epoch, accuracy=exported.accuracy, loss=exported.loss
             )
@@ -195,4 +197,6 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
             epoch=exported.epoch,
             accuracy=exported.validation_accuracy,
             loss=exported.validation_loss,
+            rmse=exported.validation_rmse,
+            mae=exported.validation_mae,
         )

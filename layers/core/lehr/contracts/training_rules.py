@@ -16,7 +16,12 @@ from lehr.errors import RecipeError
 if TYPE_CHECKING:
     from lehr.contracts.recipe import Training
 
-LOSSES_OF_TASK = {"image_classification": ("cross_entropy", "focal")}
+_OF_CLASSES = ("cross_entropy", "focal")
+LOSSES_OF_TASK = {
+    "image_classification": _OF_CLASSES,
+    "tabular_classification": _OF_CLASSES,
+    "tabular_regression": ("mse", "huber"),
+}
 OPTIMIZERS_WITH_MOMENTUM = ("muon", "rmsprop", "sgd")
 # SageMaker's limit on the value of one hyperparameter:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -32,7 +37,7 @@ def refuse_misfits(training: Training, *, task: str, labels: int, is_validated: 
         *_of_optimizer(training),
         *_of_schedule(training),
         *_of_loss(training, task, labels),
-        *_of_stopping(training, is_validated),
+        *_of_stopping(training, task, is_validated),
         *_of_start(training),
         *_of_length(training),
     )
@@ -87,7 +92,8 @@ def _of_loss(training: Training, task: str, labels: int) -> Misfits:
     if loss not in fitting:
         yield (
             f'loss = "{loss}" does not fit project.task = "{task}"',
-            f"take {' or '.join(fitting)}: a row has one label of several",
+            f"take {' or '.join(fitting)}: a row has "
+            + ("one label of several" if fitting == _OF_CLASSES else "a number to predict"),
         )
     if training.label_smoothing and loss != "cross_entropy":
         yield (
@@ -97,20 +103,24 @@ def _of_loss(training: Training, task: str, labels: int) -> Misfits:
     if training.focal_gamma is not None and loss != "focal":
         yield f'focal_gamma has no meaning for loss = "{loss}"', 'leave it out, or take loss = "focal"'
     weights = training.class_weights
-    if weights and weights != "balanced" and len(weights) != labels:
+    if weights and fitting != _OF_CLASSES:
+        yield "class_weights has no meaning without classes", "leave it out"
+    elif weights and weights != "balanced" and len(weights) != labels:
         yield (
             f"class_weights has {len(weights)} numbers for {labels} labels",
             'write one for each of data.labels, in their order, or class_weights = "balanced"',
         )
 
 
-def _of_stopping(training: Training, is_validated: bool) -> Misfits:
+def _of_stopping(training: Training, task: str, is_validated: bool) -> Misfits:
     for key in ("min_delta", "monitor"):
         if getattr(training, key) is not None and not training.patience:
             yield (
                 f"{key} has no meaning without patience",
                 "add for example patience = 3, the epochs without improvement after which training ends",
             )
+    if training.monitor == "validation_accuracy" and LOSSES_OF_TASK[task] != _OF_CLASSES:
+        yield 'monitor = "validation_accuracy" has no meaning without classes', "leave it out"
     if training.patience and not is_validated:
         yield (
             f"patience = {training.patience} needs held-out rows",

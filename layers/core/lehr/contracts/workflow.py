@@ -200,12 +200,14 @@ class JudgeRequest(Document, frozen=True, kw_only=True):
 
 
 class Judgement(Document, frozen=True, kw_only=True):
-    """Output of JudgeModel; the numbers are in evaluation.json and decision.json."""
+    """Output of JudgeModel: accuracies, or a regression's errors; all numbers are in evaluation.json."""
 
     verdict: Literal["promote", "reject"]
     reason: str
-    accuracy: float
-    champion_accuracy: float | None
+    accuracy: float | None = None
+    champion_accuracy: float | None = None
+    rmse: float | None = None
+    champion_rmse: float | None = None
 
 
 class PromoteRequest(Document, frozen=True, kw_only=True):

@@ -1,0 +1,196 @@
+"""One file of a table: from text to shards, with what cannot be read set aside.
+
+Everything is a function of the unit alone. A row's split is one of the row's own cells: it stays where it is when data
+is added, and equal rows are never on both sides. What a row is refused for is written to the quarantine, and too many
+refused rows are an error, since a wrong schema refuses them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from lehr import layout
+from lehr.contracts.dataset import Shard, Split
+from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
+from lehr.csv_rows import iterate_rows, read_header
+from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.number_cells import read_number
+from lehr.ports import ObjectStore
+from lehr_runtime.decode import decode_text
+from lehr_runtime.shards import write_shard
+from lehr_runtime.tables import Table, as_inputs, schema_reader, to_tensors
+
+# Three to four times as much is in memory at once, of the 2 GB that the function has.
+MAX_TEXT_BYTES = 256 << 20
+MAX_QUARANTINED = 10_000
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What was read: the inputs, the targets, and which split each row belongs to (a place in _SPLITS)."""
+
+    table: Table
+    targets: np.ndarray
+    splits: np.ndarray
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A row that was set aside; `line` counts from 1 in its file."""
+
+    file: str
+    line: int
+    reason: str
+
+
+def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore) -> TableUnitResult:
+    """Write the unit's shards, its refused rows and its TableUnitResult.
+
+    Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
+    """
+    rows, refused = read_file(unit, data)
+    if refused:
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in refused[:MAX_QUARANTINED])
+        artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
+    total = len(rows.table) + len(refused)
+    if not total or len(refused) > unit.max_refused_fraction * total:
+        examples = "; ".join(f"line {one.line}: {one.reason}" for one in refused[:3])
+        raise MalformedDataError(
+            f"{len(refused)} of {total} rows are refused: {examples}" if total else "has no rows",
+            place=data.uri(unit.file.key),
+            hint="put data.columns, data.labels or the file right, or allow more with data.max_refused_fraction"
+            if total
+            else "the first line names the columns, the rows come below",
+        )
+    order = np.random.Generator(np.random.PCG64(unit.seed)).permutation(len(rows.table))
+    shards: list[Shard] = []
+    for place, split in enumerate(_SPLITS):
+        chosen = order[rows.splits[order] == place]
+        for first in range(0, len(chosen), unit.rows_per_shard):
+            shards.append(
+                _write(unit, split, len(shards), rows, chosen[first : first + unit.rows_per_shard], artifacts)
+            )
+    training = rows.table[rows.splits == 0]
+    targets = rows.targets[rows.splits == 0]
+    result = TableUnitResult(
+        index=unit.index,
+        shards=shards,
+        numbers=[number_sums(column) for column in training.numbers.T],
+        categories=[_counts(column) for column in training.categories.T],
+        target=NumberSums() if unit.table.labels else number_sums(targets),
+        refused=len(refused),
+    )
+    key = layout.unit_result_key(unit.project, unit.run, unit.index)
+    artifacts.put(key, result.to_json(), content_type="application/json")
+    return result
+
+
+def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused]]:
+    """The file's rows in their order, and those that are refused."""
+    schema, place = unit.table, data.uri(unit.file.key)
+    text = decode_text(_get(unit, data), place=place, max_bytes=MAX_TEXT_BYTES)
+    lines = iterate_rows(text, schema.delimiter, place=place)
+    _, header = next(lines, (1, []))
+    names = read_header(header, place=place)
+    wanted = [column.name for column in schema.columns] + [schema.target]
+    absent = [name for name in wanted if name not in names]
+    if absent:
+        raise MismatchedDataError(
+            f"has no column {', '.join(absent)}",
+            place=place,
+            hint="all files of a table have the same columns",
+        )
+    places = [names.index(name) for name in wanted]
+    reader, file = schema_reader(schema), unit.file.key.rpartition("/")[2]
+    builder, targets, splits = reader.builder(), array("f"), bytearray()
+    refused: list[Refused] = []
+    for line, cells in lines:
+        try:
+            if len(cells) != len(names):
+                raise ValueError(f"{len(cells)} cells where the header has {len(names)}")
+            *inputs, target = [cells[place] for place in places]
+            row, y = reader.read(inputs), _target(unit, target)
+        except ValueError as fault:
+            refused.append(Refused(file, line, str(fault)))
+            continue
+        builder.add(*row)
+        targets.append(y)
+        splits.append(2 if unit.is_test else _split(unit, [*inputs, target]))
+    dtype = np.uint8 if schema.labels else np.float32
+    return Rows(builder.table(), np.array(targets, dtype=dtype), np.frombuffer(splits, np.uint8)), refused
+
+
+def _split(unit: PrepareTableUnit, cells: list[str]) -> int:
+    """The place in _SPLITS that a row's own cells give it."""
+    digest = hashlib.blake2b("\x1f".join(cells).encode(), digest_size=8).digest()
+    share = int.from_bytes(digest) / 2**64
+    if share < unit.test_fraction:
+        return 2
+    rest = (share - unit.test_fraction) / (1 - unit.test_fraction)
+    return 1 if rest < unit.validation_fraction else 0
+
+
+def _target(unit: PrepareTableUnit, cell: str) -> float:
+    schema, text = unit.table, cell.strip()
+    if schema.labels:
+        if text in schema.labels:
+            return schema.labels.index(text)
+        raise ValueError(f"{schema.target}: {text[:40]!r} is none of data.labels")
+    if text in schema.missing:
+        raise ValueError(f"{schema.target}: the number to predict is missing")
+    try:
+        return read_number(text)
+    except ValueError as fault:
+        raise ValueError(f"{schema.target}: {text[:40]!r} is no number within float32") from fault
+
+
+def number_sums(column: np.ndarray) -> NumberSums:
+    """Sums in float64 of what is there in float32 [rows]."""
+    given = column[~np.isnan(column)].astype(np.float64)
+    return NumberSums(
+        rows=len(given),
+        missing=len(column) - len(given),
+        total=float(given.sum()),
+        squares=float(np.square(given).sum()),
+    )
+
+
+def _counts(column: np.ndarray) -> dict[str, int]:
+    values, counts = np.unique(column.astype(str), return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _write(
+    unit: PrepareTableUnit, split: Split, number: int, rows: Rows, chosen: np.ndarray, artifacts: ObjectStore
+) -> Shard:
+    targets = rows.targets[chosen]
+    raw = write_shard(to_tensors(as_inputs(rows.table[chosen])) | {"y": targets})
+    key = layout.staged_table_shard_key(unit.project, unit.run, split, unit.index, number)
+    artifacts.put(key, raw)
+    labels = len(unit.table.labels)
+    return Shard(
+        split=split,
+        key=key,
+        rows=len(chosen),
+        bytes=len(raw),
+        sha256=hashlib.sha256(raw).hexdigest(),
+        class_counts=np.bincount(targets, minlength=labels).tolist() if labels else [],
+    )
+
+
+def _get(unit: PrepareTableUnit, data: ObjectStore) -> bytes:
+    if unit.file.bucket != data.bucket:
+        raise ContractError(
+            f"the unit names bucket {unit.file.bucket}; raw data is read from {data.bucket} only"
+        )
+    try:
+        return data.get(unit.file.key, etag=unit.file.etag)
+    except KeyError as fault:
+        raise MissingDataError(
+            "is not there", place=data.uri(unit.file.key), hint="it was deleted after _READY"
+        ) from fault

@@ -1,0 +1,87 @@
+"""Planning of a table: which files it is, what its columns are, and one unit of work for each file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
+from lehr.contracts.dataset import ObjectRef
+from lehr.contracts.recipe import Data, Recipe
+from lehr.contracts.table_units import PrepareTableUnit
+from lehr.errors import MalformedDataError, MissingDataError
+from lehr.layout import READY, incoming_prefix
+from lehr.ports import ObjectStore, StoredObject
+from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema
+
+# Text of a file, its cells and its arrays are in the function's memory together.
+MAX_FILE_BYTES = 256 << 20
+
+
+def table_files(data: Data, names: Sequence[str]) -> list[str]:
+    """The names that `files` and `test_files` mean: what is there by that name or fits that pattern, in order."""
+    return sorted({*_matching(data.files, names), *_matching(data.test_files, names)})
+
+
+def plan_table(
+    recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str
+) -> tuple[list[PrepareTableUnit], Inferred]:
+    """One unit for each file, all with the schema of the first. Raises DataError's children."""
+    project, said = recipe.project.name, recipe.data
+    training = _matching(said.files, list(raw))
+    test = _matching(said.test_files, list(raw))
+    wanted = [pattern for pattern in (*said.files, *said.test_files) if not _matching([pattern], list(raw))]
+    if wanted:
+        raise MissingDataError(
+            f"{', '.join(wanted)} not found",
+            place=data.uri(incoming_prefix(project)),
+            hint=f"upload what data.files names, then {READY}",
+        )
+    both = sorted(set(training) & set(test))
+    if both:
+        raise MissingDataError(
+            f"{both[0]} is named by data.files and by data.test_files",
+            place=data.uri(incoming_prefix(project)),
+            hint="no row may be learnt from and tested on: let one of them not match it",
+        )
+    for name in (*training, *test):
+        if raw[name].bytes > MAX_FILE_BYTES:
+            raise MalformedDataError(
+                f"has {raw[name].bytes} bytes, more than {MAX_FILE_BYTES}",
+                place=data.uri(raw[name].key),
+                hint="cut it into several files, each with the header",
+            )
+    first = raw[training[0]]
+    start = data.get_start(first.key, SAMPLE_BYTES)
+    inferred = infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
+    names = [*training, *test]
+    units = [
+        PrepareTableUnit(
+            project=project,
+            run=run,
+            index=index,
+            of=len(names),
+            file=_ref(data, raw[name]),
+            table=inferred.schema,
+            is_test=index >= len(training),
+            seed=said.seed,
+            validation_fraction=said.validation_fraction,
+            test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
+            rows_per_shard=said.rows_per_shard,
+            max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
+        )
+        for index, name in enumerate(names)
+    ]
+    return units, inferred
+
+
+def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _ref(data: ObjectStore, entry: StoredObject) -> ObjectRef:
+    return ObjectRef(bucket=data.bucket, key=entry.key, etag=entry.etag, bytes=entry.bytes)

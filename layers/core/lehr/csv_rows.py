@@ -1,0 +1,50 @@
+"""Rows of delimited text, quoted or not (RFC 4180), each with the line that it begins at."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from lehr.errors import MalformedDataError
+
+DELIMITERS = (",", ";", "\t", "|")
+_QUOTE_HINT = "a quote that opens a cell must be closed, and doubled within it"
+
+
+def iterate_rows(text: str, delimiter: str, *, place: str) -> Iterator[tuple[int, list[str]]]:
+    """(line from 1, cells) of each row that is not blank. Raises MalformedDataError naming `place` and the line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    line = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as fault:
+            raise MalformedDataError(
+                f"cannot be read from line {line} on: {fault}", place=place, hint=_QUOTE_HINT
+            ) from fault
+        if cells and not (len(cells) == 1 and not cells[0].strip()):
+            yield line, cells
+        line = reader.line_num + 1
+
+
+def find_delimiter(header: str) -> str:
+    """The one of DELIMITERS that is commonest in the first line, outside of quotes; a comma where there is none."""
+    outside = "".join(header.split('"')[::2])
+    return max(DELIMITERS, key=outside.count)
+
+
+def read_header(cells: list[str], *, place: str) -> list[str]:
+    """The names of the columns. Raises MalformedDataError for one that is empty or there twice."""
+    names = [cell.strip() for cell in cells]
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise MalformedDataError(
+                f"column {number} has no name", place=place, hint="the first line must name every column"
+            )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise MalformedDataError(f"two columns are called {twice!r}", place=place, hint="rename one")
+    return names

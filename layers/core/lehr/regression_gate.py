@@ -1,0 +1,67 @@
+"""The gate of a model that predicts a number: the rules of `lehr.gate`, of an error instead of an accuracy."""
+
+from __future__ import annotations
+
+import math
+
+from lehr.contracts.evaluation import Decision, RuleResult
+from lehr.contracts.recipe import Gate
+from lehr.contracts.regression import RegressionReport
+
+
+def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
+    """Apply `policy` to an evaluation. All rules are always reported, also after one has failed."""
+    candidate, champion = report.candidate, report.champion
+    finite = all(math.isfinite(value) for value in (candidate.rmse, candidate.mae))
+    rules = [
+        RuleResult(
+            rule="finite metrics",
+            required="all finite",
+            observed="all finite" if finite else "NaN or infinite",
+            passed=finite,
+        ),
+        RuleResult(
+            rule="test rows",
+            required=f">= {policy.min_test_rows}",
+            observed=str(candidate.rows),
+            passed=candidate.rows >= policy.min_test_rows,
+        ),
+    ]
+    if policy.max_rmse is not None:
+        rules.append(
+            RuleResult(
+                rule="RMSE",
+                required=f"<= {policy.max_rmse:.6g}",
+                observed=f"{candidate.rmse:.6g}",
+                passed=candidate.rmse <= policy.max_rmse,
+            )
+        )
+    if champion is None:
+        rules.append(
+            RuleResult(
+                rule="better than the mean of the target",
+                required=f"RMSE < {candidate.target_std:.6g}",
+                observed=f"{candidate.rmse:.6g}",
+                passed=candidate.rmse < candidate.target_std,
+            )
+        )
+    else:
+        # As of accuracies: a gain of exactly min_gain passes only when min_gain is above zero.
+        gain = champion.rmse - candidate.rmse
+        rules.append(
+            RuleResult(
+                rule=f"better than champion {report.champion_version}",
+                required=f"RMSE < {champion.rmse:.6g}"
+                + (f" by at least {policy.min_gain:.6g}" if policy.min_gain else ""),
+                observed=f"{candidate.rmse:.6g} ({-gain:+.6g})",
+                passed=gain > 0 and gain >= policy.min_gain,
+            )
+        )
+    failed = [rule for rule in rules if not rule.passed]
+    if failed:
+        reason = "; ".join(f"{rule.rule}: {rule.observed}, required {rule.required}" for rule in failed)
+        return Decision(verdict="reject", reason=reason, rules=rules)
+    against = f"champion {champion.rmse:.6g}" if champion else "no champion yet"
+    return Decision(
+        verdict="promote", reason=f"RMSE {candidate.rmse:.6g}, {against}; all rules passed", rules=rules
+    )

@@ -1,0 +1,111 @@
+"""The schema of a table: what the recipe says of its columns, and for the rest what the first rows show.
+
+A column is one of numbers if the cells that say something are, but for a share that data.max_refused_fraction allows to
+be refused; a column of nothing is left out. The target and whatever the recipe calls "ignore" are no inputs.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_MISSING, REGRESSIONS
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.tables import Column, ColumnKind, TableSchema
+from lehr.csv_rows import find_delimiter, iterate_rows, read_header
+from lehr.errors import MalformedDataError, MismatchedDataError
+from lehr.idx import is_gzipped
+from lehr.number_cells import read_number
+
+SAMPLE_BYTES = 1 << 20
+MAX_SAMPLE_CHARACTERS = 8 << 20
+MAX_COLUMNS_TOLD = 40
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The schema, and a line for each column on how it came about."""
+
+    schema: TableSchema
+    report: list[str]
+
+    @property
+    def summary(self) -> str:
+        """The report in one line; of a wide table as much of it as a person reads."""
+        shown = "; ".join(self.report[:MAX_COLUMNS_TOLD])
+        more = len(self.report) - MAX_COLUMNS_TOLD
+        return f"{len(self.schema.columns)} columns: {shown}" + (f"; and {more} more" if more > 0 else "")
+
+
+def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) -> Inferred:
+    """From the first bytes of a file, gzipped or plain. Raises DataError's children naming `place`."""
+    data = recipe.data
+    text = _sample(start, is_whole=is_whole, place=place)
+    delimiter = data.delimiter or find_delimiter(text.partition("\n")[0])
+    rows = [cells for _, cells in iterate_rows(text, delimiter, place=place)]
+    if len(rows) < 2:
+        raise MalformedDataError("has no rows below its header", place=place)
+    names = read_header(rows[0], place=place)
+    for name in (data.target, *data.columns):
+        if name not in names:
+            raise MismatchedDataError(
+                f"has no column {name!r}: it has {', '.join(names[:40])}",
+                place=place,
+                hint="put data.target and data.columns right, or data.delimiter",
+            )
+    missing = set(DEFAULT_MISSING if data.missing is None else data.missing)
+    allowed = data.max_refused_fraction
+    allowed = DEFAULT_MAX_REFUSED_FRACTION if allowed is None else allowed
+    columns, report = [], []
+    for number, name in enumerate(names):
+        if name == data.target:
+            continue
+        told = data.columns.get(name)
+        cells = [cells[number].strip() for cells in rows[1:] if len(cells) == len(names)]
+        given = [cell for cell in cells if cell not in missing]
+        if told == "ignore" or not (told or given):
+            report.append(f"{name}: left out, {'as told' if told else 'no row of the first has a value'}")
+            continue
+        others = sum(not _is_number(cell) for cell in given)
+        kind: ColumnKind = told or ("number" if others <= allowed * len(given) else "category")
+        columns.append(Column(name=name, kind=kind))
+        values = (
+            f", {len(set(given))} values" if kind == "category" else f", {others} are none" if others else ""
+        )
+        report.append(f"{name}: {kind} ({'told' if told else f'inferred from {len(given)} rows{values}'})")
+    if not columns:
+        raise MismatchedDataError("leaves no column to learn from", place=place, hint="see data.columns")
+    labels = [] if recipe.project.task in REGRESSIONS else data.labels
+    schema = TableSchema(
+        columns=columns, target=data.target, labels=labels, delimiter=delimiter, missing=sorted(missing)
+    )
+    return Inferred(schema, report)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        read_number(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _sample(start: bytes, *, is_whole: bool, place: str) -> str:
+    """The text of the first bytes up to the last line that is whole."""
+    if is_gzipped(start):
+        try:
+            inflater = zlib.decompressobj(wbits=31)
+            inflated = inflater.decompress(start, MAX_SAMPLE_CHARACTERS)
+        except zlib.error as fault:
+            raise MalformedDataError(f"is not a gzip file: {fault}", place=place) from fault
+        is_whole, start = is_whole and inflater.eof, inflated
+    if not is_whole:
+        start = start[: start.rfind(b"\n") + 1]
+    try:
+        return start.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise MalformedDataError(
+            f"is not UTF-8 at byte {fault.start}",
+            place=place,
+            hint="save it as UTF-8, gzipped or plain",
+        ) from fault

@@ -1,0 +1,151 @@
+"""A table from a dropped CSV to a prediction over HTTPS: a classification of numbers, a regression of mixed columns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.small_mnist import INSTANCE_TYPE
+from tests.e2e.workplace import Finished, Workplace
+
+EXAMPLE = Path(__file__).parents[2] / "examples/breast_cancer"
+TRAINING_JOBS = 2
+
+FARES = f"""
+[project]
+name = "NAME"
+task = "tabular_regression"
+
+[data]
+format = "csv"
+files = ["fares-*.csv"]
+test_files = ["test.csv"]
+target = "price"
+validation_fraction = 0.1
+max_refused_fraction = 0.05
+
+[training]
+optimizer = "adamw"
+learning_rate = 0.01
+loss = "mse"
+epochs = 20
+
+[backend]
+instance_type = "{INSTANCE_TYPE}"
+max_runtime_s = 900
+
+[gate]
+max_rmse = 6.0
+"""
+
+
+def write_fares(path: Path, rows: int, seed: int) -> None:
+    """price = 2 km + what the class costs; one distance in ten is missing, one row in a hundred is broken."""
+    draw = random.Random(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["km", "class", "price"])
+        for number in range(rows):
+            km, kind = draw.uniform(1, 20), draw.choice(["plain", 'the "best"; quoted'])
+            price = 2 * km + (30 if kind != "plain" else 0) + draw.gauss(0, 1)
+            shown = "NA" if draw.random() < 0.1 else f"{km:.2f}"
+            writer.writerow([shown, kind, "free" if number % 100 == 99 else f"{price:.2f}"])
+
+
+@pytest.fixture(scope="module")
+def diagnoses(workplace: Workplace) -> tuple[str, Finished]:
+    name = workplace.project("diagnoses")
+    folder = workplace.folder / "diagnoses"
+    folder.mkdir()
+    text = (EXAMPLE / "lehr.toml").read_text().replace('"breast-cancer"', f'"{name}"')
+    (folder / "lehr.toml").write_text(text)
+    assert workplace.lehr("push", str(folder)).code == 0
+    return name, workplace.lehr("train", name, "--data", str(EXAMPLE / "data"))
+
+
+@pytest.fixture(scope="module")
+def fares(workplace: Workplace) -> tuple[str, Finished]:
+    name = workplace.project("fares")
+    folder, data = workplace.folder / "fares", workplace.folder / "fares-data"
+    folder.mkdir()
+    data.mkdir()
+    (folder / "lehr.toml").write_text(FARES.replace("NAME", name))
+    for file, rows, seed in (("fares-1.csv", 1000, 1), ("fares-2.csv", 1000, 2), ("test.csv", 400, 3)):
+        write_fares(data / file, rows, seed)
+    pushed = workplace.lehr("push", str(folder))
+    assert pushed.code == 0, pushed.stderr
+    return name, workplace.lehr("train", name, "--data", str(data))
+
+
+def ask(workplace: Workplace, name: str, body: dict[str, Any]) -> Finished:
+    file = workplace.folder / f"{name}.json"
+    file.write_text(json.dumps(body))
+    return workplace.lehr("predict", name, "--input", str(file))
+
+
+def test_a_classification_of_numbers_is_promoted_and_answers_by_column_name(
+    workplace: Workplace, diagnoses: tuple[str, Finished]
+) -> None:
+    name, trained = diagnoses
+    assert trained.code == 0, trained.stderr
+    assert trained.only("decided")["verdict"] == "promote"
+    (run,) = workplace.runs(name)
+    assert run["accuracy"] >= 0.93
+    answer = workplace.lehr("predict", name, "--row", "0")
+    assert answer.code == 0, answer.stderr
+    assert answer.only("prediction")["predictions"][0]["label"] == "malignant"
+
+
+def test_a_regression_of_mixed_columns_is_promoted_and_gives_values(
+    workplace: Workplace, fares: tuple[str, Finished]
+) -> None:
+    name, trained = fares
+    assert trained.code == 0, trained.stderr
+    assert trained.only("decided")["verdict"] == "promote"
+    (run,) = workplace.runs(name)
+    assert run["rmse"] < 6
+    rows = [{"km": 10, "class": "plain"}, {"km": 10, "class": 'the "best"; quoted'}]
+    answer = ask(workplace, name, {"instances": [*rows, {"km": None, "class": "never seen"}]})
+    assert answer.code == 0, answer.stderr
+    plain, best, unknown = (one["value"] for one in answer.only("prediction")["predictions"])
+    assert plain == pytest.approx(20, abs=3)
+    assert best == pytest.approx(50, abs=3)
+    assert 0 < unknown < 100
+
+
+def test_rows_that_cannot_be_read_are_kept_with_their_line_and_reason(
+    workplace: Workplace, fares: tuple[str, Finished]
+) -> None:
+    name, _ = fares
+    s3 = workplace.client("s3")
+    keys = [(bucket, key) for bucket, key in workplace.keys(name) if key.startswith("quarantine/")]
+    assert len(keys) == 3
+    bucket, key = sorted(keys)[0]
+    first = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()[0])
+    assert first == {
+        "file": "fares-1.csv",
+        "line": 101,
+        "reason": "price: 'free' is no number within float32",
+    }
+
+
+def test_a_row_that_lacks_a_column_is_refused_by_its_name(
+    workplace: Workplace, fares: tuple[str, Finished]
+) -> None:
+    refused = ask(workplace, fares[0], {"instances": [{"km": 10}]})
+    assert refused.code == 2
+    assert "instances[0].class" in refused.stderr
+
+
+def test_the_report_shows_the_columns_and_the_error(
+    workplace: Workplace, fares: tuple[str, Finished]
+) -> None:
+    report = workplace.lehr("report", fares[0]).only("report")
+    text = (workplace.folder / report["path"]).read_text()
+    assert "It predicts price with an RMSE of" in text
+    assert "<td>class</td><td>category</td>" in text

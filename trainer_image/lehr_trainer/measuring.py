@@ -1,0 +1,108 @@
+"""What a model is measured by on rows that are held out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from lehr_trainer.data import AnyExamples
+from lehr_trainer.models import scale_pixels
+
+Tensor = Any
+Watch = Callable[[Tensor, Tensor], None]
+EVALUATION_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean cross-entropy in nats, without label smoothing, and accuracy.
+
+    Of values to predict: the mean squared error, its root, and the mean absolute error. None of no rows.
+    """
+
+    loss: float | None = None
+    accuracy: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+
+    def scaled(self, std: float) -> Measured:
+        """With errors in the units of a target that was divided by `std`; the loss stays as it is."""
+        if self.rmse is None or self.mae is None:
+            return self
+        return Measured(self.loss, None, self.rmse * std, self.mae * std)
+
+
+def measure(
+    model: Any,
+    examples: AnyExamples,
+    *,
+    watch: Watch | None = None,
+    rows: int = EVALUATION_ROWS,
+    beat: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Whatever the task measures, in evaluation mode.
+
+    `watch` is given outputs and targets, part by part; `rows` are evaluated at a time, and `beat` is called before
+    each time.
+    """
+    if examples.labels.is_floating_point():
+        return measure_values(model, examples, watch=watch, rows=rows, beat=beat)
+    loss, accuracy = evaluate(model, examples, watch=watch, rows=rows, beat=beat)
+    return Measured(loss=loss, accuracy=accuracy)
+
+
+def evaluate(
+    model: Any,
+    examples: AnyExamples,
+    *,
+    watch: Watch | None = None,
+    rows: int = EVALUATION_ROWS,
+    beat: Callable[[], None] = lambda: None,
+) -> tuple[float, float] | tuple[None, None]:
+    """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows. As `measure`."""
+    if not len(examples):
+        return None, None
+    loss_sum, correct = 0.0, 0
+    for logits, labels in _outputs(model, examples, watch, rows, beat):
+        loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(1) == labels).sum())
+    return loss_sum / len(examples), correct / len(examples)
+
+
+def measure_values(
+    model: Any,
+    examples: AnyExamples,
+    *,
+    watch: Watch | None = None,
+    rows: int = EVALUATION_ROWS,
+    beat: Callable[[], None] = lambda: None,
+) -> Measured:
+    """The errors of a model that predicts values. As `measure`."""
+    if not len(examples):
+        return Measured()
+    squares = absolutes = 0.0
+    for values, targets in _outputs(model, examples, watch, rows, beat):
+        errors = (values - targets).double()
+        squares += float(errors.square().sum())
+        absolutes += float(errors.abs().sum())
+    loss = squares / len(examples)
+    return Measured(loss=loss, rmse=math.sqrt(loss), mae=absolutes / len(examples))
+
+
+def _outputs(
+    model: Any, examples: AnyExamples, watch: Watch | None, rows: int, beat: Callable[[], None]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    model.eval()
+    with torch.inference_mode():
+        for first in range(0, len(examples), rows):
+            beat()
+            inputs, targets = examples.span(first, first + rows)
+            outputs = model(scale_pixels(inputs))
+            yield outputs, targets
+            if watch is not None:
+                watch(outputs, targets)
