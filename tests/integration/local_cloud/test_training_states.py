@@ -156,6 +156,8 @@ class Trials:
             },
             "checkpointPrefix": f"{prefix}runs/{run}/checkpoints/",
             "outputPrefix": f"{prefix}runs/{run}/trials/",
+            "initialVersion": "",
+            "initialUri": "",
         }
 
     def batch_job(self, name: str, queue: str) -> dict[str, Any]:
