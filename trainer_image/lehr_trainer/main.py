@@ -36,12 +36,12 @@ from lehr_trainer.errors import ProcessFailedError
 from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.failure import log_lines, reason_of
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
-from lehr_trainer.launch import follow_launcher, run_processes
+from lehr_trainer.launch import follow_launcher, is_first_here, run_processes
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.parallel import is_loss_of_a_process, isolate_gpu, joined
 from lehr_trainer.processes import find_own_ranks, refuse_misfits
-from lehr_trainer.ranks import Ranks, is_launched
+from lehr_trainer.ranks import Ranks
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.train import STATE_VERSION, train
 from lehr_trainer.utilisation import Meter, utilisation_line
@@ -55,7 +55,7 @@ _VERSIONED = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime")
 def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the job under `root`. Returns the exit code: 0 trained or stopped, 1 failed (see output/failure)."""
     stop, ranks = stop or StopFlag(), Ranks()
-    if not is_launched(environ):
+    if is_first_here(environ):
         clear_failure(root)
     try:
         ranks = find_own_ranks(root, environ)
