@@ -24,7 +24,7 @@ from types import FrameType
 
 from lehr_trainer.errors import ProcessFailedError
 from lehr_trainer.job import read_failure, write_failure
-from lehr_trainer.ranks import Ranks
+from lehr_trainer.ranks import Ranks, is_launched
 from lehr_trainer.stop import StopFlag
 
 LAUNCHER = "LEHR_LAUNCHER"
@@ -49,6 +49,11 @@ def run_processes(ranks: Ranks, root: Path, environ: Mapping[str, str], stop: St
     if not has_ended:
         print("the processes of this host were stopped", flush=True)
     return 0
+
+
+def is_first_here(environ: Mapping[str, str]) -> bool:
+    """Whether no process of this job was on this host before: one that launches, or the first of another's torchrun."""
+    return not is_launched(environ) or (LAUNCHER not in environ and environ.get("LOCAL_RANK") == "0")
 
 
 def follow_launcher(environ: Mapping[str, str]) -> None:

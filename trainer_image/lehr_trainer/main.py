@@ -27,14 +27,14 @@ from lehr_trainer.heartbeat import Heartbeat
 from lehr_trainer.hooks import find_hooks
 from lehr_trainer.initial_weights import start_from_champion
 from lehr_trainer.job import Job, clear_failure, code_folder, read_job, write_failure
-from lehr_trainer.launch import follow_launcher, run_processes
+from lehr_trainer.launch import follow_launcher, is_first_here, run_processes
 from lehr_trainer.learner import Learner, updates_per_epoch
 from lehr_trainer.memory import MicroBatch, within_memory
 from lehr_trainer.models import build_model, count_parameters, importable
 from lehr_trainer.parallel import is_loss_of_a_process, isolate_gpu, joined
 from lehr_trainer.processes import find_own_ranks, refuse_misfits
 from lehr_trainer.progress import STATE_VERSION
-from lehr_trainer.ranks import Ranks, is_launched
+from lehr_trainer.ranks import Ranks
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.tables import build_table_model, load_table
 from lehr_trainer.train import Tune, train
@@ -48,7 +48,7 @@ ALONE = Ranks()
 def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the job under `root`. Returns the exit code: 0 trained or stopped, 1 failed (see output/failure)."""
     stop, ranks = stop or StopFlag(), ALONE
-    if not is_launched(environ):
+    if is_first_here(environ):
         clear_failure(root)
     try:
         ranks = find_own_ranks(root, environ)

@@ -28,6 +28,7 @@ import torch.distributed as dist
 from torch import nn
 
 from lehr_trainer.ranks import Ranks
+from lehr_trainer.stop import TrainingStopped
 
 Tensor = Any
 Module = Any
@@ -152,7 +153,9 @@ def isolate_gpu(ranks: Ranks) -> None:
 
 @contextmanager
 def joined(ranks: Ranks, device: Any) -> Iterator[Group]:
-    """The group of a launched process. It is left in peace only: after a failure the others may never answer."""
+    """The group of a launched process. It is left in peace, at the end or at an agreed stop: after a failure the others
+    may never answer.
+    """
     if ranks.world_size == 1:
         yield Group()
         return
@@ -164,7 +167,11 @@ def joined(ranks: Ranks, device: Any) -> Iterator[Group]:
         timeout=WAIT,
         device_id=torch.device("cuda", 0) if is_cuda else None,
     )
-    yield Group(ranks.rank, ranks.world_size, dist.new_group(backend="gloo", timeout=WAIT))
+    try:
+        yield Group(ranks.rank, ranks.world_size, dist.new_group(backend="gloo", timeout=WAIT))
+    except TrainingStopped:
+        dist.destroy_process_group()
+        raise
     dist.destroy_process_group()
 
 

@@ -23,6 +23,8 @@ TWO = "[backend]\nprocesses_per_instance = 2\n"
 WITHOUT_CHANCE = 'name = "mlp"\nhidden = [16]\ndropout = 0.0\n'
 # 605 rows in batches of 64: ten steps an epoch, the last of 29 rows, which two processes do not halve.
 THREE_HUNDRED_STEPS: dict[str, Any] = {"rows": 605, "batch_size": 64, "epochs": 30, "learning_rate": 0.01}
+# Its first layer is large enough to be gathered by itself where a model is cut up.
+WIDE = 'name = "mlp"\nhidden = [1300]\ndropout = 0.0\n'
 NORMED = 'name = "custom"\nfactory = "digit_model:build"\n'
 CODE = """
 from torch import nn
@@ -72,7 +74,7 @@ def losses(job: Any, processes: int, fault: str = "") -> list[float]:
     ("model", "settings"),
     [
         (WITHOUT_CHANCE, {}),
-        (WITHOUT_CHANCE, {"sharding": "fsdp", "ema_decay": 0.9, "clip_norm": 0.5, "epochs": 5}),
+        (WIDE, {"sharding": "fsdp", "ema_decay": 0.9, "clip_norm": 0.5, "epochs": 3, "learning_rate": 0.001}),
         (
             WITHOUT_CHANCE + "\n[augment]\ncrop_padding = 2\n",
             {
