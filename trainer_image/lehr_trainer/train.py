@@ -133,7 +133,9 @@ def train(
         if stop.is_set:
             raise stopped()
 
-    if micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows):
+    # What was found out by trying decides bits: it is durable before the first update.
+    has_tried = tune is not None and saved is None and learner.tuning != Tuning()
+    if has_tried or (micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows)):
         save()
 
     while goes_on():
