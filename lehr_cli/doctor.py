@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from lehr.contracts.recipe import RECIPE_FILE, Backend, Recipe
+from lehr.sweeps import trials_at_once
 from lehr_cli import check_quotas, check_stack
 from lehr_cli.check_account import check_account
 from lehr_cli.failures import CommandError, explain
@@ -66,7 +67,7 @@ def examine(target: Target, stack_name: str, recipe: Recipe | None) -> Iterator[
         yield Finding(check="credentials", status="fail", saw=told.message, meaning=told.hint)
         return
     backend = recipe.backend if recipe else Backend()
-    jobs = min(recipe.trials.concurrency, len(recipe.trial_settings())) if recipe else 1
+    jobs = trials_at_once(recipe) if recipe else 1
     if target.endpoint_url:
         yield from map(not_here, ("training quotas", "Lambda concurrent executions"))
     else:

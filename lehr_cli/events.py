@@ -63,6 +63,17 @@ class TrainingJobStarted(RunEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SliceEnded(RunEvent):
+    """A function has trained for a while: `update` is that of its checkpoint, `seconds` those of all slices so far."""
+
+    job: str
+    status: str
+    slice: int
+    update: int
+    seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingWaits(RunEvent):
     """A job that has no epoch after `seconds`: what its backend says about it, in the backend's words."""
 

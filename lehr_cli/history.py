@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from lehr.contracts.slices import SliceAnswer
+from lehr.errors import ContractError
 from lehr.history import EXECUTION_ENDS, Entered, Left, TopLevel
 from lehr_cli.events import (
     ExecutionEnded,
     MapProgress,
     MapRunStarted,
     RunEvent,
+    SliceEnded,
     StateEntered,
     StateExited,
     TrainingJobStarted,
@@ -82,6 +85,8 @@ class Timeline:
             yield from _batch_job(event["taskSubmittedEventDetails"])
         elif self._states.state:
             yield from self._progress(kind, event)
+            if kind == "TaskSucceeded":
+                yield from _slice(event["taskSucceededEventDetails"])
 
     def _changed(self, change: Entered | Left) -> RunEvent:
         if isinstance(change, Entered):
@@ -146,6 +151,23 @@ def _batch_job(details: Mapping[str, Any]) -> Iterator[RunEvent]:
         yield TrainingJobStarted(job=str(answer["JobName"]), backend="batch", handle=str(answer["JobId"]))
     except (ValueError, KeyError, TypeError):
         return
+
+
+def _slice(details: Mapping[str, Any]) -> Iterator[RunEvent]:
+    """What the training function has answered; other functions' answers are none."""
+    if details.get("resourceType") != "lambda":
+        return
+    try:
+        answer = SliceAnswer.from_value(json.loads(details["output"])["Payload"])
+    except (ValueError, KeyError, TypeError, ContractError):
+        return
+    yield SliceEnded(
+        job=answer.job,
+        status=answer.status,
+        slice=answer.progress.slices,
+        update=answer.progress.update,
+        seconds=answer.progress.seconds,
+    )
 
 
 def _seconds(since: datetime, until: datetime) -> float:

@@ -16,6 +16,7 @@ from lehr_cli.data import drop
 from lehr_cli.demo import demo
 from lehr_cli.doctor import doctor
 from lehr_cli.invocation import shared_options
+from lehr_cli.plan import plan_backend
 from lehr_cli.predict import predict
 from lehr_cli.project import push
 from lehr_cli.report import report
@@ -41,6 +42,7 @@ app.command()(runs)
 app.command()(predict)
 app.command()(report)
 app.command()(cost)
+app.command("plan")(plan_backend)
 app.command()(doctor)
 app.add_typer(image.app, name="image")
 app.add_typer(local.app, name="local")

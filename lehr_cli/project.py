@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lehr import layout
+from lehr.contracts.hook_rules import named_functions
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.errors import UserError
 from lehr.ports import ObjectStore
@@ -31,6 +33,7 @@ def push(invocation: Invocation, folder: FolderArgument) -> None:
     """
     recipe = read_recipe(folder)
     files = read_files(folder)
+    refuse_missing_code(recipe, files, place=str(folder / RECIPE_FILE))
     code_sha = upload(invocation.stack.artifacts, recipe.project.name, files)
     name = recipe.project.name
     invocation.out.say(f"pushed {name}: {len(files)} file(s), code {code_sha}")
@@ -74,6 +77,20 @@ def read_files(folder: Path) -> dict[str, bytes]:
             )
         files[relative.as_posix()] = path.read_bytes()
     return files
+
+
+def refuse_missing_code(recipe: Recipe, files: Iterable[str], *, place: str) -> None:
+    """Raise UserError for a function of the recipe whose file is not among `files`, before a machine is paid for it."""
+    present = set(files)
+    for key, function in named_functions(recipe).items():
+        path = function.partition(":")[0].replace(".", "/")
+        if not present & {f"{path}.py", f"{path}/__init__.py"}:
+            python = ", ".join(sorted(name for name in present if name.endswith(".py"))) or "no Python file"
+            raise UserError(
+                f"{key} is {function!r}, and there is no {path}.py",
+                place=place,
+                hint=f"the folder has {python}",
+            )
 
 
 def code_digest(files: dict[str, bytes]) -> str:

@@ -16,6 +16,7 @@ from lehr_cli.events import (
     ExecutionEnded,
     MapProgress,
     RunEvent,
+    SliceEnded,
     StateEntered,
     StateExited,
     TrainingJobStarted,
@@ -76,6 +77,10 @@ class RunView:
             case TrainingJobStarted():
                 self._jobs.append(event.job)
                 self._output.say(f"    training job {event.job}", "dim")
+            case SliceEnded():
+                reached = "the end" if event.status == "Completed" else f"update {event.update:,}"
+                line = f"slice {event.slice} ended at {reached}, {duration(event.seconds)} so far"
+                self._output.say(f"    trial {_trial(event.job)}  {line}", "dim")
             case TrainingWaits():
                 trial = f"trial {_trial(event.job)} " if len(self._jobs) > 1 else ""
                 message = f": {event.message}" if event.message else ""

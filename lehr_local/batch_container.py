@@ -6,6 +6,7 @@ Variables: docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 from lehr_local.ml_root import relocate, relocate_command
 from lehr_local.settings import SECRET_ACCESS_KEY, LocalSettings
+
+# Below those that systems give out by themselves.
+_FIRST_PORT, _PORTS = 20_000, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,8 @@ class BatchContainer:
             "AWS_BATCH_JOB_NUM_NODES": str(self.node_count),
             "AWS_BATCH_JOB_NODE_INDEX": str(self.node_index),
             "AWS_BATCH_JOB_MAIN_NODE_INDEX": str(self.main_node),
+            # Nodes on AWS have an address each; here all jobs share one, so that each needs a port of its own.
+            "MASTER_PORT": str(_FIRST_PORT + zlib.crc32(f"{self.job_id} {self.attempt}".encode()) % _PORTS),
         }
         if self.node_index != self.main_node:
             # On AWS too the main node is not told its own address this way.

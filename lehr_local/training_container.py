@@ -5,9 +5,11 @@ Contract: docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +18,50 @@ from typing import Any
 from lehr_local.ml_root import ML_ROOT, relocate, relocate_command
 from lehr_local.settings import SECRET_ACCESS_KEY, LocalSettings
 
-HOST = "algo-1"
+FIRST_HOST = "algo-1"
 # SageMaker keeps this much of output/failure in the reason of the failure.
 _FAILURE_LIMIT = 1024
 
 
 @dataclass(frozen=True)
 class TrainingContainer:
-    """The folder of one job. `request` is the body of CreateTrainingJob."""
+    """The folder of one job on one of its hosts. `request` is the body of CreateTrainingJob.
+
+    The names of the hosts lead nowhere on this machine, so that jobs of several are told where the first one listens.
+    """
 
     settings: LocalSettings
     request: Mapping[str, Any]
+    host: str = FIRST_HOST
+    master_port: int = 0
 
     @property
     def name(self) -> str:
         return str(self.request["TrainingJobName"])
 
     @property
+    def hosts(self) -> list[str]:
+        """Of the whole job, the first one first."""
+        return [f"algo-{number + 1}" for number in range(instance_count(self.request))]
+
+    @property
+    def is_first(self) -> bool:
+        return self.host == FIRST_HOST
+
+    def on_all_hosts(self) -> list[TrainingContainer]:
+        """One for each host of the job; this one is of the first."""
+        if len(self.hosts) == 1:
+            return [self]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        return [dataclasses.replace(self, host=host, master_port=port) for host in self.hosts]
+
+    @property
     def base(self) -> Path:
-        return self.settings.state_dir.absolute() / "jobs" / self.name
+        jobs = self.settings.state_dir.absolute() / "jobs"
+        # No job's name has an @.
+        return jobs / (self.name if self.is_first else f"{self.name}@{self.host}")
 
     @property
     def model_dir(self) -> Path:
@@ -102,6 +129,8 @@ class TrainingContainer:
             ),
             **self._toolkit_variables(),
         }
+        if self.master_port:
+            environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.master_port)}
         if not self.request.get("EnableNetworkIsolation"):
             environment |= {
                 "AWS_ENDPOINT_URL": self.settings.endpoint_url,
@@ -137,8 +166,8 @@ class TrainingContainer:
             "SM_INPUT_CONFIG_DIR": str(self.base / "input" / "config"),
             "SM_OUTPUT_DIR": str(self.base / "output"),
             "SM_OUTPUT_DATA_DIR": str(self.output_data_dir),
-            "SM_CURRENT_HOST": HOST,
-            "SM_HOSTS": json.dumps([HOST]),
+            "SM_CURRENT_HOST": self.host,
+            "SM_HOSTS": json.dumps(self.hosts),
             "SM_CURRENT_INSTANCE_TYPE": resources["current_instance_type"],
             "SM_NETWORK_INTERFACE_NAME": "lo",
             "SM_NUM_CPUS": str(os.cpu_count() or 1),
@@ -170,19 +199,26 @@ class TrainingContainer:
     def _resources(self) -> dict[str, Any]:
         instance_type = selected_instance_type(self.request)
         return {
-            "current_host": HOST,
+            "current_host": self.host,
             "current_instance_type": instance_type,
             "current_group_name": "homogeneousCluster",
-            "hosts": [HOST],
+            "hosts": self.hosts,
             "instance_groups": [
                 {
                     "instance_group_name": "homogeneousCluster",
                     "instance_type": instance_type,
-                    "hosts": [HOST],
+                    "hosts": self.hosts,
                 }
             ],
             "network_interface_name": "lo",
         }
+
+
+def instance_count(request: Mapping[str, Any]) -> int:
+    """How many hosts the job has: the number beside the type, or that of the first of its preferences."""
+    resources = request["ResourceConfig"]
+    preferences = resources.get("InstancePreferences") or [{}]
+    return int(resources.get("InstanceCount") or preferences[0].get("InstanceCount") or 1)
 
 
 def selected_instance_type(request: Mapping[str, Any]) -> str:

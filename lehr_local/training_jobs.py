@@ -3,7 +3,9 @@
 moto gives a job that is born Completed, drops its Environment and cannot stop it. Here the two calls are
 replaced; describing and listing stay moto's and read the record that `TrainingRun` keeps.
 
-Not simulated: images (the entry point runs on this machine), instance types and counts, GPUs that are not there,
+Several instances are several processes, with a folder and a log each, that meet on the loopback interface.
+
+Not simulated: images (the entry point runs on this machine), instance types, GPUs that are not there,
 shortage of capacity (a spot interruption comes on request only), VPCs, an enforced network isolation (there are no
 credentials, but there is a network), Pipe mode (refused), FastFile mode (downloads like File), manifest files
 (refused), warm pools, debugger.

@@ -13,7 +13,9 @@ from typing import Any
 
 from lehr.instances import has_local_storage
 from lehr_local.ml_root import ML_ROOT
+from lehr_local.training_container import instance_count
 
+_LOCAL_HOST_LIMIT = 16
 _JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _CHANNEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _REQUIRED = (
@@ -55,6 +57,9 @@ def _refused_resources(request: Mapping[str, Any]) -> str | None:
                 return f"InstancePreferences and {member} exclude each other."
         if request.get("EnableManagedSpotTraining"):
             return "InstancePreferences and EnableManagedSpotTraining exclude each other."
+    count = instance_count(request)
+    if not 1 <= count <= _LOCAL_HOST_LIMIT:
+        return f"The local cloud runs jobs of 1 to {_LOCAL_HOST_LIMIT} instances, not {count}."
     keep_alive_s = resources.get("KeepAlivePeriodInSeconds")
     if keep_alive_s is not None and not 0 <= int(keep_alive_s) <= 3600:
         return "KeepAlivePeriodInSeconds has to be between 0 and 3600."
@@ -91,6 +96,8 @@ def _refused_channels(request: Mapping[str, Any]) -> str | None:
         source = (channel.get("DataSource") or {}).get("S3DataSource")
         if not source or not source.get("S3Uri"):
             return f"Channel '{name}': the local cloud reads channels from S3 only."
+        if source.get("S3DataDistributionType", "FullyReplicated") != "FullyReplicated":
+            return f"Channel '{name}': the local cloud gives every instance all data, FullyReplicated."
         if source.get("S3DataType") != "S3Prefix":
             return f"Channel '{name}': the local cloud reads S3DataType S3Prefix only."
     return None

@@ -19,7 +19,7 @@ from lehr_local.cloudwatch_logs import LogStream, log_permit
 from lehr_local.errors import LocalCloudError
 from lehr_local.processes import ManagedProcess, Supervisor
 from lehr_local.spot_capacity import SpotCapacity
-from lehr_local.training_container import HOST, TrainingContainer
+from lehr_local.training_container import TrainingContainer
 from lehr_local.training_log import TrainingLog
 from lehr_local.training_storage import (
     CheckpointSync,
@@ -34,12 +34,18 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # Between SIGTERM and SIGKILL, as SageMaker documents it.
 STOP_GRACE_S = 120.0
 CHECKPOINT_INTERVAL_S = 3.0
+# How soon the end of one of several hosts is noticed.
+HOST_INTERVAL_S = 0.2
 # What SageMaker does to a log under the role of the job.
 _LOG_ACTIONS = ("CreateLogGroup", "DescribeLogStreams", "CreateLogStream", "PutLogEvents")
 
 
 class TrainingRun:
-    """Runs one job in a thread. `job` is moto's record of it, `container` its folder and its request."""
+    """Runs one job in a thread. `job` is moto's record of it, `container` its folder and its request.
+
+    A job of several instances is a process for each, with a folder and a log of its own. It has trained once all have;
+    where one fails the others are stopped. Model and output are those of the first.
+    """
 
     def __init__(
         self, job: Any, container: TrainingContainer, supervisor: Supervisor, storage: TrainingStorage
@@ -54,21 +60,13 @@ class TrainingRun:
         # The secondary status of a job that has used its time up.
         self._over_time = ""
         self._has_ended = False
-        self._process: ManagedProcess | None = None
-        settings, request = container.settings, container.request
-        stream = f"{container.name}/{HOST}-{int(time.time())}"
-        self._log = TrainingLog(
-            LogStream(
-                settings.account_id,
-                settings.region,
-                LOG_GROUP,
-                stream,
-                log_permit(settings, request["RoleArn"], *_LOG_ACTIONS),
-            ).write,
-            request["AlgorithmSpecification"].get("MetricDefinitions") or (),
-        )
-        self._checkpoints: CheckpointSync | None = None
-        self._capacity = SpotCapacity(request)
+        self._hosts = container.on_all_hosts()
+        self._processes: list[ManagedProcess] = []
+        # Of several hosts the one that failed first.
+        self._failed_host: TrainingContainer | None = None
+        self._logs = [_log_of(host) for host in self._hosts]
+        self._checkpoints: list[CheckpointSync] = []
+        self._capacity = SpotCapacity(container.request)
         self._enter("Starting", "Preparing the instances for training")
         self._thread = threading.Thread(target=self._run, name=f"training-{container.name}", daemon=True)
 
@@ -84,26 +82,25 @@ class TrainingRun:
                 self._is_stopping.set()
                 self._job.training_job_status = "Stopping"
                 self._enter("Stopping", "Stopping the training job")
-                if self._process is not None:
-                    self._process.terminate(STOP_GRACE_S)
+                self._terminate()
             return True
 
     def interrupt(self, gone_for_s: float) -> bool:
         """Take the spot instance away for a while; False if the job trains on none at this moment."""
         with self._lock:
-            process = self._process
-            is_training = process is not None and process.is_alive() and not self._is_stopping.is_set()
-            if process is None or not is_training or self._over_time or not self._capacity.is_spot:
+            is_alive = any(process.is_alive() for process in self._processes)
+            is_training = is_alive and not self._is_stopping.is_set() and not self._over_time
+            if not is_training or not self._capacity.is_spot:
                 return False
             self._capacity.take_away(gone_for_s)
-            process.terminate(STOP_GRACE_S)
+            self._terminate()
             return True
 
     def kill(self) -> None:
-        """End the process without grace; the job then ends as it would have ended."""
+        """End the processes without grace; the job then ends as it would have ended."""
         with self._lock:
-            if self._process is not None:
-                self._process.kill()
+            for process in self._processes:
+                process.kill()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; False if it did not come in time."""
@@ -122,11 +119,13 @@ class TrainingRun:
         except Exception as error:
             logger.exception("the training job %s could not be run", self._container.name)
             status, secondary, reason = "Failed", "Failed", f"InternalServerError: {error!r}"
-        if self._is_stopping.is_set() and secondary == "Failed" and self._process is None:
+        if self._is_stopping.is_set() and secondary == "Failed" and not self._processes:
             # A stop that came while the job was being prepared wins over what the preparation ran into.
             status, secondary, reason = "Stopped", "Stopped", None
-        self._log.close()
-        self._container.clean()
+        for log in self._logs:
+            log.close()
+        for host in self._hosts:
+            host.clean()
         self._end(status, secondary, reason)
 
     def _work(self) -> tuple[str, str, str | None]:
@@ -151,7 +150,7 @@ class TrainingRun:
         prefix = f"{output}/{self._container.name}/output"
         self._storage.upload_archive(self._container.output_data_dir, f"{prefix}/output.tar.gz")
         if exit_code != 0 and not was_stopped:
-            text = self._container.failure_text()
+            text = (self._failed_host or self._container).failure_text()
             return "Failed", "Failed", f"AlgorithmError: {text}, exit code: {exit_code}"
         self._storage.upload_archive(self._container.model_dir, f"{prefix}/model.tar.gz")
         if self._over_time:
@@ -162,15 +161,18 @@ class TrainingRun:
 
     def _occupy_instance(self) -> int | None:
         """Prepare, download, train and save checkpoints on one instance; gives what `_train` gives."""
-        self._container.prepare()
+        for host in self._hosts:
+            host.prepare()
+        self._failed_host = None
         self._capacity.begin()
         with self._lock:
             self._job.training_start_time = self._job.training_start_time or utcnow()
             self._enter("Downloading", "Downloading input data")
         self._download()
         exit_code = self._train()
-        if exit_code is not None and self._checkpoints is not None:
-            self._checkpoints.push()
+        if exit_code is not None:
+            for checkpoints in self._checkpoints:
+                checkpoints.push()
         if self._capacity.is_gone:
             self._capacity.end()
         return exit_code
@@ -178,56 +180,88 @@ class TrainingRun:
     def _download(self) -> None:
         request = self._container.request
         config = request.get("CheckpointConfig")
-        if config:
-            self._checkpoints = CheckpointSync(self._storage, self._container.checkpoint_dir, config["S3Uri"])
+        self._checkpoints = [
+            CheckpointSync(self._storage, host.checkpoint_dir, config["S3Uri"])
+            for host in self._hosts
+            if config
+        ]
         for channel in request.get("InputDataConfig") or []:
-            self._storage.download_channel(
-                channel["DataSource"]["S3DataSource"]["S3Uri"],
-                self._container.channel_dir(channel["ChannelName"]),
-                request["RoleArn"],
-                self._is_stopping.is_set,
-            )
-        if self._checkpoints is not None:
-            self._checkpoints.restore(self._is_stopping.is_set)
+            for host in self._hosts:
+                self._storage.download_channel(
+                    channel["DataSource"]["S3DataSource"]["S3Uri"],
+                    host.channel_dir(channel["ChannelName"]),
+                    request["RoleArn"],
+                    self._is_stopping.is_set,
+                )
+        for checkpoints in self._checkpoints:
+            checkpoints.restore(self._is_stopping.is_set)
 
     def _train(self) -> int | None:
-        """Run the process to its end; gives its exit code as a container has it, None if none was started."""
+        """Run the processes to their end; gives the exit code as a container has it, None if none was started."""
         with self._lock:
             if self._is_stopping.is_set():
                 return None
-            self._process = process = self._supervisor.spawn(
-                self._container.argv(),
-                env=self._container.environment(),
-                cwd=self._container.home,
-                on_line=self._log.add,
-            )
+            self._processes = [
+                self._supervisor.spawn(host.argv(), env=host.environment(), cwd=host.home, on_line=log.add)
+                for host, log in zip(self._hosts, self._logs, strict=True)
+            ]
             self._enter("Training", "Training image download completed. Training in progress.")
         deadline, end = self._capacity.deadline()
         while True:
             is_ending = self._over_time or self._capacity.is_gone or self._is_stopping.is_set()
             left_s = math.inf if is_ending else max(deadline - time.monotonic(), 0.0)
             try:
-                code = process.wait(timeout_s=min(CHECKPOINT_INTERVAL_S, left_s))
+                code = self._wait(min(CHECKPOINT_INTERVAL_S, left_s))
             except TimeoutError:
                 if time.monotonic() >= deadline:
-                    self._stop_for_time(process, end)
+                    self._stop_for_time(end)
                 self._push_checkpoints()
             else:
                 return code if code >= 0 else 128 - code
 
-    def _stop_for_time(self, process: ManagedProcess, end: str) -> None:
+    def _wait(self, limit_s: float) -> int:
+        """Wait for all processes; gives 0, or what the first that failed gave. Raises TimeoutError."""
+        deadline = time.monotonic() + limit_s
+        pause_s = limit_s if len(self._processes) == 1 else HOST_INTERVAL_S
+        for process in self._processes:
+            while process.returncode is None:
+                left_s = max(deadline - time.monotonic(), 0.0)
+                try:
+                    process.wait(timeout_s=min(pause_s, left_s))
+                except TimeoutError:
+                    if left_s <= pause_s:
+                        raise
+                self._notice_failure()
+        self._notice_failure()
+        failed = self._failed_host
+        return 0 if failed is None else self._processes[self._hosts.index(failed)].wait()
+
+    def _notice_failure(self) -> None:
+        if self._failed_host is not None:
+            return
+        for host, process in zip(self._hosts, self._processes, strict=True):
+            if process.returncode:
+                self._failed_host = host
+                self._terminate()
+                return
+
+    def _terminate(self) -> None:
+        for process in self._processes:
+            process.terminate(STOP_GRACE_S)
+
+    def _stop_for_time(self, end: str) -> None:
         with self._lock:
             if self._over_time or self._is_stopping.is_set() or self._capacity.is_gone:
                 return
             self._over_time = end
             self._job.training_job_status = "Stopping"
             self._enter("Stopping", f"{end}: stopping the job")
-        process.terminate(STOP_GRACE_S)
+        self._terminate()
 
     def _push_checkpoints(self) -> None:
         try:
-            if self._checkpoints is not None:
-                self._checkpoints.push()
+            for checkpoints in self._checkpoints:
+                checkpoints.push()
         except TransferError as error:
             logger.warning("the checkpoints of %s wait for the next round: %s", self._container.name, error)
 
@@ -247,7 +281,7 @@ class TrainingRun:
     def _end(self, status: str, secondary: str, reason: str | None) -> None:
         metrics = [
             item | {"Timestamp": datetime.datetime.fromtimestamp(item["Timestamp"], tz=datetime.UTC)}
-            for item in self._log.final_metrics()
+            for item in self._logs[0].final_metrics()
         ]
         with self._lock:
             self._has_ended = True
@@ -261,3 +295,15 @@ class TrainingRun:
             job.failure_reason = reason
             # Last, because who waits for the end waits for this.
             job.training_job_status = status
+
+
+def _log_of(host: TrainingContainer) -> TrainingLog:
+    settings, request = host.settings, host.request
+    stream = LogStream(
+        settings.account_id,
+        settings.region,
+        LOG_GROUP,
+        f"{host.name}/{host.host}-{int(time.time())}",
+        log_permit(settings, request["RoleArn"], *_LOG_ACTIONS),
+    )
+    return TrainingLog(stream.write, request["AlgorithmSpecification"].get("MetricDefinitions") or ())

@@ -160,6 +160,12 @@ class InMemoryRegistry:
             fields = {name: value for name, value in changes.items() if value is not None}
             self.run_records[project, run] = msgspec.structs.replace(record, **{"ended_at": NOW, **fields})
 
+    def set_run_trial(self, project: str, run: str, trial: str, trials: int) -> None:
+        record = self.run_records.get((project, run))
+        if record:
+            changed = msgspec.structs.replace(record, trial=trial, trials=trials)
+            self.run_records[project, run] = changed
+
     def set_run_cost(self, project: str, run: str, usd: float) -> None:
         record = self.run_records.get((project, run))
         if record:

@@ -24,7 +24,8 @@ from benchmarks.rig.store import BUCKET, ROOT, TABLE, LocalStore
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.package import MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE, Signature
-from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
+from lehr.contracts.sweep import DEFAULT_OBJECTIVE, Sweep, TrialRecord
+from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr_runtime.shards import write_shard
 
@@ -155,9 +156,19 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
         dataset_version="bench",
         code_sha="bench",
         instance_type="ml.m5.large",
-        trials=[Trial(id="0", hyperparameters={})],
-        results=[result],
     )
+    record = TrialRecord(
+        id="0",
+        name="0",
+        round=0,
+        point={},
+        hyperparameters={},
+        status="completed",
+        objective=1.0,
+        result=result,
+    )
+    sweep = Sweep(project=project, run=run, objective=DEFAULT_OBJECTIVE, trials=[record], best="0")
+    store.objects.put(layout.sweep_key(project, run), sweep.to_json())
     environment = store.environment() | {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),

@@ -108,7 +108,10 @@ def write_card(
             ["", ""],
             [
                 ["run", lineage.run],
-                ["trial", lineage.trial],
+                [
+                    "trial",
+                    f"{lineage.trial} of {lineage.trials}" if lineage.trials > 1 else lineage.trial,
+                ],
                 ["training job", lineage.training_job],
                 ["code", lineage.code_sha],
                 ["image", lineage.image],

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from functions.package_model.archive import read_archive
 from functions.package_model.card import write_card
 from lehr import layout
 from lehr.clock import now
@@ -25,11 +24,13 @@ from lehr.contracts.package import (
     Signature,
 )
 from lehr.contracts.registry import ModelRecord
+from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.contracts.training import TrainingSummary
-from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location, TrialResult
+from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import ModelPackageError, NoCompletedTrialError
 from lehr.function_types import memory_of
+from lehr.model_archive import read_archive
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import load_prices
 
@@ -40,30 +41,33 @@ Prepare = Callable[[dict[str, bytes]], dict[str, bytes]]
 def package_best_trial(
     request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry, prepare: Prepare
 ) -> PackagedModel:
-    """Publish the trial with the best validation accuracy (the lowest id wins a tie) as the candidate."""
-    _record_cost(request, artifacts, registry)
-    completed = [result for result in request.results if result.status == "Completed"]
-    if not completed:
-        causes = "; ".join(f"trial {result.id}: {result.cause or result.error}" for result in request.results)
+    """Publish the best trial of the sweep as the candidate. Raises NoCompletedTrialError if there is none."""
+    sweep = Sweep.from_json(artifacts.get(layout.sweep_key(request.project, request.run)))
+    _record_cost(request, sweep, artifacts, registry)
+    if not sweep.best:
+        causes = "; ".join(f"trial {record.name}: {record.reason}" for record in sweep.trials)
         raise NoCompletedTrialError(causes or "the run had no trials")
-    best = max((_open_trial(result, artifacts) for result in completed), key=lambda trial: trial[0])
-    _, result, files = best
+    best = sweep.record(sweep.best)
+    files = _open_trial(best, artifacts)
+    registry.set_run_trial(request.project, request.run, best.id, sweep.count)
     manifest = DatasetManifest.from_json(
         artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
     )
-    version = _publish(request, result, files | prepare(files), manifest, artifacts, registry)
+    version = _publish(request, sweep, best, files | prepare(files), manifest, artifacts, registry)
     alias = registry.alias(request.project)
     champion = alias.champion if alias else None
     return PackagedModel(
         version=version,
-        trial=result.id,
+        trial=best.id,
         champion=champion,
         generation=alias.generation if alias else 0,
         plan=_plan_evaluation(request, version, champion, manifest, artifacts),
     )
 
 
-def _record_cost(request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry) -> None:
+def _record_cost(
+    request: PackageRequest, sweep: Sweep, artifacts: ObjectStore, registry: ModelRegistry
+) -> None:
     """First of all, so that a run whose packaging fails has its cost too: the training is billed in any case."""
     prices = load_prices()
     cost = run_cost(
@@ -71,9 +75,9 @@ def _record_cost(request: PackageRequest, artifacts: ObjectStore, registry: Mode
         request.run,
         [
             cost
-            for result in request.results
+            for record in sweep.trials
             for cost in trial_costs(
-                result, request.instance_type, prices, instance_count=request.instance_count
+                record.result, request.instance_type, prices, instance_count=request.instance_count
             )
         ],
         prices,
@@ -84,25 +88,21 @@ def _record_cost(request: PackageRequest, artifacts: ObjectStore, registry: Mode
     record_cost(cost, artifacts, registry)
 
 
-Score = tuple[float, int]
-
-
-def _open_trial(result: TrialResult, artifacts: ObjectStore) -> tuple[Score, TrialResult, dict[str, bytes]]:
-    prefix = artifacts.uri("")
+def _open_trial(record: TrialRecord, artifacts: ObjectStore) -> dict[str, bytes]:
+    result, prefix = record.result, artifacts.uri("")
     if not result.model.startswith(prefix):
         raise ModelPackageError(f"trial {result.id}: its model is not in {prefix}")
     try:
         raw = artifacts.get(result.model.removeprefix(prefix))
     except KeyError as fault:
         raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
-    files = read_archive(raw, place=result.model)
-    summary = TrainingSummary.from_json(files[TRAINING_FILE])
-    return (summary.figures().accuracy, -int(result.id)), result, files
+    return read_archive(raw, place=result.model)
 
 
 def _publish(
     request: PackageRequest,
-    result: TrialResult,
+    sweep: Sweep,
+    best: TrialRecord,
     trained: dict[str, bytes],
     manifest: DatasetManifest,
     artifacts: ObjectStore,
@@ -113,11 +113,14 @@ def _publish(
     Each file is written once: an attempt that finds those of the one before goes on, and none changes any. Raises
     OverwriteError if a file of other bytes is there.
     """
-    hyperparameters = next(trial.hyperparameters for trial in request.trials if trial.id == result.id)
+    result = best.result
+    hyperparameters = best.hyperparameters
     lineage = Lineage(
         project=request.project,
         run=request.run,
-        trial=result.id,
+        trial=best.id,
+        trials=sweep.count,
+        search=sweep.search,
         dataset_version=request.dataset_version,
         code_sha=request.code_sha,
         training_job=result.job,
@@ -158,6 +161,8 @@ def _publish(
             dataset_version=request.dataset_version,
             created_at=now(),
             package_sha256=package.sha256(),
+            trial=best.id,
+            trials=sweep.count,
         )
     )
     return version

@@ -6,11 +6,13 @@ import re
 
 from lehr import layout
 from lehr.contracts.recipe import Recipe
+from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.contracts.workflow import FailureRequest, TrialResult
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import LehrError
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import PriceTable, load_prices
+from lehr.sweeps import planned_trainings
 
 _BEFORE_TRAINING = {"PrepareShards", "SealDataset"}
 _INSTANCE = re.compile(r'"InstanceType"\s*:\s*"([a-z0-9.-]+)"')
@@ -25,18 +27,26 @@ def record_failed_cost(
 ) -> None:
     """Write cost.json unless PackageModel has. A cost that cannot be worked out is left out, never a second failure.
 
-    The cause speaks of one job: of several trials the others are missing, and the sum is marked as a lower bound.
+    Where the trials were recorded, all of them count. Else the cause speaks of one job: of several trials the others
+    are missing, and the sum is marked as a lower bound.
     """
     if artifacts.exists(layout.cost_key(request.project, request.run)):
         return
     prices = prices or load_prices()
     trials, is_complete = [], request.state in _BEFORE_TRAINING
-    if job:
+    recorded = _recorded(request, artifacts)
+    if job or recorded:
         try:
             recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
-            is_complete = len(recipe.trial_settings()) == 1 and recipe.backend.keep_alive_s == 0
+            is_complete = bool(recorded) or planned_trainings(recipe) == 1
+            is_complete = is_complete and recipe.backend.keep_alive_s == 0
         except (LehrError, KeyError):
             return
+    if recorded:
+        instance, count = recipe.backend.instance_type, recipe.backend.instance_count
+        for record in recorded:
+            trials += trial_costs(record.result, instance, prices, instance_count=count)
+    elif job:
         found = _INSTANCE.search(request.cause)
         parts = job.rsplit("-", 2)
         result = TrialResult(
@@ -47,3 +57,10 @@ def record_failed_cost(
     shards = planned_shards(artifacts, request.project, request.run)
     cost = run_cost(request.project, request.run, trials, prices, shards=shards, is_complete=is_complete)
     record_cost(cost, artifacts, registry)
+
+
+def _recorded(request: FailureRequest, artifacts: ObjectStore) -> list[TrialRecord]:
+    try:
+        return Sweep.from_json(artifacts.get(layout.sweep_key(request.project, request.run))).trials
+    except (LehrError, KeyError):
+        return []

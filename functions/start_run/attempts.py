@@ -1,4 +1,4 @@
-"""The attempts of a run in this stack: those of its recipe, refused before anything starts where a backend is missing."""
+"""The attempts of a run in this stack: its recipe's, refused before anything starts where a backend is missing."""
 
 from __future__ import annotations
 

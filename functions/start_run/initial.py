@@ -26,7 +26,7 @@ class Initial:
 
 
 def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore) -> Initial:
-    """The champion, if a trial starts from it. Raises UserError for one that was packaged without its weights."""
+    """The champion, if a trial starts from it. Raises UserError for one without its weights in the package."""
     if not any(training.start_from for training in recipe.trial_settings()):
         return Initial()
     project = recipe.project.name
@@ -37,9 +37,9 @@ def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore
     package = ModelPackage.from_json(artifacts.get(layout.model_file_key(project, version, PACKAGE_FILE)))
     if WEIGHTS_FILE not in package.files:
         raise UserError(
-            f"champion {version} has no {WEIGHTS_FILE}: it was packaged by an older trainer",
+            f"champion {version} has no {WEIGHTS_FILE}: an older trainer made it, or they are too large",
             place="training.start_from",
-            hint="train once without start_from; the models of this trainer can be started from",
+            hint="train once without start_from; this trainer packages weights of 256 MB at most",
         )
     return Initial(version=version, uri=artifacts.uri(layout.model_file_key(project, version, WEIGHTS_FILE)))
 

@@ -22,10 +22,10 @@ from lehr import layout
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
-from lehr.contracts.training import Trial, to_hyperparameters
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore
+from lehr.sweeps import planned_trials
 
 MAX_ATTEMPTS = 20
 # Of a Batch job whose recipe asks for none: what fits a g5.xlarge beside its system.
@@ -98,7 +98,7 @@ class StartRun:
             outcome="started",
             run=run,
             execution_arn=arn,
-            reason=f"{rows} rows in {len(plan)} units, {len(recipe.trial_settings())} trial(s)",
+            reason=f"{rows} rows in {len(plan)} units, {planned_trials(recipe)} trial(s)",
         )
 
     def _project(self, project: str) -> tuple[str, Recipe]:
@@ -154,10 +154,6 @@ class StartRun:
             code_sha=code_sha,
             code_uri=self.artifacts.uri(layout.project_prefix(project, code_sha)),
             plan=S3Location(bucket=self.artifacts.bucket, key=plan_key),
-            trials=[
-                Trial(id=str(number), hyperparameters=to_hyperparameters(settings))
-                for number, settings in enumerate(recipe.trial_settings())
-            ],
             trial_concurrency=recipe.trials.concurrency,
             attempts=attempts,
             resources=Resources(

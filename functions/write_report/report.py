@@ -23,6 +23,7 @@ from functions.write_report.charts import (
     worst_confusions,
 )
 from functions.write_report.sources import Sources, read_sources
+from functions.write_report.sweep import sweep_section
 from functions.write_report.timeline import Span, read_history, read_spans
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Split
@@ -78,6 +79,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span]) -> str:
         verdict=verdict(request, sources),
         evaluation=evaluation,
         charts=_charts(sources.training),
+        sweep=sweep_section(sources.sweep, sources.cost),
         matrix=_matrix(evaluation.candidate) if evaluation else None,
         mistakes=_mistakes(evaluation.candidate) if evaluation else [],
         data=_data(sources.manifest) if sources.manifest else None,

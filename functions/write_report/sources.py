@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lehr import layout
+from lehr.contracts.cost import RunCost
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluationReport
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage
 from lehr.contracts.registry import RunRecord
+from lehr.contracts.sweep import Sweep
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import Failure
 from lehr.errors import ContractError
@@ -30,6 +32,8 @@ class Sources:
     manifest: DatasetManifest | None = None
     training: TrainingSummary | None = None
     lineage: Lineage | None = None
+    sweep: Sweep | None = None
+    cost: RunCost | None = None
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +67,8 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
         return None
 
     found.failure = read(Failure, layout.failure_key(project, run), "")
+    found.sweep = read(Sweep, layout.sweep_key(project, run), "")
+    found.cost = read(RunCost, layout.cost_key(project, run), "")
     found.evaluation = read(EvaluationReport, layout.evaluation_report_key(project, run), "Evaluation")
     found.decision = read(Decision, layout.decision_key(project, run), "Decision of the gate")
     version = found.model_version

@@ -11,8 +11,14 @@ import msgspec
 import pytest
 from botocore.validate import ParamValidator
 
+from functions.record_failure.explain import explain, function_stream
 from functions.start_run.attempts import plan_attempts
+from lehr.contracts import backend_rules
 from lehr.contracts.recipe import Backend
+from lehr.contracts.slices import SliceProgress, SliceRequest
+from lehr.contracts.workflow import TrialResult
+from lehr.costs import trial_costs
+from lehr.prices import load_prices
 from lehr_local.jsonata_engine import evaluate
 from lehr_local.training_request import refusal
 
@@ -28,6 +34,8 @@ SUBSTITUTIONS = {
     "KmsKeyArn": "",
     "TrainingSubnetIds": "",
     "TrainingSecurityGroupIds": "",
+    "TrainSliceFunction": "train-slice",
+    "TrainSliceImage": "image",
 }
 SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
@@ -54,7 +62,7 @@ def bindings(
     **states: Any,
 ) -> dict[str, Any]:
     execution = {} if redrives is None else {"RedriveCount": redrives}
-    trial = {"id": trial_id, "hyperparameters": {"epochs": "5"}}
+    trial = {"id": trial_id.rstrip("b"), "name": trial_id, "hyperparameters": {"epochs": "5"}}
     return {
         "project": LONGEST_PROJECT,
         "run": LONGEST_RUN,
@@ -79,7 +87,9 @@ def bindings(
         "trial": trial,
         "attempt": attempt,
         "earlier": [],
-        "attempts": [vars_of(attempt) for attempt in plan_attempts(backend, has_batch=True)],
+        "attempts": [
+            vars_of(attempt) for attempt in plan_attempts(backend, has_batch=True, function_memory_mb=3008)
+        ],
         "resources": {"instance_count": instances, "volume_gb": 50, "max_runtime_s": 3600},
         "states": {"input": trial, "context": {"State": {"RetryCount": 5}, "Execution": execution}} | states,
     }
@@ -129,12 +139,12 @@ def faults(request: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "redrives", "end"), [(0, None, "-999-a0r5d0"), (9, 1000, "-999-a9r5d1000")]
+    ("attempt", "redrives", "end"), [(0, None, "-499b-a0r5d0"), (9, 1000, "-499b-a9r5d1000")]
 )
 def test_the_longest_job_name_fits_and_tells_attempts_retries_and_redrives_apart(
     states: dict[str, Any], attempt: int, redrives: int | None, end: str
 ) -> None:
-    values = bindings(Backend(), 0, redrives, trial_id="999")
+    values = bindings(Backend(), 0, redrives, trial_id="499b")
     values |= {"attempts": values["attempts"] * 5, "attempt": attempt}
     request = requested(states, values)
     assert SAGEMAKER_NAME.fullmatch(request["TrainingJobName"])
@@ -386,3 +396,91 @@ def test_an_image_of_ones_own_gets_no_source(states: dict[str, Any]) -> None:
     }
     assert request["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "lehr_trainer"]
     assert list(faults(request)) == []
+
+
+def in_slices(states: dict[str, Any], backend: Backend, **errors: str) -> dict[str, Any]:
+    """The bindings within the loop of slices, after its first state."""
+    values = within_trial(states, bindings(backend, errorOutput={"Error": "", "Cause": ""} | errors))
+    assigned: dict[str, Any] = computed(states["RequestSlices"]["Assign"], values)
+    return values | assigned
+
+
+def test_a_slice_is_asked_for_what_its_contract_says(states: dict[str, Any]) -> None:
+    values = in_slices(states, Backend(kind="lambda"))
+    payload = computed(states["TrainSlice"]["Arguments"]["Payload"], values)
+    request = SliceRequest.from_value(payload)
+    assert request.progress == SliceProgress()
+    assert request.job == f"{PREFIX}{LONGEST_PROJECT[:18]}-{LONGEST_RUN}-19-a0r0d0"
+    assert request.validation_uri == values["dataset"]["validation_uri"]
+    assert request.output_uri == f"s3://artifacts/runs/p/r/trials/{request.job}/output/"
+    assert (
+        computed(states["SlicesCompleted"]["Output"]["model"], values) == f"{request.output_uri}model.tar.gz"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "crashes", "status", "has_no_capacity"),
+    [
+        ("Sandbox.Timedout", 0, "continues", False),
+        ("Runtime.ExitError", 1, "continues", False),
+        ("States.Timeout", 1, "continues", False),
+        ("Runtime.ExitError", 2, "Failed", False),
+        ("Lambda.TooManyRequestsException", 0, "Failed", True),
+        ("ContractError", 0, "Failed", False),
+    ],
+)
+def test_a_slice_that_dies_is_followed_by_another_three_times_at_most(
+    states: dict[str, Any], error: str, crashes: int, status: str, has_no_capacity: bool
+) -> None:
+    cause = '{"errorMessage": "Task timed out after 900.00 seconds", "errorType": "x"}'
+    values = in_slices(states, Backend(kind="lambda"), Error=error, Cause=cause) | {"crashes": crashes}
+    values["sliceStarted"] -= 4000
+    (catch,) = states["TrainSlice"]["Catch"]
+    assigned = computed(catch["Assign"], values)
+    assert assigned["slice"]["status"] == status
+    assert assigned["slice"]["reason"] == f"{error}: Task timed out after 900.00 seconds"
+    assert assigned["slice"]["instance_type"] == "lambda-3008mb"
+    assert assigned["crashes"] == crashes + 1
+    assert assigned["hasNoCapacity"] is has_no_capacity
+    assert 4 <= assigned["progress"]["seconds"] <= 7
+    assert assigned["progress"]["update"] == 0
+
+
+def test_seconds_of_a_slice_that_died_are_no_more_than_it_may_take(states: dict[str, Any]) -> None:
+    values = in_slices(states, Backend(kind="lambda"), Error="States.Timeout", Cause="no JSON")
+    values["sliceStarted"] -= 5_000_000
+    (catch,) = states["TrainSlice"]["Catch"]
+    assigned = computed(catch["Assign"], values)
+    assert assigned["progress"]["seconds"] == 900
+    assert assigned["slice"]["reason"] == "States.Timeout: no JSON"
+
+
+def test_a_training_that_failed_in_slices_is_told_as_one_of_sagemaker_is_and_costs_what_it_took(
+    states: dict[str, Any],
+) -> None:
+    values = in_slices(states, Backend(kind="lambda"))
+    values |= {
+        "slice": {
+            "instance_type": "lambda-3008mb",
+            "error": "States.TaskFailed",
+            "reason": "net.py:2 in build: ValueError: no such layer",
+            "log_group": "/aws/lambda/lehr-train-slice",
+            "log_stream": "2026/[1]",
+        },
+        "progress": {"slices": 2, "update": 10, "stalled": 0, "seconds": 1200},
+    }
+    (earlier,) = computed(states["SlicesFailed"]["Assign"]["earlier"], values)
+    output = computed(states["SlicesFailed"]["Output"], values)
+    failed = computed(states["TrialFailed"]["Output"], {"earlier": [earlier], "states": {"input": output}})
+    result = msgspec.convert(failed, type=TrialResult)
+    assert explain(result.error, result.cause) == "net.py:2 in build: ValueError: no such layer"
+    assert function_stream(result.cause) == ("/aws/lambda/lehr-train-slice", "2026/[1]")
+    prices = load_prices()
+    (cost,) = trial_costs(result, "ml.g5.xlarge", prices)
+    assert (cost.instance_type, cost.billable_seconds, cost.is_whole) == ("lambda-3008mb", 1200, True)
+    assert cost.usd == pytest.approx(1200 / 3600 * prices.hour("lambda-3008mb"), abs=1e-4)
+
+
+def test_slices_take_less_of_an_executions_history_than_it_holds() -> None:
+    """Ten events of a slice, and five thousand for the rest of a run."""
+    assert backend_rules._SLICES * 10 <= 25_000 - 5_000

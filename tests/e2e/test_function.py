@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,8 +75,8 @@ def push(place: Workplace, project: str, backend: str, **changes: str) -> None:
     assert place.lehr("push", str(folder)).code == 0
 
 
-def trained(place: Workplace, project: str, run: str) -> tuple[str, Mapping[str, bytes]]:
-    """Key of the trial's model.tar.gz and the files in it."""
+def trained(place: Workplace, project: str, run: str) -> Mapping[str, bytes]:
+    """The files of the trial's model.tar.gz."""
     bucket = place.outputs()["ArtifactBucket"]
     ((_, key),) = [
         found
@@ -80,35 +85,80 @@ def trained(place: Workplace, project: str, run: str) -> tuple[str, Mapping[str,
     ]
     body = place.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-        files = {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
-    return key, files
+        return {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
+
+
+def history(place: Workplace, project: str) -> Iterator[dict[str, Any]]:
+    """The events of a project's last run."""
+    (record,) = place.runs(project)[:1]
+    pages = place.client("stepfunctions").get_paginator("get_execution_history")
+    for page in pages.paginate(executionArn=record["execution_arn"], includeExecutionData=True):
+        yield from page["events"]
 
 
 def slices(place: Workplace, project: str) -> list[dict[str, Any]]:
     """What each slice of a project's last run has answered."""
-    (record,) = place.runs(project)[:1]
-    pages = place.client("stepfunctions").get_paginator("get_execution_history")
     answers = []
-    for page in pages.paginate(executionArn=record["execution_arn"], includeExecutionData=True):
-        for event in page["events"]:
-            output = event.get("taskSucceededEventDetails", {}).get("output", "")
-            payload = json.loads(output).get("Payload") if output.startswith("{") else None
-            if isinstance(payload, dict) and "progress" in payload:
-                answers.append(payload)
+    for event in history(place, project):
+        output = event.get("taskSucceededEventDetails", {}).get("output", "")
+        payload = json.loads(output).get("Payload") if output.startswith("{") else None
+        if isinstance(payload, dict) and "progress" in payload:
+            answers.append(payload)
     return answers
 
 
+def crashes(place: Workplace, project: str) -> list[str]:
+    """Errors of the calls that died."""
+    details = (event.get("taskFailedEventDetails", {}) for event in history(place, project))
+    return [detail["error"] for detail in details if detail]
+
+
+class KillsOnce(threading.Thread):
+    """Kills the process that trains a project, once its first slice has left a checkpoint and the next one trains."""
+
+    def __init__(self, place: Workplace, project: str) -> None:
+        super().__init__(daemon=True)
+        self.place, self.project = place, project
+        self.has_killed = threading.Event()
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            if any("/checkpoints/" in key for _, key in self.place.keys(self.project)):
+                time.sleep(SLICE_S / 2)
+                for process in self._processes():
+                    os.kill(process, signal.SIGKILL)
+                    self.has_killed.set()
+                return
+            time.sleep(0.3)
+
+    def _processes(self) -> Iterator[int]:
+        """Python under the emulator, of this test's own local cloud."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+                variables = (folder / "environ").read_bytes()
+            except OSError:
+                continue
+            is_python = command[1:4] == [b"-m", b"awslambdaric", b"lehr_trainer.function.handler"]
+            if is_python and str(self.place.folder).encode() in variables:
+                yield int(folder.name)
+
+
 def test_mnist_in_slices_of_five_seconds_is_the_model_that_one_piece_gives(function_stack: Workplace) -> None:
+    """Though one of the slices is killed."""
     with_slices_of(function_stack, SLICE_S)
-    everything = {"epochs = 5": "epochs = 4"}
     files = {}
     for name, backend in (("whole", ON_SAGEMAKER), ("sliced", IN_A_FUNCTION)):
         project = function_stack.project(name)
-        push(function_stack, project, backend, **everything)
+        push(function_stack, project, backend)
+        if name == "sliced":
+            killer = KillsOnce(function_stack, project)
+            killer.start()
         done = function_stack.lehr("train", project, "--data", str(EXAMPLE / "data"), timeout_s=600)
         assert done.code == 0, done.stderr
         (run,) = function_stack.runs(project)
-        key, files[name] = trained(function_stack, project, run["run"])
+        files[name] = trained(function_stack, project, run["run"])
     whole, sliced = (json.loads(files[name]["training.json"]) for name in ("whole", "sliced"))
     assert sliced["weights_sha256"] == whole["weights_sha256"]
     assert files["sliced"]["model.onnx"] == files["whole"]["model.onnx"]
@@ -117,6 +167,11 @@ def test_mnist_in_slices_of_five_seconds_is_the_model_that_one_piece_gives(funct
     assert [answer["status"] for answer in answers] == ["continues"] * (len(answers) - 1) + ["Completed"]
     updates = [answer["progress"]["update"] for answer in answers[:-1]]
     assert updates == sorted(set(updates)), "a slice has moved nothing"
+    assert [event["slice"] for event in done.events if event["event"] == "slice_ended"] == [
+        answer["progress"]["slices"] for answer in answers
+    ]
+    assert killer.has_killed.is_set()
+    assert "Runtime.ExitError" in crashes(function_stack, project)
     cost = json.loads(
         function_stack.client("s3")
         .get_object(

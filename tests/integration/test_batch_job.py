@@ -17,6 +17,7 @@ from moto import mock_aws
 
 from lehr_trainer import batch_job, transfer
 from lehr_trainer.batch_job import STOPPED, run_batch_job
+from lehr_trainer.errors import JobInputError
 from lehr_trainer.stop import StopFlag
 from lehr_trainer.transfer import S3Folder
 
@@ -62,6 +63,7 @@ def trains(root: Path, stop: Any, environ: Any) -> int:
     assert json.loads((root / "input/config/hyperparameters.json").read_text()) == {"epochs": "5"}
     assert (root / "input/data/manifest/manifest.json").is_file()
     assert (root / "input/data/train/shard-0.safetensors").is_file()
+    (root / "checkpoints").mkdir(exist_ok=True)
     (root / "checkpoints/a.checkpoint").write_text("1")
     for name in ("model.onnx", "signature.json", "training.json"):
         (root / "model" / name).write_text(name)
@@ -83,16 +85,30 @@ def test_the_weights_to_start_from_arrive_as_a_channel(
     assert run_batch_job(tmp_path, given, client, StopFlag()) == 0
 
 
-def test_a_node_of_several_is_told_of_the_others_so_that_the_trainer_can_refuse(
-    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_of_several_nodes_the_main_one_alone_keeps_checkpoints_and_uploads_the_model(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whose = {"LEHR_PROJECT": "p", "LEHR_RUN": "r", "LEHR_TRIAL": "0"}
-    several = environ(AWS_BATCH_JOB_NUM_NODES="2", AWS_BATCH_JOB_NODE_INDEX="1", **whose)
-    assert run_batch_job(tmp_path, several, client, StopFlag()) == 1
-    config = json.loads((tmp_path / "input/config/resourceconfig.json").read_text())
-    assert config == {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}
-    assert "has 2 hosts" in capsys.readouterr().out
-    assert keys(client, "runs/trials/") == []
+    monkeypatch.setattr(batch_job, "run", trains)
+    nodes = {"AWS_BATCH_JOB_NUM_NODES": "2", "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0"}
+    child = environ(
+        AWS_BATCH_JOB_NODE_INDEX="1", AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS="10.0.0.1", **nodes
+    )
+    assert run_batch_job(tmp_path / "child", child, client, StopFlag()) == 0
+    assert keys(client, "runs/") == []
+    assert (
+        run_batch_job(tmp_path / "main", environ(AWS_BATCH_JOB_NODE_INDEX="0", **nodes), client, StopFlag())
+        == 0
+    )
+    assert keys(client, "runs/") == [
+        "runs/checkpoints/0/a.checkpoint",
+        "runs/trials/batch-0/output/model.tar.gz",
+    ]
+
+
+def test_a_node_that_is_not_told_where_the_main_one_is_fails(client: Any, tmp_path: Path) -> None:
+    lost = environ(AWS_BATCH_JOB_NUM_NODES="2", AWS_BATCH_JOB_NODE_INDEX="1")
+    with pytest.raises(JobInputError, match="MAIN_NODE_PRIVATE_IPV4_ADDRESS is not set on node 1 of 2"):
+        run_batch_job(tmp_path, lost, client, StopFlag())
 
 
 def test_channels_come_down_and_the_model_goes_up(

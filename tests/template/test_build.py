@@ -106,6 +106,33 @@ def test_no_torch_in_anything_that_is_built(built: tuple[str, Path]) -> None:
     assert not [path for path in build.rglob("torch*") if path.is_dir()]
 
 
+def test_proposing_trials_brings_optuna_and_stays_far_below_the_limit(built: tuple[str, Path]) -> None:
+    architecture, build = built
+    function, layer = build / "ProposeTrialsFunction", build / "CoreLayer/python"
+    total = size(function) + size(layer)
+    print(f"\n{architecture}: ProposeTrialsFunction with its layer {total / MEGABYTE:.1f} MB")
+    assert total < 0.7 * LAMBDA_LIMIT
+    if architecture != HOST:
+        pytest.skip(f"a build for {architecture} does not run on this machine")
+    folder = find_python313()
+    assert folder is not None
+    script = (
+        "import functions.propose_trials.tpe as tpe, numpy, optuna, sys; "
+        f"assert {str(function)!r} in optuna.__file__ and {str(function)!r} in numpy.__file__; "
+        "study = optuna.create_study(sampler=tpe.TPESampler(seed=1)); "
+        "study.ask({'x': tpe.FloatDistribution(0.0, 1.0)}); assert 'sqlalchemy' not in sys.modules"
+    )
+    result = subprocess.run(
+        [str(folder / "python3.13"), "-c", script],
+        env={"PYTHONPATH": f"{function}:{layer}"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_layer_of_the_trainer_brings_what_a_stock_container_lacks(
     built: tuple[str, Path], tmp_path: Path
 ) -> None:

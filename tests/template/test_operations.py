@@ -59,7 +59,7 @@ def test_an_alarm_rings_for_the_metric_that_the_endpoint_writes_of_a_fallback(
     (function,) = [
         one
         for one in of_type(template, "AWS::Lambda::Function").values()
-        if one["Handler"] == "functions.predict.app.handler"
+        if one.get("Handler") == "functions.predict.app.handler"
     ]
     for name, value in function["Environment"]["Variables"].items():
         monkeypatch.setenv(name, str(value))

@@ -15,7 +15,7 @@ TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/registrytable"
 EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 # Partition and action: whose role may.
 MAY = {
-    ("champion#mnist", "GetItem"): {"PackageModel", "PromoteModel", "Predict", "StartBatch"},
+    ("champion#mnist", "GetItem"): {"PackageModel", "PromoteModel", "Predict", "StartBatch", "StartRun"},
     ("champion#mnist", "PutItem"): {"PromoteModel"},
     ("champion#mnist", "UpdateItem"): set(),
     ("champion#mnist", "DeleteItem"): set(),
@@ -36,10 +36,15 @@ MAY = {
 
 BUCKET = "arn:aws:s3:::artifactbucket"
 MODEL, SHARD = "models/mnist/v1/model.onnx", "datasets/mnist/v1/train/shard-00000-of-00001.safetensors"
+WEIGHTS = "models/mnist/v1/weights.safetensors"
 MANIFEST = "datasets/mnist/v1/manifest.json"
 # Key and action: whose role may.
 MAY_WITH_OBJECTS = {
     (MODEL, "GetObject"): {"PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit"},
+    (WEIGHTS, "GetObject"): {
+        *("PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit", "Training")
+    },
+    (WEIGHTS, "PutObject"): {"PackageModel"},
     (MODEL, "PutObject"): {"PackageModel"},
     (MODEL, "DeleteObject"): set(),
     (MANIFEST, "PutObject"): {"SealDataset"},

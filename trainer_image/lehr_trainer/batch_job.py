@@ -11,7 +11,9 @@ trains, and uploads `model.tar.gz`. Told by the state machine through the enviro
     LEHR_HYPERPARAMETERS                             [training] of the trial, a JSON object of strings
     LEHR_CHECKPOINT_URI LEHR_OUTPUT_URI              where checkpoints and model.tar.gz go
     LEHR_PROJECT LEHR_RUN LEHR_TRIAL                 whose job it is
-    AWS_BATCH_JOB_NUM_NODES AWS_BATCH_JOB_NODE_INDEX how many nodes the job has, and which this is; Batch sets them
+    AWS_BATCH_JOB_NUM_NODES and its like             how many nodes the job has, and which this is (`ranks.py`)
+
+Of several nodes the main one alone restores and copies checkpoints and uploads the model.
 
 Exit codes: 0 trained, 1 failed (the last line says why), 75 stopped before the end: the next attempt resumes.
 """
@@ -25,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from lehr.contracts.package import TRAINED_FILES
+from lehr_trainer.errors import JobInputError
 from lehr_trainer.main import run
+from lehr_trainer.ranks import find_ranks
 from lehr_trainer.stop import StopFlag
 from lehr_trainer.transfer import S3Folder, download_channels, kept_in_s3, upload_model, write_config
 
@@ -35,7 +39,10 @@ CHANNELS = ("code", "manifest", "train", "validation", "initial")
 
 def run_batch_job(root: Path, environ: Mapping[str, str], client: Any, stop: StopFlag) -> int:
     """The whole job. Returns the exit code."""
+    is_main = find_ranks(environ, {}).rank == 0
     _write_inputs(root, environ, client)
+    if not is_main:
+        return run(root, stop, environ)
     checkpoints = S3Folder(client, environ["LEHR_CHECKPOINT_URI"], root / "checkpoints")
     restored = checkpoints.download()
     print(f"{restored} checkpoint file(s) restored from {environ['LEHR_CHECKPOINT_URI']}", flush=True)
@@ -57,10 +64,7 @@ def _write_inputs(root: Path, environ: Mapping[str, str], client: Any) -> None:
         if (uri := environ.get(f"LEHR_{name.upper()}_URI", ""))
     }
     download_channels(channels)
-    # Batch says to each node of a job of several which one it is; SageMaker's names of them are kept.
-    hosts = [f"algo-{number + 1}" for number in range(int(environ.get("AWS_BATCH_JOB_NUM_NODES", "1")))]
-    node = int(environ.get("AWS_BATCH_JOB_NODE_INDEX", "0"))
-    write_config(root, list(channels), json.loads(environ["LEHR_HYPERPARAMETERS"]), hosts, hosts[node])
+    write_config(root, list(channels), json.loads(environ["LEHR_HYPERPARAMETERS"]))
 
 
 def run_here(root: Path, stop: StopFlag) -> int:
@@ -69,6 +73,6 @@ def run_here(root: Path, stop: StopFlag) -> int:
 
     try:
         return run_batch_job(root, os.environ, make_client("s3"), stop)
-    except (KeyError, ValueError, FileNotFoundError) as fault:
+    except (KeyError, ValueError, FileNotFoundError, JobInputError) as fault:
         print(f"FAILED: {fault}", flush=True)
         return 1

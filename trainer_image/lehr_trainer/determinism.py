@@ -45,6 +45,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_rank(seed: int, rank: int) -> None:
+    """Streams of its own for each of several processes: dropout would otherwise drop the same in all."""
+    if rank:
+        digest = hashlib.sha256(f"{seed} {rank}".encode()).digest()
+        seed_everything(int.from_bytes(digest[:6], "big"))
+
+
 def capture_rng() -> dict[str, Any]:
     """The random streams as tensors and plain values, which torch.load takes with weights_only=True."""
     version, words, gauss = random.getstate()

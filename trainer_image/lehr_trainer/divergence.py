@@ -15,8 +15,11 @@ from typing import Any
 import torch
 
 from lehr_trainer.errors import DivergedError
+from lehr_trainer.parallel import Group
+from lehr_trainer.sharding import local
 
 Tensor = Any
+ALONE = Group()
 # A loss that is no number ends the run within so many updates.
 LOOK_EVERY_UPDATES = 100
 # So does a mean loss of so many times the first update's (or a nat, if that is more) that lasts for so many updates.
@@ -26,9 +29,13 @@ _HINT = "lower the learning rate, or set clip_norm"
 
 
 class LossWatch:
-    """Watches one training of epochs of `rows` rows in updates of `rows_per_update`."""
+    """Watches one training of epochs of `rows` rows in updates of `rows_per_update`.
 
-    def __init__(self, *, rows: int, rows_per_update: int, device: Any) -> None:
+    Each process of `group` notes its own sums, and all of them look at the same time, at the totals.
+    """
+
+    def __init__(self, *, rows: int, rows_per_update: int, device: Any, group: Group = ALONE) -> None:
+        self._group = group
         self._rows, self._rows_per_update = rows, rows_per_update
         self._noted = torch.zeros(LOOK_EVERY_UPDATES, dtype=torch.float64, device=device)
         self._places = self._noted.unbind()
@@ -37,7 +44,7 @@ class LossWatch:
         self.begin(0.0)
 
     def begin(self, loss_sum: float, step: int = 0) -> None:
-        """An epoch begins, or is resumed, after `step` updates with that sum of losses over rows."""
+        """An epoch begins, or is resumed, after `step` updates with that sum of losses, of all processes."""
         self._before, self._step, self._count = loss_sum, step, 0
 
     def note(self, loss_sum: Tensor) -> None:
@@ -53,7 +60,7 @@ class LossWatch:
         count = self._count
         if not count:
             return
-        sums = [self._before, *self._noted[:count].tolist()]
+        sums = [self._before, *self._group.total(*self._noted[:count].tolist())]
         for number, value in enumerate(sums[1:], 1):
             if not math.isfinite(value):
                 place = f"epoch {epoch} step {self._step + number}"
@@ -81,16 +88,20 @@ class LossWatch:
         self._first, self._exploded_for = state["first"], state["exploded_for"]
 
 
-def refuse_bad_weights(model: Any, *, epoch: int, step: int) -> None:
+def refuse_bad_weights(model: Any, *, epoch: int, step: int, group: Group = ALONE) -> None:
     """Raise DivergedError for a parameter that is not finite, or a floating buffer that has a NaN.
 
     The loss of an update is that of the weights before it: it does not tell what they are now. Infinity in a
     buffer may be meant, as in the mask of an attention.
     """
-    spoilt = {name: ~torch.isfinite(value).all() for name, value in model.named_parameters()}
+    spoilt = {name: ~torch.isfinite(local(value)).all() for name, value in model.named_parameters()}
     spoilt |= {
-        name: torch.isnan(value).any() for name, value in model.named_buffers() if value.is_floating_point()
+        name: torch.isnan(local(value)).any()
+        for name, value in model.named_buffers()
+        if value.is_floating_point()
     }
-    if spoilt and bool(torch.stack(list(spoilt.values())).any()):
-        name = next(name for name, is_spoilt in spoilt.items() if is_spoilt)
+    is_any_here = bool(spoilt) and bool(torch.stack(list(spoilt.values())).any())
+    # Of a model that is cut up, one process alone may have the part that is spoilt.
+    if any(group.largest(float(is_any_here))):
+        name = next((name for name, is_spoilt in spoilt.items() if is_spoilt), "a weight of another process")
         raise DivergedError(f"{name} is no longer finite after epoch {epoch} step {step}", hint=_HINT)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from lehr_trainer.sharding import local
+
 
 class AveragedWeights:
     """The average over one model's floating-point parameters and buffers, on the model's device."""
@@ -30,7 +32,9 @@ class AveragedWeights:
     def update(self) -> None:
         """Take in the weights as they are now."""
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        get_ema_multi_avg_fn(decay)(list(self._average.values()), list(self._live.values()), None)
+        # A model that is cut up has shards beside whole tensors, and both are averaged element by element.
+        average, live = (list(map(local, state.values())) for state in (self._average, self._live))
+        get_ema_multi_avg_fn(decay)(average, live, None)
         self._updates += 1
 
     @contextmanager

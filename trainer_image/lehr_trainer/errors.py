@@ -9,6 +9,7 @@
     │   ├── DivergedError     the loss or a weight is no longer finite, or the loss has exploded
     │   └── TooLittleMemoryError   memory does not suffice, nor for half the rows at a time
     ├── HangError             training gave no sign of life for too long
+    ├── ProcessFailedError    one of several processes was killed, or ended without a reason of its own
     ├── ExportError           torch cannot express the model as an ONNX graph
     └── ExportParityError     the ONNX graph does not compute what the trained module computes
 
@@ -52,6 +53,14 @@ class HangError(LehrError):
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(f"{message} ({hint})")
+
+
+class ProcessFailedError(LehrError):
+    """Raised in the process that launched the others. `was_killed`: by a signal, so that it could leave no reason."""
+
+    def __init__(self, message: str, *, was_killed: bool = False) -> None:
+        super().__init__(message)
+        self.was_killed = was_killed
 
 
 class ExportError(LehrError):

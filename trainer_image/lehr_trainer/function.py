@@ -4,8 +4,8 @@
 
 A slice downloads the channels, restores the checkpoints, trains (`lehr_trainer.main.run`) until shortly before the
 deadline of its invocation, copies checkpoints to S3 and answers; the state machine calls the next one. Since a
-training resumes bit for bit, slices give the same model as one piece. A warm process keeps the data it has: each shard is
-compared with the manifest's sha256 in every slice anyway.
+training resumes bit for bit, slices give the same model as one piece. A warm process keeps the data it has; each
+shard is compared with the manifest's sha256 in every slice anyway.
 
     LEHR_SLICE_S   a slice takes this many seconds at most, whatever the timeout of the function leaves
 
@@ -36,7 +36,6 @@ MARGIN_S = 60.0
 MARGIN_SHARE = 0.25
 STALLED_SLICES = 2
 TRAINING_FAILED = "States.TaskFailed"
-HOST = "algo-1"
 
 Run = Callable[[Path, StopFlag, Mapping[str, str]], int]
 
@@ -53,7 +52,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     answer = workplace().train(request, run, deadline=began + time_left_s, began=began)
     place = {"log_group": context.log_group_name, "log_stream": context.log_stream_name}
-    return answer.to_value() | {"instance_type": function_type(int(context.memory_limit_in_mb))} | place
+    machine = function_type(int(context.memory_limit_in_mb))
+    return answer.to_value() | {"job": request.job, "instance_type": machine} | place
 
 
 def training_s(time_left_s: float) -> float:
@@ -118,8 +118,8 @@ class Workplace:
             return _answer("Completed", after)
         if after.stalled >= STALLED_SLICES:
             return self._failed(
-                f"{after.stalled} slices in a row have moved nothing: this one began at update {stopped.began}, and the one "
-                f"before had reached {before.update}; its log says which checkpoint was not taken, and why",
+                f"{after.stalled} slices in a row have moved nothing: this one began at update {stopped.began}, and "
+                f"the one before had reached {before.update}; its log says which checkpoint was not taken, and why",
                 after,
             )
         return _answer("continues", after)
@@ -148,16 +148,17 @@ class Workplace:
             folder = self._root / "input/data" / name
             self._channels.setdefault(name, S3Folder(self._client, uri, folder))
         download_channels(self._channels)
-        write_config(self._root, list(wanted), request.hyperparameters, [HOST], HOST)
+        write_config(self._root, list(wanted), request.hyperparameters)
+
+
+def _answer(status: Any, progress: SliceProgress, **more: str) -> SliceAnswer:
+    """What the training says; the handler adds whose it is and where it ran."""
+    return SliceAnswer(status=status, job="", progress=progress, instance_type="", **more)
 
 
 def _has_moved(before: SliceProgress, stopped: TrainingStopped) -> bool:
     """Whether a slice began where the one before had ended, and got further."""
     return stopped.began >= before.update and stopped.ended > before.update
-
-
-def _answer(status: Any, progress: SliceProgress, **more: str) -> SliceAnswer:
-    return SliceAnswer(status=status, progress=progress, instance_type="", **more)
 
 
 @contextmanager

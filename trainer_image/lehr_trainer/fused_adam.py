@@ -74,12 +74,14 @@ class FusedAdam:
     def _find_moments(self) -> list[tuple[list[Any], list[Any], list[Any], list[Any]]]:
         """Of every group: parameters, means, squares, step counts; none while a parameter has none yet.
 
-        None either where parameters differ in type or device, which one call of the kernel does not take.
+        None either where parameters differ in type or device, which one call of the kernel does not take, nor where
+        they are cut up over processes.
         """
         state, groups = self._optimizer.state, self._optimizer.param_groups
         parameters = [parameter for group in groups for parameter in group["params"]]
         kinds = {(parameter.device, parameter.dtype) for parameter in parameters}
-        if len(kinds) > 1 or any(parameter not in state for parameter in parameters):
+        is_cut_up = any(hasattr(parameter, "placements") for parameter in parameters)
+        if is_cut_up or len(kinds) > 1 or any(parameter not in state for parameter in parameters):
             return []
         return [
             (

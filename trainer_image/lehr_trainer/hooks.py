@@ -108,8 +108,8 @@ def find_hooks(hooks: Hooks, training: Training, *, classes: int, code_folder: P
     )
     labels = torch.arange(classes).repeat(_TRIAL_ROWS_OF_A_CLASS)
     logits = torch.rand(len(labels), classes, generator=torch.Generator().manual_seed(0))
-    if found.loss:
-        found.loss(logits.clone().requires_grad_(), labels)
+    if hooks.loss and found.loss:
+        _refuse_sum(found.loss, logits, labels, Hook("loss", hooks.loss, code_folder))
     for metric in found.metrics:
         measure(metric, logits, labels)
     return found
@@ -129,6 +129,15 @@ def checked_loss(hook: Hook) -> Loss:
         return value
 
     return loss
+
+
+def _refuse_sum(loss: Loss, logits: Tensor, labels: Tensor, hook: Hook) -> None:
+    """Raise HookError for a loss that every row given twice doubles."""
+    logits = logits.clone().requires_grad_()
+    once = float(loss(logits, labels).detach())
+    twice = float(loss(torch.cat([logits, logits]), torch.cat([labels, labels])).detach())
+    if once and math.isclose(twice, 2 * once, rel_tol=1e-4):
+        raise hook.refusal("gives the sum over the rows: every row twice gives twice the loss")
 
 
 def measure(hook: Hook, logits: Tensor, labels: Tensor) -> float:

@@ -9,7 +9,8 @@ Where that is meant, as for a new head, `start_anew` says so by patterns over na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -70,18 +71,18 @@ def take_weights(
                 hint=f"the model has {_shown(names)}",
             )
     anew = {name for name in names if any(fnmatchcase(name, pattern) for pattern in start_anew)}
-    misfits = []
+    misfits: dict[str, str] = {}
     for name in names:
         if name in anew:
             continue
         here, there = (_described(side.get(name)) for side in (own, saved))
         if here != there:
-            misfits.append(f"{name} ({there} there, {here} here)")
+            misfits[name] = f"{name} ({there} there, {here} here)"
     if misfits:
         raise InitialWeightsError(
-            f"the champion's weights do not fit the model: {_shown(misfits)}",
+            f"the champion's weights do not fit the model: {_shown(list(misfits.values()))}",
             place="training.start_from",
-            hint='name what shall start from random weights, such as start_anew = ["head.*"], or leave start_from out',
+            hint=f"for random weights there: start_anew = {_patterns(misfits)}; or leave start_from out",
         )
     taken = [name for name in own if name not in anew]
     if not taken:
@@ -95,6 +96,12 @@ def take_weights(
             # Mapped from the file, and read-only: torch wants an array of its own.
             own[name].copy_(torch.from_numpy(saved[name].copy()))
     return taken, [name for name in own if name in anew]
+
+
+def _patterns(names: Iterable[str]) -> str:
+    """Patterns that match the layers of `names`, as they stand in a recipe."""
+    layers = dict.fromkeys(f"{name.rpartition('.')[0]}.*" if "." in name else name for name in names)
+    return json.dumps(list(layers)[:_NAMES_SHOWN])
 
 
 def _described(value: Any) -> str:

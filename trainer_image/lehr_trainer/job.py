@@ -23,14 +23,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lehr.contracts.dataset import DatasetManifest, Split
 from lehr.contracts.package import WEIGHTS_FILE
-from lehr.contracts.recipe import RECIPE_FILE, Recipe, Training, parse_recipe
-from lehr.contracts.training import from_hyperparameters, to_hyperparameters
+from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Model, Recipe, Training, parse_recipe
+from lehr.contracts.training import TrialSettings, read_hyperparameters, to_hyperparameters
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import ContractError, RecipeError
 from lehr_trainer.errors import JobInputError
@@ -46,12 +49,14 @@ class Job:
     """A training job, read and checked. `shards` are verified files in the manifest's order.
 
     `initial_weights` are those of the champion `initial_version`, None where training starts from random ones.
+    The recipe's [model] is the trial's; training ends after `rung_epochs`, or all epochs if that is None.
     """
 
     project: str
     run: str
     trial: str
     training: Training
+    rung_epochs: int | None = None
     recipe: Recipe
     manifest: DatasetManifest
     shards: Mapping[Split, list[Path]]
@@ -65,6 +70,7 @@ class Job:
         """sha256 over everything that decides the weights, so that no checkpoint of another job is resumed."""
         decisive: dict[str, Any] = {
             "hyperparameters": to_hyperparameters(self.training),
+            "model": msgspec.to_builtins(self.recipe.model),
             "dataset": self.manifest.sha256(),
             "code": {
                 str(path.relative_to(self.code_folder)): _sha256(path)
@@ -84,23 +90,22 @@ def code_folder(root: Path) -> Path:
 def read_job(root: Path, environ: Mapping[str, str]) -> Job:
     """Read the job under `root`. Raises JobInputError, or RecipeError for the project's lehr.toml."""
     project, run, trial = (_variable(environ, name) for name in ("LEHR_PROJECT", "LEHR_RUN", "LEHR_TRIAL"))
-    _refuse_several_hosts(root)
-    recipe_text = _channel_file(root, "code", RECIPE_FILE).read_text("utf-8")
+    recipe = read_recipe(root)
     manifest = _read_manifest(_channel_file(root, "manifest", "manifest.json"))
-    recipe = parse_recipe(recipe_text)
     for owner, name in ((RECIPE_FILE, recipe.project.name), ("manifest.json", manifest.project)):
         if name != project:
             raise JobInputError(f"is of project {name!r}, the job is of {project!r}", place=owner)
     if manifest.rows("train") == 0:
         raise JobInputError("lists no training rows", place="manifest.json")
-    training = _read_hyperparameters(root, recipe, manifest)
-    initial_version = environ.get("LEHR_INITIAL_VERSION", "") if training.start_from else ""
+    settings, model = _read_hyperparameters(root, recipe, manifest)
+    initial_version = environ.get("LEHR_INITIAL_VERSION", "") if settings.training.start_from else ""
     return Job(
         project=project,
         run=run,
         trial=trial,
-        training=training,
-        recipe=recipe,
+        training=settings.training,
+        rung_epochs=settings.rung_epochs,
+        recipe=msgspec.structs.replace(recipe, model=model),
         manifest=manifest,
         shards={
             "train": _verified_shards(root, manifest, "train"),
@@ -114,16 +119,36 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
     )
 
 
+def read_recipe(root: Path) -> Recipe:
+    """The project's lehr.toml. Raises JobInputError when it is missing, RecipeError for what is in it."""
+    return parse_recipe(_channel_file(root, "code", RECIPE_FILE).read_text("utf-8"))
+
+
+def read_hosts(root: Path) -> dict[str, Any]:
+    """SageMaker's description of the hosts; empty if there is none."""
+    return _read_config(root, "resourceconfig.json")
+
+
 def clear_failure(root: Path) -> None:
     """Forget the reason of an earlier start of the job."""
     (root / FAILURE_FILE).unlink(missing_ok=True)
 
 
-def write_failure(root: Path, reason: str) -> None:
-    """Leave the reason where SageMaker takes its FailureReason from; it keeps the first 1,024 characters."""
+def write_failure(root: Path, reason: str, *, keep: bool = False) -> None:
+    """Leave the reason where SageMaker takes its FailureReason from; it keeps the first 1,024 characters.
+
+    With `keep` a reason that is there already stays: of several processes the first to fail knows why.
+    """
     path = root / FAILURE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(reason[:FAILURE_CHARACTERS], "utf-8")
+    with suppress(FileExistsError), path.open("x" if keep else "w", encoding="utf-8") as file:
+        file.write(reason[:FAILURE_CHARACTERS])
+
+
+def read_failure(root: Path) -> str:
+    """The reason that a process has left, or nothing."""
+    path = root / FAILURE_FILE
+    return path.read_text("utf-8") if path.is_file() else ""
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
@@ -133,21 +158,19 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _refuse_several_hosts(root: Path) -> None:
-    hosts = _read_config(root, "resourceconfig.json").get("hosts", [])
-    if len(hosts) > 1:
-        raise JobInputError(f"has {len(hosts)} hosts", place=CONFIG, hint="training runs on one host")
-
-
-def _read_hyperparameters(root: Path, recipe: Recipe, manifest: DatasetManifest) -> Training:
+def _read_hyperparameters(
+    root: Path, recipe: Recipe, manifest: DatasetManifest
+) -> tuple[TrialSettings, Model]:
     name = "hyperparameters.json"
     place = f"{CONFIG}/{name}"
     if not (root / CONFIG / name).is_file():
         raise JobInputError("is missing", place=place)
     try:
-        training = from_hyperparameters(_read_config(root, name))
+        settings = read_hyperparameters(_read_config(root, name))
+        changes = {f"{MODEL_PREFIX}{key}": value for key, value in settings.model.items()}
+        _, model = recipe.converted(changes, place=place)
         refuse_misfits(
-            training,
+            settings.training,
             task=recipe.project.task,
             labels=len(manifest.labels),
             is_validated=manifest.rows("validation") > 0,
@@ -157,7 +180,7 @@ def _read_hyperparameters(root: Path, recipe: Recipe, manifest: DatasetManifest)
         raise JobInputError(fault.message, place=fault.place, hint=fault.hint) from fault
     except ContractError as fault:
         raise JobInputError(str(fault), place=place) from fault
-    return training
+    return settings, model
 
 
 def _read_config(root: Path, name: str) -> dict[str, Any]:

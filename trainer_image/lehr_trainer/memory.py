@@ -52,15 +52,21 @@ class MicroBatch:
         return max(1, rows * self.rows // self.planned)
 
 
-def within_memory(attempt: Callable[[], object], micro_batch: MicroBatch, log: Callable[[str], None]) -> None:
-    """Call `attempt`, and once more with half the rows at a time if training runs out of memory.
+def within_memory(
+    attempt: Callable[[], object],
+    micro_batch: MicroBatch,
+    log: Callable[[str], None],
+    *,
+    may_retry: bool = True,
+) -> None:
+    """Call `attempt`, and once more with half the rows at a time if training runs out of memory and `may_retry`.
 
-    Raises TooLittleMemoryError.
+    One of several processes cannot try again alone. Raises TooLittleMemoryError.
     """
     told = _told(attempt)
     if told is None:
         return
-    if micro_batch.is_training and not micro_batch.is_reduced and micro_batch.rows > 1:
+    if may_retry and micro_batch.is_training and not micro_batch.is_reduced and micro_batch.rows > 1:
         micro_batch.rows = -(-micro_batch.rows // 2)
         micro_batch.is_training = False
         log(

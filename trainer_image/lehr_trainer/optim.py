@@ -74,7 +74,8 @@ def make_optimizer(model: Any, training: Training) -> Any:
                 lr=training.learning_rate,
                 momentum=momentum,
                 nesterov=training.nesterov,
-                fused=True,
+                # There is no fused kernel for shards.
+                fused=training.sharding == "none",
             )
         case "rmsprop":
             return torch.optim.RMSprop(

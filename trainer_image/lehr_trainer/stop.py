@@ -28,8 +28,8 @@ class StopFlag:
 class TrainingStopped(Exception):
     """The answer to a request, not an error: raised once a checkpoint is durable.
 
-    `step` is counted within `epoch`, which counts from 1; `began` and `ended` are updates since the start of the training:
-    where this process took it up, and where it left it.
+    `step` is counted within `epoch`, which counts from 1; `began` and `ended` are updates since the start of the
+    training: where this process took it up, and where it left it.
     """
 
     def __init__(self, epoch: int, step: int, *, began: int = 0, ended: int = 0) -> None:

@@ -2,21 +2,19 @@
 
 Every step gathers a batch from tensors that live on the device, and nothing in it waits for the device: sums are
 kept there, and read every 100 steps to see whether training still converges (`divergence.py`). The state between two
-steps is small and complete (that of the learner, random streams, epoch, step, sums), so a run that is stopped and
-resumed ends with the same bits as one that was not. A step is an update of the weights: see `learner.py`.
+steps is small and complete (`progress.py`), so a run that is stopped and resumed ends with the same bits as one that
+was not. A step is an update of the weights: see `learner.py`.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import msgspec
 import torch
 import torch.nn.functional as F
 
@@ -24,40 +22,25 @@ from lehr.contracts.recipe import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, epoch_order
-from lehr_trainer.determinism import capture_rng, flushed_denormals, restore_rng
+from lehr_trainer.determinism import flushed_denormals
 from lehr_trainer.divergence import LossWatch, refuse_bad_weights
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.heartbeat import Heartbeat
-from lehr_trainer.learner import Learner, Sums, updates_per_epoch
+from lehr_trainer.learner import ALONE, Learner, Sums, updates_per_epoch
 from lehr_trainer.memory import MicroBatch
 from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.models import scale_pixels
+from lehr_trainer.parallel import Agreement, Group
+from lehr_trainer.progress import Progress, capture, restore
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.tuning import Tuning
 from lehr_trainer.utilisation import Meter
 
 CHECKPOINT_EVERY_S = 60.0
-# Of what `_capture` writes: a checkpoint of another trainer is not continued.
-STATE_VERSION = "3"
 PROGRESS_EVERY_S = 5.0
 EVALUATION_ROWS = 2048
 
-
-@dataclass
-class Progress:
-    """Where training stands: `epoch` epochs are finished, and `step` steps of the next, with their sums."""
-
-    sums: Sums
-    epoch: int = 0
-    step: int = 0
-    epoch_seconds: float = 0.0
-    records: list[EpochRecord] = field(default_factory=list)
-
-    def end_epoch(self, record: EpochRecord) -> None:
-        self.records.append(record)
-        self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
-        self.sums.loss.zero_()
-        self.sums.correct.zero_()
+Tune = Callable[[Learner, AnyExamples, float | None], Tuning]
 
 
 @flushed_denormals()
@@ -71,156 +54,242 @@ def train(
     stop: StopFlag,
     log: Callable[[str], None],
     meter: Meter | None = None,
-    tune: Callable[[Learner, AnyExamples, float | None], Tuning] | None = None,
+    tune: Tune | None = None,
     heartbeat: Heartbeat | None = None,
     micro_batch: MicroBatch | None = None,
+    group: Group = ALONE,
+    rung_epochs: int | None = None,
 ) -> list[EpochRecord]:
     """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
 
+    With `rung_epochs` it ends after so many, as planned for all of them: a longer training goes on from there.
     `meter` is told what it takes, `heartbeat` that it goes on; `micro_batch` is how much goes through the model at
     once. `tune` is asked before the first step of a run that begins how steps are to run, with the operations of one
-    row, or None. Raises DivergedError when the loss or a weight is no longer finite or the loss has exploded,
+    row, or None. `group` are the processes that train together, all of which call this; rank 0 alone reads and writes
+    checkpoints. Raises DivergedError when the loss or a weight is no longer finite or the loss has exploded,
     TrainingStopped when asked to stop.
     """
-    device = examples.labels.device
-    meter = meter or Meter()
-    micro_batch = micro_batch or MicroBatch.of(training.batch_size)
-    progress = Progress(Sums.zero(device))
-    rows_per_step = training.batch_size * training.accumulate_steps
-    watch = LossWatch(rows=len(examples), rows_per_update=rows_per_step, device=device)
-    saved = checkpoints.load()
-    if saved is not None:
-        _restore(saved, learner, progress, meter)
-        watch.restore(saved["watch"])
-        micro_batch.restore(saved["micro_batch"])
-        log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
-    learner.micro_batch_rows = micro_batch.rows
-    micro_batch.is_training = True
+    loop = Loop(
+        learner,
+        examples,
+        validation,
+        training,
+        checkpoints=checkpoints,
+        stop=stop,
+        log=log,
+        meter=meter or Meter(),
+        heartbeat=heartbeat,
+        micro_batch=micro_batch or MicroBatch.of(training.batch_size),
+        group=group,
+        epochs=min(training.epochs, rung_epochs or training.epochs),
+    )
+    loop.begin(tune)
+    while loop.goes_on():
+        loop.train_epoch()
+        loop.end_epoch()
+    return loop.finish()
 
-    def goes_on() -> bool:
-        return progress.epoch < training.epochs and not learner.is_over(progress.epoch)
 
-    if goes_on():
-        meter.count(learner.model, examples.span(0, 1)[0], log)
-        if saved is None and tune is not None:
-            learner.run_as(tune(learner, examples, meter.flops_per_sample))
-        meter.start(device)
-    steps = updates_per_epoch(len(examples), training)
+class Loop:
+    """One training. What it writes between two steps is all that the next one depends on."""
 
-    def updates_done() -> int:
-        return progress.epoch * steps + progress.step
-
-    began = updates_done()
-
-    def stopped() -> TrainingStopped:
-        return TrainingStopped(progress.epoch + 1, progress.step, began=began, ended=updates_done())
-
-    def save() -> None:
-        watch.look(progress.epoch + 1)
-        refuse_bad_weights(learner.model, epoch=progress.epoch + 1, step=progress.step)
-        state = _capture(learner, progress, meter) | {
-            "watch": watch.state(),
-            "micro_batch": micro_batch.rows,
-        }
-        checkpoints.save(updates_done(), state)
-
-    def beat() -> None:
-        if heartbeat is not None:
-            heartbeat.beat(f"epoch {progress.epoch + 1} step {progress.step}")
-
-    def beat_while_validating() -> None:
-        beat()
-        if stop.is_set:
-            raise stopped()
-
-    # What was found out by trying decides bits: it is durable before the first update.
-    has_tried = tune is not None and saved is None and learner.tuning != Tuning()
-    if has_tried or (micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows)):
-        save()
-
-    while goes_on():
-        order = epoch_order(len(examples), seed=training.seed, epoch=progress.epoch).to(device)
-        drawn = learner.augmentation.draws(
-            len(examples), seed=training.seed, epoch=progress.epoch, device=device
+    def __init__(
+        self,
+        learner: Learner,
+        examples: AnyExamples,
+        validation: AnyExamples,
+        training: Training,
+        *,
+        checkpoints: CheckpointFolder,
+        stop: StopFlag,
+        log: Callable[[str], None],
+        meter: Meter,
+        heartbeat: Heartbeat | None,
+        micro_batch: MicroBatch,
+        group: Group,
+        epochs: int,
+    ) -> None:
+        self._learner, self._examples, self._validation = learner, examples, validation
+        self._training, self._checkpoints, self._stop, self._log = training, checkpoints, stop, log
+        self._meter, self._heartbeat, self._micro_batch, self._group = meter, heartbeat, micro_batch, group
+        self._epochs = epochs
+        self._device = examples.labels.device
+        self._agree = Agreement(group)
+        self._progress = Progress(Sums.zero(self._device))
+        self._steps = updates_per_epoch(len(examples), training)
+        self._rows_per_step = training.batch_size * training.accumulate_steps
+        self._watch = LossWatch(
+            rows=len(examples), rows_per_update=self._rows_per_step, device=self._device, group=group
         )
-        groups = order.split(rows_per_step)
-        updates = zip(groups, drawn.split(rows_per_step), strict=True)
-        examples.read_ahead(
-            part for rows in groups[progress.step :] for part in rows.split(learner.micro_batch_rows)
-        )
+        self._began = 0
+
+    def begin(self, tune: Tune | None) -> None:
+        """Take the newest checkpoint, or find how steps are to run."""
+        learner, group, progress, micro_batch = self._learner, self._group, self._progress, self._micro_batch
+        saved = group.of_first(self._checkpoints.load() if group.is_first else None)
+        if saved is not None:
+            restore(saved, learner, progress, self._meter, group)
+            self._watch.restore(saved["watch"])
+            micro_batch.restore(saved["micro_batch"])
+            self._log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
+        learner.micro_batch_rows = micro_batch.rows
+        micro_batch.is_training = True
+        self._began = self._updates_done
+        if self.goes_on():
+            self._meter.count(learner.model, self._examples.span(0, 1)[0], self._log)
+            if saved is None and tune is not None:
+                learner.run_as(tune(learner, self._examples, self._meter.flops_per_sample))
+            self._meter.start(self._device)
+        # What was found out by trying decides bits: it is durable before the first update.
+        has_tried = tune is not None and saved is None and learner.tuning != Tuning()
+        if has_tried or (
+            micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows)
+        ):
+            self._save()
+
+    def goes_on(self) -> bool:
+        epoch = self._progress.epoch
+        return epoch < self._epochs and not self._learner.is_over(epoch)
+
+    def train_epoch(self) -> None:
+        """The rest of the epoch, update by update."""
+        progress, learner, meter, watch = self._progress, self._learner, self._meter, self._watch
+        updates = self._updates()
         learner.begin_epoch()
-        watch.begin(float(progress.sums.loss), progress.step)
-        beat()
+        (so_far,) = self._group.total(float(progress.sums.loss))
+        watch.begin(so_far, progress.step)
+        self._beat()
         last_checkpoint = last_sign = entered = time.monotonic()
         before = progress.epoch_seconds
-
-        for rows, draws in islice(updates, progress.step, None):
-            meter.data_seconds += learner.update(examples, rows, updates_done(), progress.sums, draws)
+        for rows, draws in updates:
+            number = self._updates_done
+            meter.data_seconds += learner.update(self._examples, rows, number, progress.sums, draws)
             progress.step += 1
             watch.note(progress.sums.loss)
-            beat()
+            self._beat()
             now = time.monotonic()
             progress.epoch_seconds = before + now - entered
 
             if watch.is_due():
                 watch.look(progress.epoch + 1)
-            if stop.is_set:
-                save()
-                raise stopped()
-            if now - last_checkpoint >= CHECKPOINT_EVERY_S:
-                save()
+            is_stopping, is_due = self._agree(self._stop.is_set, now - last_checkpoint >= CHECKPOINT_EVERY_S)
+            if is_stopping:
+                self._save()
+                raise self._stopped()
+            if is_due:
+                self._save()
                 last_checkpoint = time.monotonic()
             if now - last_sign >= PROGRESS_EVERY_S:
-                seen = min(progress.step * rows_per_step, len(examples))
-                mean = float(progress.sums.loss) / seen
-                log(progress_line(progress.epoch + 1, training.epochs, progress.step, steps, mean))
+                self._log_progress()
                 last_sign = now
-
-        loss = float(progress.sums.loss) / len(examples)
         progress.epoch_seconds = before + time.monotonic() - entered
-        meter.end_epoch(device)
-        watch.look(progress.epoch + 1)
-        refuse_bad_weights(learner.model, epoch=progress.epoch + 1, step=progress.step)
-        with _saved_when_stopped(save), learner.exportable():
-            validation_loss, validation_accuracy = evaluate(
-                learner.model,
-                validation,
-                watch=learner.metrics.add,
-                rows=micro_batch.share_of(EVALUATION_ROWS),
-                beat=beat_while_validating,
-            )
-            _refuse_divergence(validation_loss, progress)
+
+    def end_epoch(self) -> None:
+        """Measure the weights that the epoch would export, and write them down."""
+        progress, learner, rows = self._progress, self._learner, len(self._examples)
+        self._meter.end_epoch(self._device)
+        self._watch.look(progress.epoch + 1)
+        refuse_bad_weights(learner.model, epoch=progress.epoch + 1, step=progress.step, group=self._group)
+        loss, correct = self._group.total(float(progress.sums.loss), int(progress.sums.correct))
+        with self._saved_when_stopped(), learner.exportable():
+            validation_loss, validation_accuracy, metrics = self._validate()
             record = EpochRecord(
                 epoch=progress.epoch + 1,
-                loss=loss,
-                accuracy=int(progress.sums.correct) / len(examples),
+                loss=loss / rows,
+                accuracy=int(correct) / rows,
                 validation_loss=validation_loss,
                 validation_accuracy=validation_accuracy,
-                samples_per_second=len(examples) / progress.epoch_seconds,
+                samples_per_second=rows / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
-                learning_rate=learner.learning_rate((progress.epoch + 1) * steps - 1),
-                metrics=learner.metrics.take(),
+                learning_rate=learner.learning_rate((progress.epoch + 1) * self._steps - 1),
+                metrics=metrics,
             )
             learner.end_epoch(record)
         progress.end_epoch(record)
-        save()
-        log(epoch_line(record, training.epochs))
-    if heartbeat is not None:
-        heartbeat.rest()
-    micro_batch.is_training = False
-    if (stopping := learner.stopping) is not None:
-        log(stopping.verdict(progress.epoch, training.epochs))
-    return progress.records
+        self._save()
+        self._log(epoch_line(record, self._training.epochs))
 
+    def finish(self) -> list[EpochRecord]:
+        """The records of all epochs."""
+        if self._heartbeat is not None:
+            self._heartbeat.rest()
+        self._micro_batch.is_training = False
+        if (stopping := self._learner.stopping) is not None:
+            self._log(stopping.verdict(self._progress.epoch, self._epochs))
+        return self._progress.records
 
-@contextmanager
-def _saved_when_stopped(save: Callable[[], None]) -> Iterator[None]:
-    """A request to stop that is seen within is answered once a checkpoint is durable."""
-    try:
-        yield
-    except TrainingStopped:
-        save()
-        raise
+    @property
+    def _updates_done(self) -> int:
+        return self._progress.epoch * self._steps + self._progress.step
+
+    def _updates(self) -> Iterator[tuple[Any, Any]]:
+        """The rows and draws of the updates that the epoch still has."""
+        rows, seed, progress = len(self._examples), self._training.seed, self._progress
+        order = epoch_order(rows, seed=seed, epoch=progress.epoch).to(self._device)
+        drawn = self._learner.augmentation.draws(rows, seed=seed, epoch=progress.epoch, device=self._device)
+        groups = order.split(self._rows_per_step)
+        self._examples.read_ahead(self._learner.own_batches(groups[progress.step :]))
+        return islice(zip(groups, drawn.split(self._rows_per_step), strict=True), progress.step, None)
+
+    def _validate(self) -> tuple[float | None, float | None, dict[str, float | None]]:
+        """Loss, accuracy and the project's metrics of the held-out rows.
+
+        All processes evaluate all rows, so that measures that are no sums stay simple; rank 0 has the say.
+        """
+        loss, accuracy = evaluate(
+            self._learner.model,
+            self._validation,
+            watch=self._learner.metrics.add,
+            rows=self._micro_batch.share_of(EVALUATION_ROWS),
+            beat=self._beat_while_validating,
+        )
+        loss, accuracy, metrics = self._group.of_first((loss, accuracy, self._learner.metrics.take()))
+        if loss is not None and not math.isfinite(loss):
+            place = f"epoch {self._progress.epoch + 1} step {self._progress.step}"
+            raise DivergedError(
+                f"the validation loss is no longer finite at {place}", hint="lower the learning rate"
+            )
+        return loss, accuracy, metrics
+
+    def _save(self) -> None:
+        """Write a checkpoint, of what was looked at and found good. Every process calls this at the same step."""
+        progress, group = self._progress, self._group
+        self._watch.look(progress.epoch + 1)
+        refuse_bad_weights(self._learner.model, epoch=progress.epoch + 1, step=progress.step, group=group)
+        state = capture(self._learner, progress, self._meter, group)
+        if group.is_first:
+            own = {"watch": self._watch.state(), "micro_batch": self._micro_batch.rows}
+            self._checkpoints.save(self._updates_done, state | own)
+
+    def _stopped(self) -> TrainingStopped:
+        epoch, step = self._progress.epoch + 1, self._progress.step
+        return TrainingStopped(epoch, step, began=self._began, ended=self._updates_done)
+
+    @contextmanager
+    def _saved_when_stopped(self) -> Iterator[None]:
+        """A request to stop that is seen within is answered once a checkpoint is durable."""
+        try:
+            yield
+        except TrainingStopped:
+            self._save()
+            raise
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.beat(f"epoch {self._progress.epoch + 1} step {self._progress.step}")
+
+    def _beat_while_validating(self) -> None:
+        """Several processes do not ask one another within a validation: they answer after it."""
+        self._beat()
+        if self._stop.is_set and self._group.size == 1:
+            raise self._stopped()
+
+    def _log_progress(self) -> None:
+        """The mean loss is this process', which has every n-th row."""
+        progress = self._progress
+        seen = min(progress.step * self._rows_per_step, len(self._examples))
+        mean = float(progress.sums.loss) * self._group.size / seen
+        self._log(progress_line(progress.epoch + 1, self._training.epochs, progress.step, self._steps, mean))
 
 
 def evaluate(
@@ -250,36 +319,3 @@ def evaluate(
             if watch is not None:
                 watch(logits, labels)
     return loss_sum / len(examples), correct / len(examples)
-
-
-def _refuse_divergence(validation_loss: float | None, progress: Progress) -> None:
-    if validation_loss is not None and not math.isfinite(validation_loss):
-        raise DivergedError(
-            f"the validation loss is no longer finite at epoch {progress.epoch + 1} step {progress.step}",
-            hint="lower the learning rate",
-        )
-
-
-def _capture(learner: Learner, progress: Progress, meter: Meter) -> dict[str, Any]:
-    return {
-        "learner": learner.state_dict(),
-        "rng": capture_rng(),
-        "epoch": progress.epoch,
-        "step": progress.step,
-        "epoch_seconds": progress.epoch_seconds,
-        "loss_sum": progress.sums.loss,
-        "correct": progress.sums.correct,
-        "records": msgspec.to_builtins(progress.records),
-        "meter": meter.state(),
-    }
-
-
-def _restore(saved: Mapping[str, Any], learner: Learner, progress: Progress, meter: Meter) -> None:
-    learner.load_state_dict(saved["learner"])
-    restore_rng(saved["rng"])
-    progress.epoch, progress.step = saved["epoch"], saved["step"]
-    progress.epoch_seconds = saved["epoch_seconds"]
-    progress.sums.loss.copy_(saved["loss_sum"])
-    progress.sums.correct.copy_(saved["correct"])
-    meter.restore(saved["meter"])
-    progress.records = msgspec.convert(saved["records"], type=list[EpochRecord])

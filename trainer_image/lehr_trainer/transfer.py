@@ -1,4 +1,4 @@
-"""What SageMaker does around a container, for where there is no SageMaker: data in, checkpoints both ways, model out."""
+"""What SageMaker does around a container, where there is none: data in, checkpoints both ways, model out."""
 
 from __future__ import annotations
 
@@ -96,17 +96,14 @@ def download_channels(channels: Mapping[str, S3Folder]) -> None:
             raise FileNotFoundError(f"channel {name}: there is nothing under {folder.uri}")
 
 
-def write_config(
-    root: Path, channels: Sequence[str], hyperparameters: Mapping[str, str], hosts: Sequence[str], host: str
-) -> None:
-    """The files of the /opt/ml contract that say what the job is."""
+def write_config(root: Path, channels: Sequence[str], hyperparameters: Mapping[str, str]) -> None:
+    """The files of the /opt/ml contract that say what the job is; of its hosts, the environment tells."""
     config = root / "input/config"
     config.mkdir(parents=True, exist_ok=True)
     (root / "model").mkdir(exist_ok=True)
     documents = {
         "hyperparameters.json": dict(hyperparameters),
         "inputdataconfig.json": {name: {"TrainingInputMode": "File"} for name in channels},
-        "resourceconfig.json": {"current_host": host, "hosts": list(hosts)},
     }
     for name, document in documents.items():
         (config / name).write_text(json.dumps(document))

@@ -76,6 +76,36 @@ def tune(
         restore_rng(streams)
 
 
+def shared_threads(flops_per_update: float | None, processes: int, environ: Mapping[str, str]) -> int:
+    """Of each of several processes of a host, which cannot try alone: LEHR_THREADS, or its share of the cores."""
+    wish = threads_wished(environ)
+    is_small = flops_per_update is not None and flops_per_update < ONE_THREAD_BELOW_FLOPS
+    return wish or (1 if is_small else max(1, cores() // processes))
+
+
+def refuse_compiling(compiling: str) -> None:
+    """Raise JobInputError if several processes are to compile: torch's copies of a model were not tried with it."""
+    if compiling == "on":
+        raise JobInputError(
+            'compile = "on" does not go with several processes',
+            place="training.compile",
+            hint='take compile = "auto" or "off", or one process',
+        )
+
+
+def threads_wished(environ: Mapping[str, str]) -> int:
+    """LEHR_THREADS, or 0 where it is not set. Raises JobInputError."""
+    wish = environ.get("LEHR_THREADS", "")
+    if wish and (not wish.isdecimal() or int(wish) < 1):
+        raise JobInputError(f"LEHR_THREADS is {wish!r}", hint="it is a number of threads, 1 or more")
+    return int(wish or 0)
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _threads(
     make_pass: Callable[[CompileMode], Pass],
     flops_per_update: float | None,
@@ -84,28 +114,25 @@ def _threads(
     log: Log,
 ) -> int:
     """LEHR_THREADS if set; else as many as there are cores, if one thread is clearly slower."""
-    wish = environ.get("LEHR_THREADS", "")
-    if wish:
-        if not wish.isdecimal() or int(wish) < 1:
-            raise JobInputError(f"LEHR_THREADS is {wish!r}", hint="it is a number of threads, 1 or more")
-        return int(wish)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wish := threads_wished(environ):
+        return wish
+    every = cores()
     is_small = flops_per_update is not None and flops_per_update < ONE_THREAD_BELOW_FLOPS
-    if cores == 1 or is_small or device.type != "cpu":
+    if every == 1 or is_small or device.type != "cpu":
         return 1
     seconds = {}
     try:
         one_pass = make_pass("")
-        for threads in (1, cores):
+        for threads in (1, every):
             torch.set_num_threads(threads)
             seconds[threads] = seconds_of(one_pass, device)
     except Exception as fault:
         # Not every module of a project can be copied; what its steps do wrong, the first of them will say.
         log(f"threads cannot be tried: {reason_of(fault)}")
         return 1
-    gain = seconds[1] / seconds[cores]
-    log(f"{cores} threads have {gain:.2f} times the rate of one")
-    return cores if gain >= THREADS_PAY_FROM else 1
+    gain = seconds[1] / seconds[every]
+    log(f"{every} threads have {gain:.2f} times the rate of one")
+    return every if gain >= THREADS_PAY_FROM else 1
 
 
 def _compile_mode(

@@ -54,13 +54,13 @@ class Meter:
         for name, value in state.items():
             setattr(self, name, value)
 
-    def report(self, records: Sequence[EpochRecord], rows: int) -> Utilisation:
-        """Over the epochs of `records`, each of `rows` rows."""
+    def report(self, records: Sequence[EpochRecord], rows: int, *, processes: int = 1) -> Utilisation:
+        """Over the epochs of `records`, each of `rows` rows; shares are this process' of `processes`."""
         seconds = sum(record.seconds for record in records)
         rate = rows * len(records) / seconds
         share = None
         if self.flops_per_sample is not None:
-            share = rate * self.flops_per_sample / self.gemm_flops_per_second
+            share = rate / processes * self.flops_per_sample / self.gemm_flops_per_second
         return Utilisation(
             samples_per_second=rate,
             flops_per_sample=self.flops_per_sample,

@@ -1,8 +1,8 @@
-"""In which order capacity is asked for: spot first, then on demand, then the same of the other backend; a function once.
+"""In which order capacity is asked for: spot first, then on demand, then the same of the other backend.
 
 What differs from attempt to attempt is decided here, so that the state machine only copies it, and an estimate counts
 what is really tried. Managed spot takes one instance type and no warm pool; no list mixes types that take a key for
-their volume with types that refuse one.
+their volume with types that refuse one. A function is one attempt: there is nothing to choose.
 """
 
 from __future__ import annotations

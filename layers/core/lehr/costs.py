@@ -21,6 +21,7 @@ from lehr.contracts.workflow import TrialResult
 from lehr.errors import UnknownPriceError
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import PriceTable
+from lehr.sweeps import planned_rounds, planned_trainings
 
 # Memory in GB and timeout in seconds: of a function called for each shard, and of those called once in a run.
 SHARD_FUNCTIONS = {"prepare_shard": (2.0, 900), "evaluate_shard": (2.0, 900)}
@@ -28,6 +29,7 @@ RUN_FUNCTIONS = {
     "start_run": (0.5, 60),
     "seal_dataset": (0.5, 300),
     "publish_trainer": (1.0, 120),
+    "propose_trials": (1.0, 600),
     "package_model": (2.9375, 300),
     "judge_model": (0.5, 120),
     "promote_model": (0.25, 30),
@@ -50,7 +52,7 @@ def estimate_run(
 
     Raises UnknownPriceError.
     """
-    backend, trials = recipe.backend, len(recipe.trial_settings())
+    backend, trials = recipe.backend, planned_trainings(recipe)
     attempts = list(_attempts(backend, prices, function_memory_mb))
     hours = backend.max_runtime_s / 3600 * backend.instance_count
     volume = prices.volume_gb_month * backend.volume_gb / _HOURS_PER_MONTH
@@ -61,7 +63,7 @@ def estimate_run(
     warm_pool = backend.instance_count * sum(
         attempt.keep_alive_s / 3600 * (attempt.hour_usd + volume) for attempt in attempts
     )
-    functions = functions_usd(prices, shards=shards)
+    functions = functions_usd(prices, shards=shards, rounds=planned_rounds(recipe))
     return RunEstimate(
         project=recipe.project.name,
         trials=trials,
@@ -94,13 +96,15 @@ def _attempts(backend: Backend, prices: PriceTable, function_memory_mb: int) -> 
         )
 
 
-def functions_usd(prices: PriceTable, *, shards: int, share: float = 1.0) -> float:
-    """What the functions of a run cost if each call uses `share` of its timeout."""
+def functions_usd(prices: PriceTable, *, shards: int, rounds: int = 1, share: float = 1.0) -> float:
+    """What the functions of a run cost if each call uses `share` of its timeout; trials are proposed in `rounds`."""
+    memory_gb, timeout_s = RUN_FUNCTIONS["propose_trials"]
     gb_seconds = share * (
         shards * sum(memory * timeout for memory, timeout in SHARD_FUNCTIONS.values())
         + sum(memory * timeout for memory, timeout in RUN_FUNCTIONS.values())
+        + rounds * memory_gb * timeout_s
     )
-    calls = shards * len(SHARD_FUNCTIONS) + len(RUN_FUNCTIONS)
+    calls = shards * len(SHARD_FUNCTIONS) + len(RUN_FUNCTIONS) + rounds
     return _rounded(gb_seconds * prices.gb_second() + calls * prices.function_million_calls / 1e6)
 
 

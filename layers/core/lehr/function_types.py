@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 
-# What a new account may give a function, and what any may: docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+# What a new account may give a function, and what any may:
+# docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 DEFAULT_MEMORY_MB = 3008
 MAX_MEMORY_MB = 10_240
-# Of /tmp, which holds data, checkpoints and model: docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html
+# Of /tmp, which holds data, checkpoints and model:
+# docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html
 STORAGE_MB = 10_240
 # Storage beyond this is paid for.
 FREE_STORAGE_MB = 512

@@ -4,7 +4,7 @@ incoming/<project>/…                         raw data as the user drops it; _R
 projects/<project>/<code-sha>/               recipe and user code; head.json names the current one
 datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors
 quarantine/<project>/<run>/…                 refused records with reasons
-runs/<project>/<run>/…                       plan, staged shards, trials, evaluation, decision, report
+runs/<project>/<run>/…                       plan, staged shards, trials, sweep, evaluation, decision, report
 models/<project>/<version>/                  model package
 batches/<project>/…                          rows to predict: by their owner, or upload-<id>/input      (data bucket)
 batches/<project>/<batch>/                   plan, units, parts and result of a batch prediction
@@ -99,6 +99,19 @@ def unit_result_key(project: str, run: str, index: int) -> str:
 
 def trials_prefix(project: str, run: str) -> str:
     return run_prefix(project, run) + "trials/"
+
+
+def proposal_key(project: str, run: str, number: int) -> str:
+    """Of the trials of a round, counted from 0."""
+    return f"{run_prefix(project, run)}sweep/round-{number:05d}.json"
+
+
+def round_result_key(project: str, run: str, number: int) -> str:
+    return f"{run_prefix(project, run)}sweep/result-{number:05d}.json"
+
+
+def sweep_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "sweep/sweep.json"
 
 
 def checkpoints_prefix(project: str, run: str) -> str:

@@ -423,3 +423,34 @@ def test_a_line_as_long_as_an_event_of_the_log_may_be_arrives_whole(cloud: Funct
     assert cloud.call("long-winded", size) == (None, None)
     line = f"begin{'x' * size}end"
     assert eventually(lambda: line in cloud.logged("long-winded"))
+
+
+def image_function(cloud: FunctionsCloud, name: str, **config: Any) -> None:
+    cloud.client("lambda").create_function(
+        FunctionName=name,
+        PackageType="Image",
+        Code={"ImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"},
+        ImageConfig=config,
+        Role=ROLE,
+        Timeout=20,
+        MemorySize=3008,
+    )
+
+
+def test_a_function_from_an_image_runs_its_handler_with_this_environments_packages(
+    cloud: FunctionsCloud,
+) -> None:
+    image_function(
+        cloud, "image", EntryPoint=["python", "-m", "awslambdaric"], Command=["lehr_trainer.function.handler"]
+    )
+    answer, error = cloud.call("image", {"project": "p"})
+    assert (error, answer["errorType"]) == ("Unhandled", "ContractError")
+    assert "run" in answer["errorMessage"]
+
+
+def test_an_image_that_is_not_known_to_be_python_is_refused_in_words(cloud: FunctionsCloud) -> None:
+    image_function(cloud, "binary", EntryPoint=["/bootstrap"], Command=["x"])
+    answer, error = cloud.call("binary")
+    assert error == "Unhandled"
+    assert "binary cannot be run here" in answer["errorMessage"]
+    assert "awslambdaric" in answer["errorMessage"]

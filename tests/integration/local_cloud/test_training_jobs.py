@@ -354,3 +354,63 @@ def test_closing_ends_a_trainer_that_does_not_listen(tmp_path: Path) -> None:
         pid = cloud.log(name)[0]
         assert Path("/proc", pid).exists()
     assert not Path("/proc", pid).exists()
+
+
+SEVERAL = {"ResourceConfig": {"InstanceCount": 3, "InstanceType": "ml.g5.xlarge", "VolumeSizeInGB": 50}}
+HOST = "host = json.loads((root / 'input/config/resourceconfig.json').read_text())['current_host']\n"
+
+
+def test_a_job_of_several_instances_is_a_process_for_each_that_can_find_the_first(
+    orchestration: Orchestration,
+) -> None:
+    script = (
+        HOST
+        + "import socket\n"
+        + "print(host)\n"
+        + "address = (os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))\n"
+        + "assert os.environ['SM_CURRENT_HOST'] == host\n"
+        + "if host != 'algo-1':\n"
+        + "    for attempt in range(100):\n"
+        + "        try:\n"
+        + "            socket.create_connection(address).sendall(host.encode())\n"
+        + "            break\n"
+        + "        except ConnectionRefusedError:\n"
+        + "            time.sleep(0.1)\n"
+        + "    (root / 'model/not-this').write_text('x')\n"
+        + "    sys.exit()\n"
+        + "server = socket.create_server(address)\n"
+        + "met = sorted(server.accept()[0].recv(9).decode() for _ in range(2))\n"
+        + "hosts = json.loads((root / 'input/config/resourceconfig.json').read_text())['hosts']\n"
+        + "(root / 'model/met').write_text(json.dumps([hosts, met]))\n"
+    )
+    job = train(orchestration, script, **SEVERAL)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    files = archive(orchestration, job["TrainingJobName"], "model")
+    assert list(files) == ["met"]
+    assert json.loads(files["met"]) == [["algo-1", "algo-2", "algo-3"], ["algo-2", "algo-3"]]
+    streams = orchestration.client("logs").describe_log_streams(
+        logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=job["TrainingJobName"]
+    )["logStreams"]
+    hosts = sorted(stream["logStreamName"].partition("/")[2].rpartition("-")[0] for stream in streams)
+    assert hosts == ["algo-1", "algo-2", "algo-3"]
+
+
+def test_a_job_fails_with_the_reason_of_the_instance_that_failed_and_stops_the_others(
+    orchestration: Orchestration,
+) -> None:
+    script = (
+        HOST
+        + "if host == 'algo-2':\n"
+        + "    (root / 'output/failure').write_text('ValueError: not on this host')\n"
+        + "    sys.exit(4)\n"
+        + "time.sleep(60)"
+    )
+    job = train(orchestration, script, **SEVERAL)
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"] == "AlgorithmError: ValueError: not on this host, exit code: 4"
+
+
+def test_a_job_of_too_many_instances_is_refused(orchestration: Orchestration) -> None:
+    many = {"ResourceConfig": {"InstanceCount": 17, "InstanceType": "ml.g5.xlarge", "VolumeSizeInGB": 50}}
+    with pytest.raises(ClientError, match="runs jobs of 1 to 16 instances, not 17"):
+        create(orchestration, "pass", **many)

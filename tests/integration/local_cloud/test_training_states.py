@@ -134,7 +134,7 @@ class Trials:
                 "validation_uri": "",
                 "rows": {"validation": 0},
             },
-            "trials": [{"id": "0", "hyperparameters": {"epochs": "5"}}],
+            "proposal": {"trials": [{"id": "0", "name": "0", "hyperparameters": {"epochs": "5"}}]},
             "trialConcurrency": 1,
             "attempts": msgspec.to_builtins(attempts_of(backend)),
             "resources": {
@@ -171,7 +171,6 @@ def trials(orchestration: Orchestration) -> Trials:
 
 
 def on_batch(**members: Any) -> Backend:
-    # Past the contract's limit of one instance: the states are ready for more than the trainer is.
     return Backend(kind="batch", **members)
 
 

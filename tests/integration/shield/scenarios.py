@@ -96,19 +96,14 @@ def prediction_before_training(cloud: GuardedCloud, project: str) -> Observation
 def a_run_that_is_not_there(cloud: GuardedCloud, project: str) -> Observation:
     """What functions say of documents that do not exist: that they are missing, and not that they are forbidden."""
     common = {"project": project, "run": "0123456789ab", "dataset_version": "0123456789abcdef"}
-    trial = {"id": "t0", "hyperparameters": {}}
-    result = {"id": "t0", "status": "Completed", "job": "j", "image": "i"}
-    bucket = cloud.place.outputs()["ArtifactBucket"]
-    model = f"s3://{bucket}/runs/{project}/0123456789ab/output/j/output/model.tar.gz"
     payloads: dict[str, dict[str, Any]] = {
         "JudgeModelFunction": {**common, "candidate": "0123456789abcdef", "champion": None},
         "PackageModelFunction": {
             **common,
             "code_sha": "0" * 40,
             "instance_type": "ml.m5.large",
-            "trials": [trial],
-            "results": [{**result, "model": model}],
         },
+        "ProposeTrialsFunction": {"project": project, "run": "0123456789ab", "round": 0, "results": []},
     }
     return {name: _is_forbidden(cloud, name, payload) for name, payload in payloads.items()}
 

@@ -159,6 +159,8 @@ def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:
             model_version="c0ffee",
             accuracy=0.9794,
             champion_accuracy=0.9761,
+            trial="3",
+            trials=8,
             **base,
         ),
     ]
@@ -168,5 +170,5 @@ def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:
         "mnist",
         "  bbb             failed",
         "      too [hot]",
-        "● aaa             promoted 0.9794 vs 0.9761  c0ffee           1 min 05.2 s  champion",
+        "● aaa             promoted 0.9794 vs 0.9761  c0ffee           1 min 05.2 s  champion  trial 3 of 8",
     ]

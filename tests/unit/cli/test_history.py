@@ -7,16 +7,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lehr.contracts.slices import SliceAnswer, SliceProgress
 from lehr_cli.events import (
     ExecutionEnded,
     MapProgress,
     MapRunStarted,
     RunEvent,
+    SliceEnded,
     StateEntered,
     StateExited,
     TrainingJobStarted,
 )
-from lehr_cli.history import HistoryReader, Timeline
+from lehr_cli.history import HistoryReader, Timeline, _slice
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -169,3 +171,18 @@ def test_only_the_last_page_is_asked_for_again() -> None:
 def test_events_have_their_name_and_fields_on_the_wire() -> None:
     line = MapProgress(state="PrepareShards", done=1, of=3).to_line()
     assert line == {"event": "map_progress", "state": "PrepareShards", "done": 1, "failed": 0, "of": 3}
+
+
+def answered(payload: Any, resource_type: str = "lambda") -> list[RunEvent]:
+    return list(_slice({"resourceType": resource_type, "output": json.dumps({"Payload": payload})}))
+
+
+def test_a_slice_of_a_function_is_told_with_what_it_reached_and_other_answers_are_none() -> None:
+    progress = SliceProgress(slices=3, update=5512, seconds=540)
+    answer = SliceAnswer(status="continues", job="j", progress=progress, instance_type="lambda-3008mb")
+    assert answered(answer.to_value()) == [
+        SliceEnded(job="j", status="continues", slice=3, update=5512, seconds=540)
+    ]
+    assert answered(answer.to_value(), "sagemaker") == []
+    assert answered({"version": "1"}) == []
+    assert answered(None) == []

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lehr_cli.failures import CloudError, CommandError
-from lehr_cli.image import build, find_image, follow, pack, project_of, start
+from lehr_cli.image import CPU_INDEX, build, find_image, follow, pack, project_of, start
 from lehr_cli.invocation import Invocation
 from lehr_cli.stack import Stack
 
@@ -149,3 +149,21 @@ def test_an_error_that_is_not_about_the_image_is_not_taken_for_its_absence() -> 
     world.describe_images = denied  # type: ignore[method-assign, assignment]
     with pytest.raises(ClientError):
         find_image(stack_of(world), REPOSITORY, "tag")
+
+
+def test_an_image_without_cuda_is_another_tag_of_the_same_source_and_for_the_function(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World()
+    invocation = invocation_of(world, monkeypatch)
+    build.__wrapped__(invocation, ROOT)  # type: ignore[attr-defined]
+    world.phases = ["QUEUED", "COMPLETED"]
+    build.__wrapped__(invocation, ROOT, cpu=True)  # type: ignore[attr-defined]
+    plain, cpu = (
+        {each["name"]: each["value"] for each in request["environmentVariablesOverride"]}
+        for request in world.started
+    )
+    assert cpu == {"IMAGE_TAG": f"{plain['IMAGE_TAG']}-cpu", "TORCH_INDEX": CPU_INDEX}
+    assert "TORCH_INDEX" not in plain
+    assert world.started[0]["sourceLocationOverride"] == world.started[1]["sourceLocationOverride"]
+    assert f"TrainerFunctionImageUri={REPOSITORY}@{DIGEST}" in capsys.readouterr().err

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lehr.contracts.recipe import parse_recipe
 from lehr.errors import RecipeError, UserError
 from lehr_cli import project
-from lehr_cli.project import code_digest, read_files, read_recipe, upload
+from lehr_cli.project import code_digest, read_files, read_recipe, refuse_missing_code, upload
 from tests.fakes import InMemoryObjectStore
 
 RECIPE = (Path(__file__).parents[3] / "examples" / "mnist" / "lehr.toml").read_text()
@@ -80,6 +81,30 @@ def test_a_fault_in_the_recipe_names_the_file_and_the_key(folder: Path) -> None:
         read_recipe(folder)
     assert raised.value.place == str(folder / "lehr.toml")
     assert "epochs" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            'name = "mlp"',
+            'name = "custom"\nfactory = "net:build"',
+            "model.factory is 'net:build', and there is no net.py",
+        ),
+        (
+            "[gate]",
+            '[hooks]\nmetrics = ["net.model:f1", "own:f2"]\n[gate]',
+            r"hooks.metrics\[1\] is 'own:f2'",
+        ),
+    ],
+)
+def test_code_that_the_recipe_names_and_the_folder_lacks_is_missed_before_the_push(
+    folder: Path, old: str, new: str, words: str
+) -> None:
+    recipe = parse_recipe(RECIPE.replace(old, new, 1))
+    with pytest.raises(UserError, match=words) as raised:
+        refuse_missing_code(recipe, read_files(folder), place="p")
+    assert raised.value.hint == "the folder has net/model.py"
 
 
 def test_an_override_that_does_not_fit_is_found_before_the_push(folder: Path) -> None:

@@ -12,6 +12,7 @@ from lehr_cli.events import (
     Epoch,
     MapProgress,
     RunEvent,
+    SliceEnded,
     StateEntered,
     StateExited,
     TrainingJobStarted,
@@ -93,6 +94,16 @@ def test_a_job_that_waits_says_why_in_the_words_of_its_backend(capsys: pytest.Ca
     assert capsys.readouterr().out == (
         "    waits since 1 min 15.0 s, Pending: Insufficient [capacity] in eu-central-1\n"
     )
+
+
+def test_slices_say_how_far_they_came(capsys: pytest.CaptureFixture[str]) -> None:
+    for status, number in (("continues", 3), ("Completed", 4)):
+        job = "lehr-mnist-1-0-a0r0d0"
+        shown(SliceEnded(job=job, status=status, slice=number, update=5512, seconds=540))
+    assert capsys.readouterr().out.splitlines() == [
+        "    trial 0  slice 3 ended at update 5,512, 9 min 00.0 s so far",
+        "    trial 0  slice 4 ended at the end, 9 min 00.0 s so far",
+    ]
 
 
 def test_a_decision_shows_every_rule(capsys: pytest.CaptureFixture[str]) -> None:

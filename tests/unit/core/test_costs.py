@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lehr.contracts.cost import RunCost, TrialCost
-from lehr.contracts.recipe import Recipe, parse_recipe
+from lehr.contracts.recipe import Recipe, Trials, parse_recipe
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import TrialResult
 from lehr.costs import arithmetic, estimate_run, functions_usd, record_cost, run_cost, trial_costs
@@ -67,6 +67,21 @@ def test_the_worst_case_is_trials_times_price_times_the_limit_and_the_functions(
     assert estimate.training_usd == pytest.approx(2 * (PRICES.hour("ml.g5.xlarge") + volume), abs=1e-4)
     assert estimate.total_usd == pytest.approx(estimate.training_usd + estimate.functions_usd, abs=1e-4)
     assert arithmetic(estimate).startswith("2 trial(s) x 1 h x (1.408 USD of ml.g5.xlarge), and 0.")
+
+
+def test_every_rung_of_a_trial_counts_as_a_trial_that_takes_all_of_its_time() -> None:
+    one = recipe(spot=False)
+    halving = msgspec.structs.replace(
+        one,
+        training=msgspec.structs.replace(one.training, epochs=9),
+        trials=Trials(
+            search="successive_halving", count=9, space={"learning_rate": [0.1 * n for n in range(1, 10)]}
+        ),
+    )
+    estimate = estimate_run(halving, PRICES, shards=3)
+    assert estimate.trials == 9 + 3 + 1
+    assert estimate.training_usd == pytest.approx(13 * estimate.trial_usd, abs=1e-3)
+    assert estimate.functions_usd > estimate_run(one, PRICES, shards=3).functions_usd
 
 
 def test_spare_capacity_that_is_lost_at_the_last_moment_is_part_of_the_worst_case() -> None:

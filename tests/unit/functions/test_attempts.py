@@ -86,3 +86,52 @@ def test_the_worst_case_is_that_of_the_attempts_that_are_made(backend: dict[str,
     assert [(each.backend, each.spot, each.keep_alive_s) for each in estimated] == [
         (each.backend, each.spot, each.keep_alive_s) for each in attempts
     ]
+
+
+def function(has_mb: int = 3008, **backend: Any) -> list[tuple[str, bool, list[str], bool]]:
+    attempts = plan_attempts(Backend(**backend), has_batch=True, function_memory_mb=has_mb)
+    return [(attempt.backend, attempt.spot, attempt.instance_types, attempt.has_gpu) for attempt in attempts]
+
+
+def test_a_function_is_one_attempt_on_the_memory_that_the_stack_gives_it() -> None:
+    assert function(kind="lambda") == [("lambda", False, ["lambda-3008mb"], False)]
+    assert function(5000, kind="lambda", memory_mb=2000) == [("lambda", False, ["lambda-5000mb"], False)]
+
+
+def test_a_function_may_stand_in_for_capacity_and_the_other_way_round() -> None:
+    assert [kind for kind, *_ in function(fallback="lambda")] == ["sagemaker", "sagemaker", "lambda"]
+    assert [kind for kind, *_ in function(kind="lambda", fallback="sagemaker")] == [
+        "lambda",
+        "sagemaker",
+        "sagemaker",
+    ]
+
+
+def test_a_function_in_a_stack_without_one_is_refused_with_the_way_out() -> None:
+    for backend in (Backend(kind="lambda"), Backend(fallback="lambda")):
+        with pytest.raises(RecipeError, match=r"lehr image build --cpu.*TrainerFunctionImageUri"):
+            plan_attempts(backend, has_batch=True)
+
+
+def test_a_function_with_less_memory_than_the_recipe_asks_for_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"memory_mb is 4000.*has 3008.*TrainerFunctionMemoryMb=4000"):
+        function(kind="lambda", memory_mb=4000)
+
+
+def test_the_worst_case_of_a_function_is_its_memory_for_all_of_its_time() -> None:
+    prices = load_prices()
+    estimate = estimate_run(recipe(kind="lambda"), prices, shards=1, function_memory_mb=2048)
+    (attempt,) = estimate.attempts
+    assert (attempt.backend, attempt.instance_type, attempt.keep_alive_s) == ("lambda", "lambda-2048mb", 0)
+    second = 2 * prices.function_gb_second["x86_64"] + 9.5 * prices.function_storage_gb_second
+    assert estimate.training_usd == pytest.approx(3600 * second, abs=1e-4)
+    larger = estimate_run(recipe(kind="lambda"), prices, shards=1, function_memory_mb=4096)
+    assert larger.training_usd > 1.9 * estimate.training_usd
+
+
+def test_without_a_stack_the_worst_case_is_that_of_the_recipes_memory_or_of_the_default() -> None:
+    names = [
+        estimate_run(recipe(kind="lambda", **more), load_prices(), shards=1).attempts[0].instance_type
+        for more in ({"memory_mb": 5000}, {})
+    ]
+    assert names == ["lambda-5000mb", "lambda-3008mb"]

@@ -10,7 +10,6 @@ import onnx
 import pytest
 from aws_lambda_powertools import Logger
 
-from functions.package_model.archive import read_archive
 from functions.package_model.serving import prepare_serving
 from lehr.contracts.package import (
     GOLDEN_FILE,
@@ -21,6 +20,7 @@ from lehr.contracts.package import (
     serving_file,
 )
 from lehr.errors import ModelPackageError
+from lehr.model_archive import read_archive
 from lehr_runtime.golden import read_golden
 from lehr_runtime.packages import LoadedModel, load_package
 from lehr_runtime.predictor import Predictor

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.package_model import archive
-from functions.package_model.archive import read_archive
 from functions.package_model.publish import package_best_trial
-from lehr import layout
+from lehr import layout, model_archive
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.package import Lineage, ModelPackage, Signature, TensorSpec
-from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Trial
+from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
+from lehr.model_archive import read_archive
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
+from tests.sweeps import record_trials
 
 
 def summary(validation_accuracy: float) -> bytes:
@@ -75,17 +75,19 @@ def trained(validation_accuracy: float = 0.9) -> dict[str, bytes]:
     }
 
 
+def completed(number: int, **members: Any) -> TrialResult:
+    """Of the trial whose model `world` has put there."""
+    model = f"s3://artifacts/runs/mnist/r1/trials/job-{number}/output/model.tar.gz"
+    named = {"id": str(number), "job": f"job-{number}", "model": model, "image": "image"} | members
+    return TrialResult(status="Completed", **named)
+
+
 def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
     store = InMemoryObjectStore("artifacts")
-    results = []
     for number, accuracy in enumerate(accuracies):
         key = f"runs/mnist/r1/trials/job-{number}/output/model.tar.gz"
         store.put(key, packed(trained(accuracy) | {"model.onnx": f"onnx{number}".encode()}))
-        results.append(
-            TrialResult(
-                id=str(number), status="Completed", job=f"job-{number}", model=store.uri(key), image="image"
-            )
-        )
+    record_trials(store, [completed(number) for number in range(len(accuracies))])
     shard = Shard(split="test", key="test/shard-0", rows=5, bytes=1, sha256="0" * 64, class_counts=[5])
     manifest = DatasetManifest(
         project="mnist",
@@ -107,10 +109,6 @@ def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
         dataset_version="d1",
         code_sha="c0de",
         instance_type="ml.g5.xlarge",
-        trials=[
-            Trial(id=str(number), hyperparameters={"n": str(number)}) for number in range(len(accuracies))
-        ],
-        results=results,
     )
     return store, request
 
@@ -128,10 +126,8 @@ def test_the_trial_with_the_best_validation_accuracy_becomes_the_candidate() -> 
 
 def test_the_lineage_names_the_instance_that_was_had_not_the_one_that_was_wished_for() -> None:
     store, request = world(0.90)
-    had = msgspec.structs.replace(request.results[0], instance_type="ml.g4dn.xlarge")
-    packaged = package_best_trial(
-        msgspec.structs.replace(request, results=[had]), store, InMemoryRegistry(), without_more
-    )
+    record_trials(store, [completed(0, instance_type="ml.g4dn.xlarge")])
+    packaged = package_best_trial(request, store, InMemoryRegistry(), without_more)
     lineage = Lineage.from_json(
         store.objects[layout.model_file_key("mnist", packaged.version, "lineage.json")]
     )
@@ -143,9 +139,8 @@ def test_the_lineage_names_the_model_that_the_winning_trial_started_from(
     settings: dict[str, str], initial: str
 ) -> None:
     store, request = world(0.90)
-    request = msgspec.structs.replace(
-        request, initial_version="cafe", trials=[Trial(id="0", hyperparameters=settings)]
-    )
+    record_trials(store, [completed(0)], settings=settings)
+    request = msgspec.structs.replace(request, initial_version="cafe")
     packaged = package_best_trial(request, store, InMemoryRegistry(), without_more)
     key = layout.model_file_key("mnist", packaged.version, "lineage.json")
     assert Lineage.from_json(store.objects[key]).initial_version == initial
@@ -165,17 +160,16 @@ def test_the_first_trial_wins_a_tie() -> None:
 def test_a_failed_trial_does_not_matter_as_long_as_one_completed() -> None:
     store, request = world(0.90)
     failed = TrialResult(id="1", status="Failed", job="job-1", error="States.TaskFailed", cause="boom")
-    request = msgspec.structs.replace(request, results=[failed, *request.results])
+    record_trials(store, [failed, completed(0)])
     assert package_best_trial(request, store, InMemoryRegistry(), without_more).trial == "0"
 
 
 def test_a_run_whose_trials_all_failed_says_why() -> None:
     store, request = world()
     failed = TrialResult(id="0", status="Failed", job="job-0", error="States.TaskFailed", cause="boom")
+    record_trials(store, [failed])
     with pytest.raises(NoCompletedTrialError, match="trial 0: boom"):
-        package_best_trial(
-            msgspec.structs.replace(request, results=[failed]), store, InMemoryRegistry(), without_more
-        )
+        package_best_trial(request, store, InMemoryRegistry(), without_more)
 
 
 def test_the_package_lists_every_file_and_is_written_last() -> None:
@@ -231,11 +225,9 @@ def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:
 
 def test_a_model_outside_of_the_bucket_is_refused() -> None:
     store, request = world(0.9)
-    stolen = msgspec.structs.replace(request.results[0], model="s3://elsewhere/model.tar.gz")
-    with pytest.raises(ModelPackageError, match="not in s3://artifacts/"):
-        package_best_trial(
-            msgspec.structs.replace(request, results=[stolen]), store, InMemoryRegistry(), without_more
-        )
+    record_trials(store, [completed(0, model="s3://elsewhere/model.tar.gz")])
+    with pytest.raises(NoCompletedTrialError, match="not in s3://artifacts/"):
+        package_best_trial(request, store, InMemoryRegistry(), without_more)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +251,7 @@ def test_a_hostile_archive_is_refused(raw: bytes, words: str) -> None:
 
 
 def test_a_member_over_the_cap_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(model_archive, "MAX_FILE_BYTES", 10)
     with pytest.raises(ModelPackageError, match=r"model\.onnx is 11 bytes, over 10"):
         read_archive(packed({"model.onnx": b"x" * 11}), place="p")
 
@@ -267,9 +259,18 @@ def test_a_member_over_the_cap_is_refused_before_it_is_read(monkeypatch: pytest.
 def test_members_that_nobody_reads_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"padding.bin": b"x" * 2000} | trained()
     assert read_archive(packed(files), place="p") == trained()
-    monkeypatch.setattr(archive, "MAX_ARCHIVE_BYTES", 1999)
+    monkeypatch.setattr(model_archive, "MAX_ARCHIVE_BYTES", 1999)
     with pytest.raises(ModelPackageError, match="p: unpacked it is over 1999 bytes"):
         read_archive(packed(files), place="p")
+
+
+def test_weights_over_the_cap_are_left_out_and_the_model_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = trained()
+    monkeypatch.setattr(model_archive, "MAX_FILE_BYTES", max(map(len, files.values())))
+    large = {"weights.safetensors": b"x" * (model_archive.MAX_FILE_BYTES + 1)}
+    assert read_archive(packed(large | files), place="p") == files
 
 
 def test_an_archive_of_a_folder_is_read_like_one_of_files() -> None:

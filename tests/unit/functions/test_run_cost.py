@@ -14,7 +14,8 @@ from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.workflow import FailureRequest, TrialResult
 from lehr.errors import NoCompletedTrialError
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
-from tests.unit.functions.test_package_model import world
+from tests.sweeps import record_trials
+from tests.unit.functions.test_package_model import completed, world
 from tests.unit.functions.test_start_run import RECIPE
 
 JOB = "lehr-mnist-r1-0-0"
@@ -41,11 +42,9 @@ def failed(state: str, cause: str = "", job: str = "", recipe: str = RECIPE) -> 
 
 def test_packaging_writes_what_every_trial_was_billed_for_failed_ones_too() -> None:
     store, request = world(0.9, 0.8)
-    results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
-    results.append(TrialResult(id="2", status="Failed", job=JOB, cause=CAUSE))
-    package_best_trial(
-        msgspec.structs.replace(request, results=results), store, InMemoryRegistry(), without_more
-    )
+    results = [completed(number, billable_seconds=360) for number in range(2)]
+    record_trials(store, [*results, TrialResult(id="2", status="Failed", job=JOB, cause=CAUSE)])
+    package_best_trial(request, store, InMemoryRegistry(), without_more)
     cost = RunCost.from_json(store.objects[KEY])
     assert [trial.usd for trial in cost.trials] == [0.1408, 0.1408, 0.1408]
     assert (cost.training_usd, cost.is_complete) == (0.4224, True)
@@ -53,8 +52,8 @@ def test_packaging_writes_what_every_trial_was_billed_for_failed_ones_too() -> N
 
 def test_packaging_counts_every_instance_of_a_job() -> None:
     store, request = world(0.9)
-    results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
-    request = msgspec.structs.replace(request, results=results, instance_count=2)
+    record_trials(store, [completed(0, billable_seconds=360)])
+    request = msgspec.structs.replace(request, instance_count=2)
     package_best_trial(request, store, InMemoryRegistry(), without_more)
     (trial,) = RunCost.from_json(store.objects[KEY]).trials
     assert (trial.instance_count, trial.usd) == (2, 0.2816)
@@ -62,8 +61,8 @@ def test_packaging_counts_every_instance_of_a_job() -> None:
 
 def test_a_run_with_warm_pools_is_a_lower_bound_so_that_the_month_counts_its_worst_case() -> None:
     store, request = world(0.9)
-    results = [msgspec.structs.replace(result, billable_seconds=360) for result in request.results]
-    request = msgspec.structs.replace(request, results=results, keep_alive_s=600)
+    record_trials(store, [completed(0, billable_seconds=360)])
+    request = msgspec.structs.replace(request, keep_alive_s=600)
     package_best_trial(request, store, InMemoryRegistry(), without_more)
     assert not RunCost.from_json(store.objects[KEY]).is_complete
     cost = failed("TrainTrials", CAUSE, JOB, RECIPE.replace("[backend]", "[backend]\nkeep_alive_s = 600"))
@@ -74,10 +73,9 @@ def test_a_run_with_warm_pools_is_a_lower_bound_so_that_the_month_counts_its_wor
 def test_a_run_whose_packaging_fails_has_its_cost_all_the_same() -> None:
     store, request = world()
     result = TrialResult(id="0", status="Failed", job=JOB, cause=CAUSE)
+    record_trials(store, [result])
     with pytest.raises(NoCompletedTrialError):
-        package_best_trial(
-            msgspec.structs.replace(request, results=[result]), store, InMemoryRegistry(), without_more
-        )
+        package_best_trial(request, store, InMemoryRegistry(), without_more)
     assert RunCost.from_json(store.objects[KEY]).trials[0].billable_seconds == 360
 
 
@@ -94,6 +92,18 @@ def test_of_several_failed_trials_one_is_known_and_the_sum_is_a_lower_bound() ->
     cost = failed("TrainTrials", CAUSE, JOB, recipe)
     assert cost is not None
     assert not cost.is_complete
+
+
+def test_of_several_failed_trials_that_were_recorded_all_are_counted() -> None:
+    store = InMemoryObjectStore("artifacts")
+    recipe = RECIPE + "\n[trials]\noverrides = [{ seed = 1 }, { seed = 2 }]\n"
+    store.put("runs/mnist/r1/recipe.json", parse_recipe(recipe).to_json())
+    record_trials(store, [TrialResult(id=str(i), status="Failed", job=JOB, cause=CAUSE) for i in range(2)])
+    request = FailureRequest(project="mnist", run="r1", state="TrainTrials", error="E", cause=CAUSE)
+    record_failed_cost(request, JOB, store, InMemoryRegistry())
+    cost = RunCost.from_json(store.objects[KEY])
+    assert [trial.trial for trial in cost.trials] == ["0", "1"]
+    assert cost.is_complete
 
 
 def test_a_run_that_failed_before_training_costs_its_functions_only() -> None:

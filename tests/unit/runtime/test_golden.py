@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lehr.contracts.package import GOLDEN_FILE, MODEL_FILE, PACKAGE_FILE, SIGNATURE_FILE, serving_file
+from lehr.contracts.package import (
+    GOLDEN_FILE,
+    MODEL_FILE,
+    PACKAGE_FILE,
+    SIGNATURE_FILE,
+    WEIGHTS_FILE,
+    serving_file,
+)
 from lehr.errors import ModelPackageError
 from lehr_runtime.golden import TOLERANCE, Golden, check_golden, read_golden, write_golden
 from lehr_runtime.packages import LoadedModel, load_package
@@ -35,6 +42,7 @@ def complete(folder: Path, seed: int = 0) -> dict[str, bytes]:
     golden = Golden(ROWS, predictor_of(content[MODEL_FILE], folder).predict(ROWS))
     save_optimised(folder / MODEL_FILE, folder / SERVING, data_name=f"{SERVING}.data")
     return content | {
+        WEIGHTS_FILE: b"never read",
         GOLDEN_FILE: write_golden(golden),
         SERVING: (folder / SERVING).read_bytes(),
         f"{SERVING}.data": (folder / f"{SERVING}.data").read_bytes(),

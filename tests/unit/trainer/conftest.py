@@ -23,7 +23,7 @@ from lehr.contracts.dataset import DatasetManifest, Shard, Split
 from lehr.contracts.recipe import Training
 from lehr.contracts.training import Int8, Parity, TrainingSummary, to_hyperparameters
 from lehr_runtime.shards import write_shard
-from lehr_trainer import main
+from lehr_trainer import main, trained_package
 from lehr_trainer.stop import StopFlag
 
 MNIST = Path(__file__).parents[3] / "examples" / "mnist" / "data"
@@ -106,8 +106,10 @@ def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir(exist_ok=True)
         return parity
 
-    monkeypatch.setattr(main, "export_model", leave_out)
-    monkeypatch.setattr(main, "publish_int8", lambda *rest: Int8(is_published=False, reason="left out"))
+    monkeypatch.setattr(trained_package, "export_model", leave_out)
+    monkeypatch.setattr(
+        trained_package, "publish_int8", lambda *rest: Int8(is_published=False, reason="left out")
+    )
 
 
 @pytest.fixture(scope="session")

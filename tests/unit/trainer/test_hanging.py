@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lehr_trainer import export, main, train
+from lehr_trainer import export, train, trained_package
 from lehr_trainer.errors import HangError
 from lehr_trainer.heartbeat import Heartbeat
 
@@ -37,7 +37,7 @@ class Slow(nn.Module):
 def build(input_shape, classes):
     return Slow()
 """
-ASLEEP = "time.sleep(60 * (self.seen == 7))"
+ASLEEP = "time.sleep(60 * (self.seen == 8))"
 
 
 @pytest.mark.usefixtures("without_export")
@@ -49,7 +49,7 @@ def test_a_model_that_hangs_is_ended_with_the_line_that_it_stands_in(
     started = time.monotonic()
     assert job.run() == 1
     assert time.monotonic() - started < 20
-    # Two calls come before the first update: one to see what the model gives, one to count its operations.
+    # Three calls come before the first update: two to see what the model gives, one to count its operations.
     assert job.failure == (
         "digit_model.py:13 in forward: HangError: no sign of life for 2 s after epoch 1 step 4 "
         "(set backend.hang_after_s higher if so long is meant)"
@@ -60,7 +60,7 @@ def test_a_model_that_hangs_is_ended_with_the_line_that_it_stands_in(
 
 
 def test_code_that_cannot_be_interrupted_is_ended_all_the_same(make_job: MakeJob) -> None:
-    deaf = CODE.replace("{wait}", "self.swallow(time.sleep) if self.seen == 7 else None").replace(
+    deaf = CODE.replace("{wait}", "self.swallow(time.sleep) if self.seen == 8 else None").replace(
         "    def forward",
         "    def swallow(self, wait):\n"
         "        for _ in range(60):\n"
@@ -100,7 +100,7 @@ def test_an_export_is_not_watched(make_job: MakeJob, monkeypatch: pytest.MonkeyP
         time.sleep(3)
         return export_model(*rest, **options)
 
-    monkeypatch.setattr(main, "export_model", slowly)
+    monkeypatch.setattr(trained_package, "export_model", slowly)
     job = make_job(model=MODEL, code=CODE.replace("{wait}", "pass"), epochs=1)
     assert job.run() == 0, job.failure
 

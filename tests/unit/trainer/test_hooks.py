@@ -210,6 +210,11 @@ BAD = "import torch\nimport torch.nn.functional as F\n\n\n"
             "gives a loss that has no gradient",
         ),
         (
+            'loss = "digit_model:loss"',
+            'def loss(logits, labels):\n    return F.cross_entropy(logits, labels, reduction="sum")',
+            "digit_model.py:5 in loss: gives the sum over the rows",
+        ),
+        (
             'metrics = ["digit_model:f1"]',
             "def f1(logits, labels):\n    return logits.argmax(1) == labels",
             "digit_model.py:5 in f1: gives bool [20] (it is metric(logits, labels), and returns a number)",

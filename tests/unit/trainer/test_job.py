@@ -63,7 +63,10 @@ def _delete(file: str) -> Callable[[Path], None]:
         (_hyperparameter("optimizer", "adamm"), "Invalid enum value 'adamm'"),
         (_hyperparameter("momentum", "0.9"), "momentum = 0.9 has no meaning for adam"),
         (_replace("config/hyperparameters.json", "{", "["), "hyperparameters.json: is not JSON"),
-        (_replace("config/resourceconfig.json", '["algo-1"]', '["algo-1", "algo-2"]'), "has 2 hosts"),
+        (
+            _replace("config/resourceconfig.json", '["algo-1"]', '["algo-2", "algo-3"]'),
+            "is none of algo-2, algo-3",
+        ),
         (
             _replace("data/code/lehr.toml", "hidden", "hiden"),
             "unknown key 'model.hiden' (did you mean 'hidden'?)",

@@ -104,6 +104,26 @@ def test_stopping_at_any_step_changes_nothing(
 
 
 # 600 rows in batches of 32: 19 steps an epoch, of 2 batches 10.
+OWN_CODE = """
+import torch
+
+
+def loss(logits, labels):
+    return torch.nn.functional.multi_margin_loss(logits, labels)
+
+
+def augment(pixels, generator):
+    kept = torch.rand(pixels.shape, generator=generator, device=pixels.device) < 0.9
+    return pixels * kept + 0.01 * torch.rand_like(pixels)
+
+
+def optimizer(model, learning_rate):
+    return torch.optim.RAdam(model.parameters(), lr=learning_rate, decoupled_weight_decay=True)
+"""
+OWN = {
+    name: f'name = "mlp"\nhidden = [16]\n[hooks]\n{name} = "digit_model:{name}"\n'
+    for name in ("loss", "augment", "optimizer")
+}
 EVERYTHING = {
     "optimizer": "muon",
     "weight_decay": 0.01,
@@ -138,6 +158,7 @@ EVERYTHING = {
         {"patience": 1, "learning_rate": 0.1, "epochs": 6},
         {"precision": "bfloat16"},
         {"freeze": ("1.*",)},
+        *({"model": recipe, "code": OWN_CODE} for recipe in OWN.values()),
         EVERYTHING,
     ],
     ids=lambda settings: "-".join(settings) if len(settings) < 5 else "everything",

@@ -185,9 +185,12 @@ def test_a_warm_process_keeps_its_data_and_fetches_what_was_changed_under_it(
     place = Workplace(tmp_path / "warm", client)
     fetched: list[str] = []
     download = client.download_file
-    monkeypatch.setattr(
-        client, "download_file", lambda bucket, key, path: (fetched.append(key), download(bucket, key, path))
-    )
+
+    def fetching(bucket: str, key: str, path: str) -> None:
+        fetched.append(key)
+        download(bucket, key, path)
+
+    monkeypatch.setattr(client, "download_file", fetching)
     answer = one_slice(place, request, stopping(stop_after, 9))
     shards = [key for key in fetched if key.startswith("data/train/")]
     assert len(shards) == 2

@@ -115,12 +115,19 @@ class DynamoModelRegistry:
 
     def set_run_cost(self, project: str, run: str, usd: float) -> None:
         """Write what a run has cost; twice is the same, and a run that never was stays so."""
+        self._set_on_run(project, run, actual_usd=float(usd))
+
+    def set_run_trial(self, project: str, run: str, trial: str, trials: int) -> None:
+        """Write which trial of how many has made the model of a run, as `set_run_cost` does."""
+        self._set_on_run(project, run, trial=trial, trials=trials)
+
+    def _set_on_run(self, project: str, run: str, **fields: str | float) -> None:
         try:
             self._table.update_item(
                 Key=_key(project, f"run#{run}"),
-                UpdateExpression="SET actual_usd = :usd",
+                UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in fields),
                 ConditionExpression="attribute_exists(pk)",
-                ExpressionAttributeValues={":usd": _plain(float(usd))},
+                ExpressionAttributeValues={f":{name}": _plain(value) for name, value in fields.items()},
             )
         except ClientError as fault:
             if fault.response["Error"]["Code"] != _CONDITION_FAILED:

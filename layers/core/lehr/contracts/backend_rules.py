@@ -22,6 +22,7 @@ _TRUE_OF_A_FUNCTION: dict[str, Any] = {
     "spot": False,
     "max_wait_s": None,
     "instance_count": 1,
+    "processes_per_instance": 0,
     "volume_gb": None,
     "keep_alive_s": 0,
     "vcpus": None,

@@ -24,8 +24,8 @@ class RunEstimate(Document, frozen=True, kw_only=True):
     """The worst case of a run: every trial trains until its limit, every function until its timeout.
 
     Every attempt counts in full: a trial may lose its spare capacity at the last moment and begin again on the
-    next, and nobody may come for a warm pool. `shards` is the number of prepared units that the functions' share was
-    worked out with.
+    next, and nobody may come for a warm pool. `trials` counts a trial once for each rung of successive halving.
+    `shards` is the number of prepared units that the functions' share was worked out with.
     """
 
     schema: Literal[1] = 1

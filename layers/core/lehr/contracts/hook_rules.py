@@ -33,6 +33,15 @@ def metric_name(hook: str) -> str:
     return hook.partition(":")[2]
 
 
+def named_functions(recipe: Recipe) -> dict[str, str]:
+    """The project's own functions that a recipe names, "module:function" by key."""
+    hooks = recipe.hooks
+    named = {"model.factory": recipe.model.factory if recipe.model.name == "custom" else ""}
+    named |= {f"hooks.{key}": getattr(hooks, key) for key in ("loss", "augment", "optimizer")}
+    named |= {f"hooks.metrics[{number}]": hook for number, hook in enumerate(hooks.metrics)}
+    return {key: function for key, function in named.items() if function}
+
+
 def refuse_hook_misfits(recipe: Recipe, table: Mapping[str, Any], *, place: str) -> None:
     """Raise RecipeError for the first setting of [hooks], or beside it, that has no meaning.
 

@@ -60,6 +60,7 @@ class PackagedFile(Part, frozen=True, kw_only=True):
 class Lineage(Document, frozen=True, kw_only=True):
     """Where a model came from: enough to train it again.
 
+    `trial` is the best of `trials`, chosen by `search`, which is empty where the recipe named them.
     `trainer_version` names the trainer's source that a stock image was given; it is empty for an image with its own.
     `initial_version` is the model version whose weights the training started from, empty for random ones.
     """
@@ -68,6 +69,8 @@ class Lineage(Document, frozen=True, kw_only=True):
     project: str
     run: str
     trial: str
+    trials: int = 1
+    search: str = ""
     dataset_version: str
     code_sha: str
     training_job: str

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -15,10 +17,13 @@ from msgspec import Meta
 from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.document import Document, Part
 from lehr.contracts.hook_rules import FUNCTION_PATTERN, refuse_hook_misfits
+from lehr.contracts.process_rules import refuse_process_misfits
+from lehr.contracts.sweep_rules import refuse_bad_sweep
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
 RECIPE_FILE = "lehr.toml"
+MODEL_PREFIX = "model."
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
 
 Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
@@ -144,14 +149,26 @@ class Training(Part, frozen=True, kw_only=True):
     freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     start_from: Literal["champion"] | None = None
     start_anew: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    sharding: Literal["none", "fsdp"] = "none"
     seed: int = 1
 
 
 class Trials(Part, frozen=True, kw_only=True):
-    """[trials]: each table of `overrides` is one trial over [training]; none is a sweep of one."""
+    """[trials]: each table of `overrides` is one trial; or `search` chooses them in `space`; neither is a sweep of one.
+
+    None is "not said". What is said without the search that it belongs to is refused, see sweep_rules.
+    """
 
     overrides: tuple[dict[str, Any], ...] = ()
     concurrency: Annotated[int, Meta(ge=1, le=40)] = 2
+    search: Literal["grid", "random", "tpe", "successive_halving"] | None = None
+    space: dict[str, Any] = msgspec.field(default_factory=dict)
+    count: Count | None = None
+    seed: int = 1
+    objective: Literal["validation_loss", "validation_accuracy"] | None = None
+    max_failed_fraction: Probability = 0.5
+    eta: Annotated[int, Meta(ge=2, le=16)] | None = None
+    min_epochs: Count | None = None
 
 
 class Backend(Part, frozen=True, kw_only=True):
@@ -164,6 +181,8 @@ class Backend(Part, frozen=True, kw_only=True):
     is 14,000 on Batch and whatever the function has.
     A training that gives no sign of life for `hang_after_s` is ended; 0 is never.
     For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
+    A job of several instances trains one model on all of them, in `processes_per_instance` processes each; 0 is one for
+    each GPU, and one without any.
     """
 
     kind: BackendKind = "sagemaker"
@@ -172,7 +191,8 @@ class Backend(Part, frozen=True, kw_only=True):
     max_wait_s: Annotated[int, Meta(ge=60, le=432_000)] | None = None
     fallback_instance_types: Annotated[tuple[InstanceType, ...], Meta(max_length=4)] = ()
     instance_type: InstanceType = "ml.g5.xlarge"
-    instance_count: Annotated[int, Meta(ge=1, le=1)] = 1
+    instance_count: Annotated[int, Meta(ge=1, le=16)] = 1
+    processes_per_instance: Annotated[int, Meta(ge=0, le=64)] = 0
     volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
     max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
     hang_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
@@ -226,13 +246,39 @@ class Recipe(Document, frozen=True, kw_only=True):
         """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""
         if not self.trials.overrides:
             return [self._fitting(self.training, f"{place}: training")]
-        base = msgspec.to_builtins(self.training)
-        settings = []
-        for number, override in enumerate(self.trials.overrides):
-            where = f"{place}: trials.overrides[{number}]"
-            _refuse_unknown_keys(Training, override, where, "")
-            settings.append(self._fitting(_convert(base | override, Training, where), where))
-        return settings
+        return [
+            self.at_point(flat_keys(override), place=f"{place}: trials.overrides[{number}]")[0]
+            for number, override in enumerate(self.trials.overrides)
+        ]
+
+    def at_point(self, point: Mapping[str, Any], *, place: str = RECIPE_FILE) -> tuple[Training, Model]:
+        """[training] and [model] with other values by key, `model.` before a model's. Raises RecipeError."""
+        training, model = self.converted(point, place=place)
+        return self._fitting(training, place), model
+
+    def converted(self, point: Mapping[str, Any], *, place: str) -> tuple[Training, Model]:
+        """As `at_point`, but each value is held against its own type only."""
+        changes = {key: value for key, value in point.items() if not key.startswith(MODEL_PREFIX)}
+        model = {key.removeprefix(MODEL_PREFIX): point[key] for key in point.keys() - changes.keys()}
+        _refuse_unknown_keys(Training, changes, place, "")
+        _refuse_unknown_keys(Model, model, place, "model")
+        if taken := model.keys() & {"name", "factory"}:
+            raise RecipeError(
+                f"model.{min(taken)} is no setting of a trial",
+                place=place,
+                hint="trials share one model: vary its other keys, or push another project",
+            )
+        if model and self.model.name == "custom":
+            raise RecipeError(
+                f"model.{min(model)} does not reach a factory of the project's own",
+                place=place,
+                hint="vary keys of [training]; what a factory builds is decided by its code",
+            )
+        _refuse_foreign_keys(self.model.name, model, place)
+        return (
+            _convert(msgspec.to_builtins(self.training) | changes, Training, place),
+            _convert(msgspec.to_builtins(self.model) | model, Model, place),
+        )
 
     def _fitting(self, training: Training, place: str) -> Training:
         refuse_misfits(
@@ -275,9 +321,23 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
             hint="the wait for spot capacity includes the training: make it at least max_runtime_s, or leave it out",
         )
     settings = recipe.trial_settings(place=place)
-    refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=len(settings), place=place)
+    refuse_bad_sweep(recipe, place)
+    refuse_process_misfits(recipe.backend, settings, place=place)
     refuse_hook_misfits(recipe, table, place=place)
+    # Here, since sweeps are planned from a recipe.
+    from lehr.sweeps import planned_trainings
+
+    trainings = planned_trainings(recipe)
+    refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=trainings, place=place)
     return recipe
+
+
+def flat_keys(table: Mapping[str, Any]) -> dict[str, Any]:
+    """`model.dropout` in TOML is a table within a table; here it is one key again."""
+    flat = {key: value for key, value in table.items() if key != "model" or not isinstance(value, dict)}
+    if len(flat) < len(table):
+        flat |= {f"{MODEL_PREFIX}{key}": value for key, value in table["model"].items()}
+    return flat
 
 
 def _refuse_foreign_keys(name: str, table: dict[str, Any], place: str) -> None:
@@ -301,13 +361,19 @@ def _convert(table: dict[str, Any], kind: type[Any], place: str) -> Any:
         raise RecipeError(message, place=f"{place}: {where}" if where else place) from fault
 
 
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """A sweep converts hundreds of points, and resolving names is most of that."""
+    return get_type_hints(kind, include_extras=True)
+
+
 def _refuse_unknown_keys(kind: Any, table: Any, place: str, path: str) -> None:
     """Walk the tables beside their types; msgspec would refuse too, but without a suggestion."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if not isinstance(table, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return
-    known = get_type_hints(kind, include_extras=True)
+    known = _hints(kind)
     for key, value in table.items():
         where = f"{path}.{key}" if path else key
         if key not in known or key == "schema":

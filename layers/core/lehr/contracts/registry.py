@@ -32,7 +32,7 @@ class RunRecord(Document, frozen=True, kw_only=True):
     """A run: one pass from data to decision. Times are ISO 8601 in UTC.
 
     `estimated_usd` is the worst case at its start, `actual_usd` what its training was billed for and its
-    functions are estimated at; None: not known.
+    functions are estimated at; None: not known. `trial` of `trials` has made the model.
     """
 
     schema: Literal[1] = 1
@@ -51,10 +51,12 @@ class RunRecord(Document, frozen=True, kw_only=True):
     champion_accuracy: float | None = None
     estimated_usd: float | None = None
     actual_usd: float | None = None
+    trial: str = ""
+    trials: int = 0
 
 
 class ModelRecord(Document, frozen=True, kw_only=True):
-    """A model version, written once."""
+    """A model version, written once; `trial` of `trials` has made it."""
 
     schema: Literal[1] = 1
     project: str
@@ -63,6 +65,8 @@ class ModelRecord(Document, frozen=True, kw_only=True):
     dataset_version: str
     created_at: str
     package_sha256: str
+    trial: str = ""
+    trials: int = 1
 
 
 class DatasetRecord(Document, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ class SliceAnswer(Document, frozen=True, kw_only=True):
     """Output of TrainSlice: a training that failed is an answer, with the trainer's reason and where its log is."""
 
     status: Literal["continues", "Completed", "Failed"]
+    job: str
     progress: SliceProgress
     instance_type: str
     error: str = ""

@@ -6,43 +6,83 @@ SageMaker passes hyperparameters as strings; `to_hyperparameters` and `from_hype
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from lehr.contracts.document import Document, Part
 from lehr.contracts.figures import TrainingFigures
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe import MODEL_PREFIX, Training
 from lehr.errors import ContractError
 
+RUNG_EPOCHS = "rung_epochs"
 
-def to_hyperparameters(training: Training) -> dict[str, str]:
-    """Training settings as SageMaker carries them: every value JSON in a string, strings bare, None left out."""
-    plain: dict[str, Any] = msgspec.to_builtins(training)
+
+class TrialSettings(NamedTuple):
+    """What a trial trains with: [training], the keys of [model] that it changes, and after how many epochs it ends.
+
+    `rung_epochs` is less than `training.epochs` in an early rung of successive halving; the learning rate goes on as
+    planned for all epochs.
+    """
+
+    training: Training
+    model: dict[str, Any]
+    rung_epochs: int | None = None
+
+
+def to_hyperparameters(
+    training: Training, model: Mapping[str, Any] | None = None, rung_epochs: int | None = None
+) -> dict[str, str]:
+    """A trial's settings as SageMaker carries them: JSON in strings, [training]'s own strings bare, None left out."""
+    plain: dict[str, Any] = msgspec.to_builtins(training) | {RUNG_EPOCHS: rung_epochs}
+    changed = {f"{MODEL_PREFIX}{name}": value for name, value in (model or {}).items()}
     return {
         name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
         for name, value in plain.items()
         if value is not None
-    }
+    } | {name: msgspec.json.encode(value).decode() for name, value in changed.items()}
 
 
 def from_hyperparameters(hyperparameters: Mapping[str, str]) -> Training:
-    """The inverse. Raises ContractError when a value is not of its type."""
+    """[training] of `read_hyperparameters`."""
+    return read_hyperparameters(hyperparameters).training
+
+
+def read_hyperparameters(hyperparameters: Mapping[str, str]) -> TrialSettings:
+    """The inverse of `to_hyperparameters`. Raises ContractError when a value is not of its type."""
     try:
+        model = {
+            name.removeprefix(MODEL_PREFIX): msgspec.json.decode(value)
+            for name, value in hyperparameters.items()
+            if name.startswith(MODEL_PREFIX)
+        }
         # No bare string of [training] begins like a list.
-        plain = {
+        training = {
             name: msgspec.json.decode(value) if value.startswith("[") else value
             for name, value in hyperparameters.items()
+            if not name.startswith(MODEL_PREFIX)
         }
-        return msgspec.convert(plain, type=Training, strict=False)
+        rung = training.pop(RUNG_EPOCHS, None)
+        return TrialSettings(
+            training=msgspec.convert(training, type=Training, strict=False),
+            model=model,
+            rung_epochs=None if rung is None else msgspec.convert(rung, type=int, strict=False),
+        )
     except (msgspec.ValidationError, msgspec.DecodeError) as fault:
         raise ContractError(f"hyperparameters: {fault}") from fault
 
 
 class Trial(Part, frozen=True, kw_only=True):
-    """One training of a run. `id` is its number as a string, since job names are built from it."""
+    """One training of a run, as it is proposed.
+
+    `id` is the trial's number as a string; `name` is what its jobs are named by: the id, with a letter from the second
+    rung on, where the trial goes on from its own checkpoint. `point` is what was chosen for it, by key.
+    """
 
     id: str
+    name: str
+    rung: int = 0
+    point: dict[str, Any] = msgspec.field(default_factory=dict)
     hyperparameters: dict[str, str]
 
 
@@ -114,6 +154,7 @@ class Utilisation(Part, frozen=True, kw_only=True):
 class TrainingSummary(Document, frozen=True, kw_only=True):
     """`training.json` of a model package: the curves, the proof of export, what it ran on.
 
+    `threads` are those of each of the `processes` that trained it.
     `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
     `micro_batch_rows` went through the model at once: fewer than batch_size where memory did not suffice for those.
     `initial_version` is the champion whose weights the training started from, empty for random ones.
@@ -135,6 +176,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     seconds: float
     device: str
     threads: int
+    processes: int = 1
     weights_sha256: str
     versions: dict[str, str]
     utilisation: Utilisation | None = None

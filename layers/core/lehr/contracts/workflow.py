@@ -59,7 +59,6 @@ class RunInput(Document, frozen=True, kw_only=True):
     code_sha: str
     code_uri: str
     plan: S3Location
-    trials: list[Trial]
     trial_concurrency: int
     attempts: list[Attempt]
     resources: Resources
@@ -145,6 +144,27 @@ class TrialResult(Part, frozen=True, kw_only=True):
     earlier: tuple[EarlierAttempt, ...] = ()
 
 
+class ProposeRequest(Document, frozen=True, kw_only=True):
+    """Input of ProposeTrials: the number of the round to propose, and what came of the trials of the one before."""
+
+    project: str
+    run: str
+    round: int
+    results: list[TrialResult]
+
+
+class ProposedTrials(Document, frozen=True, kw_only=True):
+    """Output of ProposeTrials: trials to train, or what the sweep has come to.
+
+    With the verdict "failed", `error` and `cause` are those of a trial, for RecordFailure.
+    """
+
+    verdict: Literal["train", "complete", "failed"]
+    trials: list[Trial]
+    error: str = ""
+    cause: str = ""
+
+
 class PackageRequest(Document, frozen=True, kw_only=True):
     """Input of PackageModel."""
 
@@ -157,8 +177,6 @@ class PackageRequest(Document, frozen=True, kw_only=True):
     instance_type: str
     instance_count: int = 1
     keep_alive_s: int = 0
-    trials: list[Trial]
-    results: list[TrialResult]
 
 
 class PackagedModel(Document, frozen=True, kw_only=True):

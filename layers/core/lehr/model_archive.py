@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
+from collections.abc import Collection
 
-from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES
+from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES, WEIGHTS_FILE
 from lehr.errors import ModelPackageError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -17,8 +18,13 @@ MAX_ARCHIVE_BYTES = 1024 * 1024 * 1024
 MAX_MEMBERS = 100
 
 
-def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
-    """The trained files of an archive by name. Raises ModelPackageError if one is missing, too large or no file."""
+def read_archive(
+    raw: bytes, *, place: str, names: Collection[str] = (*TRAINED_FILES, *OPTIONAL_FILES)
+) -> dict[str, bytes]:
+    """The trained files of an archive by name. Raises ModelPackageError if one is missing, too large or no file.
+
+    An optional one may be missing.
+    """
     files: dict[str, bytes] = {}
     total = 0
     try:
@@ -30,17 +36,19 @@ def read_archive(raw: bytes, *, place: str) -> dict[str, bytes]:
                 if total > MAX_ARCHIVE_BYTES:
                     raise ModelPackageError(f"{place}: unpacked it is over {MAX_ARCHIVE_BYTES} bytes")
                 name = member.name.removeprefix("./")
-                if name not in (*TRAINED_FILES, *OPTIONAL_FILES):
+                if name not in names:
                     continue
                 if not member.isreg() or name in files:
                     raise ModelPackageError(f"{place}: {name} is not one regular file")
+                if name == WEIGHTS_FILE and member.size > MAX_FILE_BYTES:
+                    continue  # the model can serve without; only a training cannot start from it
                 if member.size > MAX_FILE_BYTES:
                     raise ModelPackageError(f"{place}: {name} is {member.size} bytes, over {MAX_FILE_BYTES}")
                 content = archive.extractfile(member)
                 files[name] = content.read() if content else b""
     except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
         raise ModelPackageError(f"{place}: not a readable model archive: {fault}") from fault
-    missing = [name for name in TRAINED_FILES if name not in files]
+    missing = [name for name in names if name not in files and name not in OPTIONAL_FILES]
     if missing:
         raise ModelPackageError(f"{place}: {', '.join(missing)} missing")
     return files

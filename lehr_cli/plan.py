@@ -1,0 +1,141 @@
+"""`lehr plan`: which backend suits a project, from the sizes of model and data. The recipe decides all the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lehr.contracts.recipe import Recipe
+from lehr.errors import UserError
+from lehr.idx import HEADER_BYTES, is_gzipped, parse_header
+from lehr.model_size import ModelSize, size_of
+from lehr.planner import Plan, Way, chosen, plan, spoken, work_of
+from lehr.prices import load_prices
+from lehr_cli.invocation import Invocation, command
+from lehr_cli.project import FolderArgument, read_recipe
+
+_SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
+
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder of the data, if it is not FOLDER/data.", file_okay=False)
+]
+RowsOption = Annotated[int | None, typer.Option(help="Training rows, where no data is here yet.", min=1)]
+ShapeOption = Annotated[str | None, typer.Option(help="Shape of a row, as in 28x28 or 32x32x3.")]
+ParametersOption = Annotated[int | None, typer.Option(help="Parameters of a model of your own.", min=1)]
+OperationsOption = Annotated[
+    int | None,
+    typer.Option(help="Multiply-adds of a row through it (default: one for each parameter).", min=1),
+]
+
+
+@command
+def plan_backend(
+    invocation: Invocation,
+    folder: FolderArgument,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    shape: ShapeOption = None,
+    parameters: ParametersOption = None,
+    operations: OperationsOption = None,
+) -> None:
+    """Recommend a backend for a project, and say why, without any cloud and without changing anything.
+
+    Example: lehr plan examples/mnist
+    """
+    recipe = read_recipe(folder)
+    count, row = rows_and_shape(recipe, data or folder / "data", rows, shape)
+    size = model_size(recipe, row, parameters, operations)
+    found = plan(work_of(recipe, size, rows=count, input_shape=row), recipe.backend, load_prices())
+    _show(invocation, recipe, found, size, count)
+
+
+def rows_and_shape(
+    recipe: Recipe, folder: Path, rows: int | None, shape: str | None
+) -> tuple[int, tuple[int, ...]]:
+    """Training rows and the shape of one: as given, else from the header of the recipe's IDX file.
+
+    Raises UserError where neither says it.
+    """
+    if shape is not None and not _SHAPE.fullmatch(shape):
+        raise UserError(f"--shape is {shape!r}", hint="write sides with x between them: 28x28 or 32x32x3")
+    sides = tuple(int(side) for side in shape.split("x")) if shape else ()
+    if rows and sides:
+        return rows, sides
+    if recipe.data.format != "idx":
+        raise UserError(
+            f"the size of {recipe.data.format} data is not known before it is prepared",
+            hint="say it with --rows and --shape",
+        )
+    path = folder / recipe.data.train.images
+    try:
+        with path.open("rb") as file:
+            start = file.read(HEADER_BYTES)
+        if is_gzipped(start):
+            with gzip.open(path) as file:
+                start = file.read(HEADER_BYTES)
+    except OSError as fault:
+        raise UserError(
+            f"cannot be read: {fault.strerror or fault}",
+            place=str(path),
+            hint="name the folder of the data with --data, or say its size with --rows and --shape",
+        ) from fault
+    header = parse_header(start, place=str(path))
+    return rows or header.shape[0], sides or tuple(header.shape[1:])
+
+
+def model_size(
+    recipe: Recipe, shape: tuple[int, ...], parameters: int | None, operations: int | None
+) -> ModelSize:
+    """Of a built-in model in closed form; of another as told. Raises UserError where nobody says it."""
+    if parameters:
+        return ModelSize(parameters, operations or parameters)
+    size = size_of(recipe.model, input_shape=shape, classes=len(recipe.data.labels))
+    if size is None:
+        raise UserError(
+            f"the size of a {recipe.model.name} model is not known",
+            hint="say it with --parameters; the log and training.json of any run have the number",
+        )
+    return size
+
+
+def _show(invocation: Invocation, recipe: Recipe, found: Plan, size: ModelSize, rows: int) -> None:
+    out, best = invocation.out, found.best
+    out.say(f'{recipe.project.name}: backend.kind = "{best.backend}" on {best.machine}', "bold")
+    out.say(f"    {found.reason}")
+    out.say(
+        f"    {rows:,} rows, {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds a row",
+        "dim",
+    )
+    for way in found.ways:
+        out.say(f"    {_line(way)}", "" if way == best else "dim")
+    own = chosen(recipe.backend)
+    out.say(f"    the recipe says: {', then '.join(own)}", "dim")
+    out.note(f"estimates within a factor of three, on demand, {load_prices().origin()}; the recipe decides")
+    out.emit(
+        {
+            "event": "plan",
+            "project": recipe.project.name,
+            "backend": best.backend,
+            "machine": best.machine,
+            "reason": found.reason,
+            "rows": rows,
+            "parameters": size.parameters,
+            "multiply_adds": size.multiply_adds,
+            "ways": [dataclasses.asdict(way) for way in found.ways],
+            "recipe": own,
+        }
+    )
+
+
+def _line(way: Way) -> str:
+    told = f"{way.backend:<10} {way.machine:<15}"
+    if way.obstacle:
+        return f"{told} {way.obstacle}"
+    return (
+        f"{told} {spoken(way.start_s):>7} to start, {spoken(way.training_s):>7} to train, {way.usd:.4f} USD"
+    )

@@ -1,0 +1,83 @@
+"""`lehr plan`: the sizes it works with, and what it says where they are not known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lehr_cli.main import app
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist"
+RECIPE = (EXAMPLE / "lehr.toml").read_text()
+runner = CliRunner()
+
+
+def planned(*arguments: str) -> dict[str, Any]:
+    result = runner.invoke(app, ["--json", "plan", *arguments])
+    assert result.exit_code == 0, result.output
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copy(EXAMPLE / "lehr.toml", tmp_path)
+    return tmp_path
+
+
+def own_model(project: Path) -> None:
+    text = RECIPE.replace('name = "mlp"', 'name = "custom"\nfactory = "net:build"')
+    (project / "lehr.toml").write_text(text)
+
+
+def test_the_example_is_for_a_function_and_its_recipe_stays_what_it_says() -> None:
+    told = planned(str(EXAMPLE))
+    assert (told["backend"], told["machine"]) == ("lambda", "lambda-3008mb")
+    assert (told["rows"], told["parameters"]) == (60_000, 101_770)
+    assert told["recipe"] == ["sagemaker ml.g5.xlarge"]
+    assert told["ways"][0]["machine"] == told["machine"]
+    assert {way["backend"] for way in told["ways"]} == {"lambda", "sagemaker", "batch"}
+
+
+def test_a_person_reads_the_reason() -> None:
+    result = runner.invoke(app, ["plan", str(EXAMPLE)])
+    assert result.exit_code == 0
+    assert 'backend.kind = "lambda"' in result.output
+    assert "small enough for a function" in result.output
+    assert "the recipe says: sagemaker ml.g5.xlarge" in result.output
+
+
+def test_data_that_is_not_here_may_be_described(project: Path) -> None:
+    told = planned(str(project), "--rows", "5000000", "--shape", "64x64x3")
+    assert told["rows"] == 5_000_000
+    assert told["backend"] != "lambda"
+    assert "MB of memory" in told["reason"]
+
+
+def test_without_data_it_says_how_to_describe_it(project: Path) -> None:
+    result = runner.invoke(app, ["plan", str(project)])
+    assert result.exit_code != 0
+    assert "--data" in result.output
+    assert "--rows" in result.output
+
+
+@pytest.mark.parametrize("shape", ["28by28", "0x3", "28x", ""])
+def test_a_shape_that_is_none_is_refused(project: Path, shape: str) -> None:
+    result = runner.invoke(app, ["plan", str(project), "--rows", "10", "--shape", shape])
+    assert result.exit_code != 0
+
+
+def test_the_size_of_a_model_of_ones_own_is_asked_for_and_taken(project: Path) -> None:
+    own_model(project)
+    described = ["--rows", "50000", "--shape", "32x32x3"]
+    result = runner.invoke(app, ["plan", str(project), *described])
+    assert result.exit_code != 0
+    assert "--parameters" in result.output
+    told = planned(str(project), *described, "--parameters", "25000000", "--operations", "4000000000")
+    assert (told["parameters"], told["multiply_adds"]) == (25_000_000, 4_000_000_000)
+    assert told["machine"].endswith(".xlarge")
