@@ -140,7 +140,11 @@ class Loop:
             if saved is None and tune is not None:
                 learner.run_as(tune(learner, self._examples, self._meter.flops_per_sample))
             self._meter.start(self._device)
-        if micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows):
+        # What was found out by trying decides bits: it is durable before the first update.
+        has_tried = tune is not None and saved is None and learner.tuning != Tuning()
+        if has_tried or (
+            micro_batch.is_reduced and (saved is None or saved["micro_batch"] != micro_batch.rows)
+        ):
             self._save()
 
     def goes_on(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lehr_trainer import tuning
+from lehr_trainer.divergence import LossWatch
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.tuning import Tuning, tune
 
@@ -147,6 +148,23 @@ def test_what_was_tried_leaves_no_trace_in_the_weights_of_a_run(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     assert tried.run() == 0
     assert tried.summary.weights_sha256 == untried.summary.weights_sha256
+
+
+def test_what_was_found_is_durable_before_the_first_update(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed before its first checkpoint on a timer does not try again, and find another thing."""
+
+    def killed_here(*rest: Any) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(LossWatch, "note", killed_here)
+    one, two = make_job(), make_job()
+    assert one.run(LEHR_THREADS="1") == two.run(LEHR_THREADS="2") == 1
+    assert not one.checkpoints, "one thread is what every run has that has not tried"
+    (saved,) = two.checkpoints
+    state = torch.load(io.BytesIO(saved.read_bytes()[32:]), weights_only=True)["state"]
+    assert (state["step"], state["learner"]["tuning"]["threads"]) == (0, 2)
 
 
 @pytest.mark.usefixtures("without_export")
