@@ -30,7 +30,7 @@ from benchmarks.rig.figures import Target, spread
 from benchmarks.rig.torch_training import NOTHING
 from benchmarks.rig.training_worker import Clock
 from benchmarks.train import write_data
-from lehr.contracts.recipe import Model, Training
+from lehr.contracts.recipe_tables import Model, Training
 from lehr_trainer import train as loop
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples

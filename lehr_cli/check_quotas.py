@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lehr.contracts.recipe import Backend
+from lehr.contracts.recipe_tables import Backend
 from lehr.prices import load_prices
 from lehr_cli.findings import Finding
 from lehr_cli.target import Target

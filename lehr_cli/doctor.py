@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from lehr.contracts.recipe import RECIPE_FILE, Backend, Recipe
+from lehr.contracts.recipe import RECIPE_FILE, Recipe
+from lehr.contracts.recipe_tables import Backend
 from lehr.sweeps import trials_at_once
 from lehr_cli import check_quotas, check_stack
 from lehr_cli.check_account import check_account

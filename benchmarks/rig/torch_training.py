@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from benchmarks.rig.training_worker import Clock, serve
-from lehr.contracts.recipe import Model, Training
+from lehr.contracts.recipe_tables import Model, Training
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples
 from lehr_trainer.determinism import make_deterministic, seed_everything

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lehr.attempts import attempts_of, backends_of
-from lehr.contracts.recipe import Backend
+from lehr.contracts.recipe_tables import Backend
 from lehr.contracts.workflow import Attempt
 from lehr.errors import RecipeError
 

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.dataset import ObjectRef
-from lehr.contracts.recipe import Data, Recipe
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.recipe_tables import Data
 from lehr.contracts.table_units import PrepareTableUnit
 from lehr.errors import MalformedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix

@@ -14,7 +14,7 @@ from botocore.validate import ParamValidator
 from functions.record_failure.explain import explain, function_stream
 from functions.start_run.attempts import plan_attempts
 from lehr.contracts import backend_rules
-from lehr.contracts.recipe import Backend
+from lehr.contracts.recipe_tables import Backend
 from lehr.contracts.slices import SliceProgress, SliceRequest
 from lehr.contracts.workflow import TrialResult
 from lehr.costs import trial_costs

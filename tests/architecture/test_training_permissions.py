@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lehr.contracts.recipe import Backend
+from lehr.contracts.recipe_tables import Backend
 from lehr_local.shield.policies import Document, decide
 from lehr_local.shield.requests import HttpCall, classify
 from tests.architecture.test_training_arguments import bindings, requested, states

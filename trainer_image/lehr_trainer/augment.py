@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lehr.contracts.recipe import Augment
+from lehr.contracts.recipe_tables import Augment
 from lehr_trainer.models import scale_pixels
 
 Tensor = Any

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lehr.contracts.hook_rules import MONITORS
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr.contracts.training import EpochRecord
 
 DEFAULT_MONITOR = "validation_loss"

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from lehr.contracts.hook_rules import metric_name
-from lehr.contracts.recipe import Hooks, Training
+from lehr.contracts.recipe_tables import Hooks, Training
 from lehr_trainer.errors import HookError, ModelCodeError
 from lehr_trainer.failure import plain, project_line
 from lehr_trainer.losses import Loss

@@ -32,7 +32,8 @@ import msgspec
 
 from lehr.contracts.dataset import DatasetManifest, Split
 from lehr.contracts.package import WEIGHTS_FILE
-from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Model, Recipe, Training, parse_recipe
+from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Recipe, parse_recipe
+from lehr.contracts.recipe_tables import Model, Training
 from lehr.contracts.training import TrialSettings, read_hyperparameters, to_hyperparameters
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import ContractError, RecipeError

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from lehr.contracts.recipe import Augment, Training
+from lehr.contracts.recipe_tables import Augment, Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer import sharding
 from lehr_trainer.augment import Augmentation

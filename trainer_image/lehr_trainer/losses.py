@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer.errors import JobInputError
 
 Tensor = Any

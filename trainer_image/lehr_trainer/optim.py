@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.fused_adam import FusedAdam
 

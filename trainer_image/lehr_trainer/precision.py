@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer.errors import JobInputError
 
 Precision = Literal["float32", "bfloat16"]

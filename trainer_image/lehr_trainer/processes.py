@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from lehr.contracts.recipe import RECIPE_FILE, Training
+from lehr.contracts.recipe import RECIPE_FILE
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.job import read_hosts, read_recipe
 from lehr_trainer.ranks import Ranks, find_ranks, is_launched

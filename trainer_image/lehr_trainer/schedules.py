@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 
 ONE_CYCLE_WARMUP = 0.3
 ONE_CYCLE_START = 1 / 25

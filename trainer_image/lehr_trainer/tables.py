@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr.contracts.tables import TableStatistics
 from lehr.errors import DataError
 from lehr_runtime.shards import open_shard

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, epoch_order

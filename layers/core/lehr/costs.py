@@ -15,7 +15,8 @@ from typing import Any
 from lehr import layout
 from lehr.attempts import attempts_of
 from lehr.contracts.cost import AttemptEstimate, RunCost, RunEstimate, TrialCost
-from lehr.contracts.recipe import Backend, Recipe
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.recipe_tables import Backend
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import TrialResult
 from lehr.errors import UnknownPriceError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from lehr.contracts.evaluation import Decision, EvaluationReport, RuleResult
-from lehr.contracts.recipe import Gate
+from lehr.contracts.recipe_tables import Gate
 
 
 def decide(report: EvaluationReport, policy: Gate) -> Decision:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 
 
 @dataclass(frozen=True)

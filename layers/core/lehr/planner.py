@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lehr.attempts import attempts_of
-from lehr.contracts.recipe import Backend, Recipe
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.recipe_tables import Backend
 from lehr.errors import UnknownPriceError
 from lehr.function_types import DEFAULT_MEMORY_MB, STORAGE_MB, function_type
 from lehr.model_size import ModelSize

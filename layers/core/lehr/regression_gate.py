@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lehr.contracts.evaluation import Decision, RuleResult
-from lehr.contracts.recipe import Gate
+from lehr.contracts.recipe_tables import Gate
 from lehr.contracts.regression import RegressionReport
 
 

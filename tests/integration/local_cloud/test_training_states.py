@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lehr.attempts import attempts_of
-from lehr.contracts.recipe import Backend
+from lehr.contracts.recipe_tables import Backend
 from tests.integration.local_cloud.orchestration_cloud import BUCKET, Orchestration, orchestration, unique
 from tests.integration.local_cloud.test_batch_jobs import PRELUDE, container, describe, log
 

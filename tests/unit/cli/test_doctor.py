@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from lehr.contracts.recipe import Backend, Recipe, parse_recipe
+from lehr.contracts.recipe import Recipe, parse_recipe
+from lehr.contracts.recipe_tables import Backend
 from lehr_cli.check_account import check_account
 from lehr_cli.check_quotas import SHARD_CONCURRENCY, check_batch_quotas
 from lehr_cli.doctor import doctor, examine

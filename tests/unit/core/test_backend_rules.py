@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lehr.contracts.recipe import Backend, parse_recipe
+from lehr.contracts.recipe import parse_recipe
+from lehr.contracts.recipe_tables import Backend
 from lehr.errors import RecipeError
 
 MNIST = (Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text()

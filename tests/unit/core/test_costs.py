@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from lehr.contracts.cost import RunCost, TrialCost
-from lehr.contracts.recipe import Recipe, Trials, parse_recipe
+from lehr.contracts.recipe import Recipe, parse_recipe
+from lehr.contracts.recipe_tables import Trials
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import TrialResult
 from lehr.costs import arithmetic, estimate_run, functions_usd, record_cost, run_cost, trial_costs

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lehr.contracts.evaluation import ClassificationMetrics, EvaluationReport
-from lehr.contracts.recipe import Gate
+from lehr.contracts.recipe_tables import Gate
 from lehr.gate import decide
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from lehr.contracts.recipe import Backend
+from lehr.contracts.recipe_tables import Backend
 from lehr.model_size import ModelSize
 from lehr.planner import Plan, Work, plan
 from lehr.prices import load_prices

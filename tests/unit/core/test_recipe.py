@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lehr.contracts.recipe import Recipe, Training, parse_recipe
+from lehr.contracts.recipe import Recipe, parse_recipe
+from lehr.contracts.recipe_tables import Training
 from lehr.contracts.training import from_hyperparameters, to_hyperparameters
 from lehr.errors import ContractError, RecipeError
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lehr.contracts.recipe import Gate
+from lehr.contracts.recipe_tables import Gate
 from lehr.contracts.regression import RegressionMetrics, RegressionReport
 from lehr.regression_gate import decide_regression
 

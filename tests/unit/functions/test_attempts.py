@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from functions.start_run.attempts import plan_attempts
-from lehr.contracts.recipe import Backend, Recipe, parse_recipe
+from lehr.contracts.recipe import Recipe, parse_recipe
+from lehr.contracts.recipe_tables import Backend
 from lehr.costs import estimate_run
 from lehr.errors import RecipeError
 from lehr.prices import load_prices

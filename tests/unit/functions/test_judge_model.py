@@ -12,7 +12,8 @@ from functions.judge_model.judge import judge
 from lehr import layout
 from lehr.contracts.dataset import Shard
 from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
-from lehr.contracts.recipe import Gate, parse_recipe
+from lehr.contracts.recipe import parse_recipe
+from lehr.contracts.recipe_tables import Gate
 from lehr.contracts.workflow import JudgeRequest
 from lehr.errors import MissingDataError
 from lehr_runtime.metrics import count_classification, paired

@@ -12,7 +12,7 @@ from functions.write_report.report import render
 from functions.write_report.sources import Sources
 from functions.write_report.sweep import SEARCHES, TOP, sweep_section
 from lehr.contracts.cost import RunCost, TrialCost
-from lehr.contracts.recipe import Trials
+from lehr.contracts.recipe_tables import Trials
 from lehr.contracts.sweep import Objective, Sweep, TrialRecord
 from lehr.contracts.workflow import ReportRequest, TrialResult
 

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from lehr.contracts.dataset import DatasetManifest, Shard, Split
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr.contracts.training import Int8, Parity, TrainingSummary, to_hyperparameters
 from lehr_runtime.shards import write_shard
 from lehr_trainer import main, trained_package

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lehr.contracts.recipe import Augment
+from lehr.contracts.recipe_tables import Augment
 from lehr_trainer import learner
 from lehr_trainer.augment import Augmentation
 from lehr_trainer.models import scale_pixels

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr_trainer import export
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.models import build_model, count_parameters

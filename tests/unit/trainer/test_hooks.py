@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.early_stopping import EarlyStopping
 from lehr_trainer.hooks import update_seed

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer.data import Examples
 from lehr_trainer.determinism import weights_sha256

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer import losses
 from lehr_trainer.errors import JobInputError
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr_trainer.__main__ import main
 from lehr_trainer.models import build_model
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr.model_size import size_of
 from lehr_trainer.models import build_model, count_parameters
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer.data import Examples
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.freezing import freeze_parameters

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lehr.contracts.recipe import Training
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.launch import process_failure
 from lehr_trainer.processes import refuse_misfits

@@ -22,7 +22,7 @@ from lehr.contracts.batch_prediction import BatchUnit
 from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.evaluation import Decision
 from lehr.contracts.package import Lineage
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr.contracts.regression import RegressionReport
 from lehr.contracts.tables import CategoryColumn, Column, NumberColumn, TableSchema, TableStatistics
 from lehr.contracts.workflow import ReportRequest

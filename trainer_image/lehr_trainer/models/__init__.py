@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr_trainer.models.cnn import build_cnn
 from lehr_trainer.models.custom import build_custom
 from lehr_trainer.models.custom import importable as importable

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.models.images import Planes, image_size, laid_out
 from lehr_trainer.models.mlp import dense

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 
 Module = Any
 

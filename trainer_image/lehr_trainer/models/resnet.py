@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lehr.contracts.recipe import Model
+from lehr.contracts.recipe_tables import Model
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.models.images import Planes, image_size, laid_out
 from lehr_trainer.models.mlp import dense

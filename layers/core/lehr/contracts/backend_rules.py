@@ -13,7 +13,7 @@ from lehr.errors import RecipeError
 from lehr.function_types import MAX_MEMORY_MB
 
 if TYPE_CHECKING:
-    from lehr.contracts.recipe import Backend
+    from lehr.contracts.recipe_tables import Backend
 
 # What a key may say that is true of a function anyway; None: nothing.
 _TRUE_OF_A_FUNCTION: dict[str, Any] = {
@@ -35,10 +35,16 @@ _SLICES = 2000
 
 
 def refuse_backend_misfits(backend: Backend, table: Mapping[str, Any], *, trials: int, place: str) -> None:
-    """Raise RecipeError for what [backend] says that no function can do.
+    """Raise RecipeError for a wait shorter than the training, or what [backend] says that no function can do.
 
     `table` is the table as written, `trials` the number of trainings.
     """
+    if backend.max_wait_s is not None and backend.max_wait_s < backend.max_runtime_s:
+        raise RecipeError(
+            f"backend.max_wait_s is {backend.max_wait_s}, less than max_runtime_s",
+            place=place,
+            hint="the wait for spot capacity includes the training: make it at least max_runtime_s, or leave it out",
+        )
     kinds = {backend.kind, backend.fallback} - {""}
     if "lambda" not in kinds:
         return

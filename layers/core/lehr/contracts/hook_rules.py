@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
-    from lehr.contracts.recipe import Hooks, Recipe
+    from lehr.contracts.recipe import Recipe
+    from lehr.contracts.recipe_tables import Hooks
 
 FUNCTION_PATTERN = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 MONITORS = ("validation_loss", "validation_accuracy")

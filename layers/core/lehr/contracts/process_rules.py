@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
-    from lehr.contracts.recipe import Backend, Training
+    from lehr.contracts.recipe_tables import Backend, Training
 
 
 def refuse_process_misfits(backend: Backend, trials: Sequence[Training], *, place: str) -> None:

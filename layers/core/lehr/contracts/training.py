@@ -12,7 +12,8 @@ import msgspec
 
 from lehr.contracts.document import Document, Part
 from lehr.contracts.figures import TrainingFigures
-from lehr.contracts.recipe import MODEL_PREFIX, Training
+from lehr.contracts.recipe import MODEL_PREFIX
+from lehr.contracts.recipe_tables import Training
 from lehr.errors import ContractError
 
 RUNG_EPOCHS = "rung_epochs"

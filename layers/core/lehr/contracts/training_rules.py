@@ -14,7 +14,7 @@ import msgspec
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
-    from lehr.contracts.recipe import Training
+    from lehr.contracts.recipe_tables import Training
 
 _OF_CLASSES = ("cross_entropy", "focal")
 LOSSES_OF_TASK = {

@@ -1,0 +1,227 @@
+"""The tables of lehr.toml, each with the types, limits and defaults of its keys.
+
+What keys mean to one another is checked by the rules beside this module, when a recipe is read (`recipe.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from lehr.contracts.document import Part
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
+
+Fraction = Annotated[float, Meta(ge=0.0, le=0.5)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0.0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
+BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
+InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+BackendKind = Literal["sagemaker", "batch", "lambda"]
+Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
+
+
+class Project(Part, frozen=True, kw_only=True):
+    """[project]: its name is part of every key, so it is short, lower-case and plain."""
+
+    name: Annotated[str, Meta(pattern=NAME_PATTERN)]
+    task: Literal["image_classification", "tabular_classification", "tabular_regression"]
+
+
+class LabelledFiles(Part, frozen=True, kw_only=True):
+    """Two files that belong together, relative to the project's folder of incoming data."""
+
+    images: Key
+    labels: Key
+
+
+class Data(Part, frozen=True, kw_only=True):
+    """[data]: what is dropped, and how it is cut. Which keys belong to which format stands in data_rules.
+
+    idx: `train` and `test` are pairs of files. csv: `files` are names or patterns, as "flights-*.csv.gz", and so are
+    `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
+    `columns` says what the inference from the first rows would not.
+    """
+
+    format: Literal["idx", "csv"]
+    train: LabelledFiles | None = None
+    test: LabelledFiles | None = None
+    files: tuple[Key, ...] = ()
+    test_files: tuple[Key, ...] = ()
+    test_fraction: Fraction | None = None
+    target: str = ""
+    columns: dict[str, Literal["number", "category", "ignore"]] = field(default_factory=dict)
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    missing: tuple[str, ...] | None = None
+    max_refused_fraction: Fraction | None = None
+    labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
+    validation_fraction: Fraction = 0.05
+    rows_per_shard: Annotated[int, Meta(ge=100)] = 20_000
+    seed: int = 1
+
+    @property
+    def pairs(self) -> dict[Literal["train", "test"], LabelledFiles]:
+        """The pairs of files of a format that has them; none of another."""
+        if self.train is None or self.test is None:
+            return {}
+        return {"train": self.train, "test": self.test}
+
+
+class Model(Part, frozen=True, kw_only=True):
+    """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
+
+    `hidden` is of the mlp, `channels` of the cnn, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    """
+
+    name: Literal["mlp", "cnn", "resnet", "custom"] = "mlp"
+    factory: str = ""
+    hidden: tuple[Count, ...] = (128,)
+    dropout: Probability = 0.2
+    channels: Annotated[tuple[Count, ...], Meta(min_length=1)] = (32, 64)
+    depth: Literal[8, 14, 20] = 8
+    width: Count = 16
+
+
+class Hooks(Part, frozen=True, kw_only=True):
+    """[hooks]: functions of the project's own code, `"module:function"`, in the place of the trainer's.
+
+    Signatures stand in docs/own-models.md; a hook together with a setting that it replaces is refused, see hook_rules.
+    """
+
+    loss: str = ""
+    metrics: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    augment: str = ""
+    optimizer: str = ""
+
+
+class Augment(Part, frozen=True, kw_only=True):
+    """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
+
+    `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
+    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    """
+
+    crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
+    horizontal_flip: bool = False
+    rotation_degrees: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
+    shift: Fraction = 0.0
+
+
+class Training(Part, frozen=True, kw_only=True):
+    """[training]: these travel as the training job's hyperparameters.
+
+    None is "not said": the optimiser's, schedule's or loss's own default holds. What is said without the
+    setting that it belongs to is refused, see training_rules.
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "muon"] = "adam"
+    learning_rate: PositiveFloat = 0.001
+    momentum: Probability | None = None
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = None
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    warmup_fraction: BelowOne | None = None
+    milestones: tuple[Annotated[float, Meta(gt=0.0, lt=1.0)], ...] = ()
+    decay_factor: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    final_fraction: Probability | None = None
+    loss: Literal["cross_entropy", "focal", "binary_cross_entropy", "dice", "mse", "huber"] = "cross_entropy"
+    label_smoothing: Probability = 0.0
+    class_weights: tuple[PositiveFloat, ...] | Literal["balanced"] = ()
+    focal_gamma: NonNegativeFloat | None = None
+    epochs: Count = 5
+    batch_size: Count = 32
+    accumulate_steps: Count = 1
+    ema_decay: BelowOne = 0.0
+    patience: Annotated[int, Meta(ge=0)] = 0
+    min_delta: NonNegativeFloat | None = None
+    monitor: Annotated[str, Meta(pattern=r"^validation_[a-z][a-z0-9_]*$")] | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    residency: Literal["auto", "device", "streamed"] = "auto"
+    compile: Literal["auto", "off", "on"] = "auto"
+    freeze: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    start_from: Literal["champion"] | None = None
+    start_anew: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    sharding: Literal["none", "fsdp"] = "none"
+    seed: int = 1
+
+
+class Trials(Part, frozen=True, kw_only=True):
+    """[trials]: each table of `overrides` is one trial; or `search` chooses them in `space`; neither is a sweep of one.
+
+    None is "not said". What is said without the search that it belongs to is refused, see sweep_rules.
+    """
+
+    overrides: tuple[dict[str, Any], ...] = ()
+    concurrency: Annotated[int, Meta(ge=1, le=40)] = 2
+    search: Literal["grid", "random", "tpe", "successive_halving"] | None = None
+    space: dict[str, Any] = msgspec.field(default_factory=dict)
+    count: Count | None = None
+    seed: int = 1
+    objective: Literal["validation_loss", "validation_accuracy"] | None = None
+    max_failed_fraction: Probability = 0.5
+    eta: Annotated[int, Meta(ge=2, le=16)] | None = None
+    min_epochs: Count | None = None
+
+
+class Backend(Part, frozen=True, kw_only=True):
+    """[backend]: where training runs and for how long at most.
+
+    With `spot`, spare capacity is asked for first, for `max_wait_s` at most (left out: max_runtime_s); what it
+    does not give goes on, on demand, on the first of `instance_type` and `fallback_instance_types` to be had.
+    What neither gives goes on with the backend named `fallback`. Batch places a job by `vcpus`, `memory_mb` and `gpus`.
+    A function (`lambda`) has the memory that the stack gives it: `memory_mb` is the least that will do, and left out it
+    is 14,000 on Batch and whatever the function has.
+    A training that gives no sign of life for `hang_after_s` is ended; 0 is never.
+    For `keep_alive_s` SageMaker keeps an instance on demand, and bills it, for the next job that asks for the same.
+    A job of several instances trains one model on all of them, in `processes_per_instance` processes each; 0 is one for
+    each GPU, and one without any.
+    """
+
+    kind: BackendKind = "sagemaker"
+    fallback: BackendKind | Literal[""] = ""
+    spot: bool = True
+    max_wait_s: Annotated[int, Meta(ge=60, le=432_000)] | None = None
+    fallback_instance_types: Annotated[tuple[InstanceType, ...], Meta(max_length=4)] = ()
+    instance_type: InstanceType = "ml.g5.xlarge"
+    instance_count: Annotated[int, Meta(ge=1, le=16)] = 1
+    processes_per_instance: Annotated[int, Meta(ge=0, le=64)] = 0
+    volume_gb: Annotated[int, Meta(ge=1, le=16384)] = 50
+    max_runtime_s: Annotated[int, Meta(ge=60, le=432_000)] = 3600
+    hang_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
+    keep_alive_s: Annotated[int, Meta(ge=0, le=3600)] = 0
+    vcpus: Count = 4
+    memory_mb: Annotated[int, Meta(ge=512)] | None = None
+    gpus: Annotated[int, Meta(ge=0, le=16)] = 1
+
+
+class Serving(Part, frozen=True, kw_only=True):
+    """[serving]: in which precision the model is judged and answers; int8 only where it proved worth it."""
+
+    precision: Literal["float32", "int8"] = "float32"
+
+
+class Gate(Part, frozen=True, kw_only=True):
+    """[gate]: what a candidate must show before it may serve.
+
+    `min_accuracy` is of classifications, `max_rmse` of regressions, in the target's units, as `min_gain` is then.
+    """
+
+    min_accuracy: Probability = 0.0
+    max_rmse: PositiveFloat | None = None
+    min_test_rows: Count = 100
+    min_gain: NonNegativeFloat = 0.0
+
+
+class Budget(Part, frozen=True, kw_only=True):
+    """[budget]: in USD, held against the worst case before a run starts; left out means no limit.
+
+    A month is a calendar month in UTC, and the project's.
+    """
+
+    max_usd_per_run: PositiveFloat | None = None
+    max_usd_per_month: PositiveFloat | None = None
