@@ -16,7 +16,7 @@ import pytest
 from moto import mock_aws
 
 from lehr.contracts.slices import SliceAnswer, SliceProgress, SliceRequest
-from lehr_trainer import function, main, train
+from lehr_trainer import function, main, progress
 from lehr_trainer.function import Workplace, training_s
 from lehr_trainer.stop import StopFlag, TrainingStopped
 
@@ -129,7 +129,7 @@ def test_without_its_random_streams_a_sliced_training_is_another(
     trained: Any, client: Any, tmp_path: Path, stop_after: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request, whole = trained
-    monkeypatch.setattr(train, "restore_rng", lambda state: None)
+    monkeypatch.setattr(progress, "restore_rng", lambda state: None)
     to_the_end(Workplace(tmp_path / "slices", client), request, stopping(stop_after, 9))
     assert weights(client) != whole
 
