@@ -104,6 +104,9 @@ def train_job(
 
     Every process of the job trains; rank 0 does the rest and returns the summary, the others None.
     """
+    if heartbeat is not None:
+        # A second attempt begins with no sign due, as the first one did.
+        heartbeat.rest()
     refuse_misfits(job.training, ranks)
     isolate_gpu(ranks)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -119,6 +122,7 @@ def train_job(
             classes=classes,
             device=device,
             residency=job.training.residency,
+            processes=ranks.processes_per_node,
         )
         for split in ("train", "validation")
     )

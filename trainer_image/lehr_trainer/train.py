@@ -138,7 +138,8 @@ class Loop:
         if self.goes_on():
             self._meter.count(learner.model, self._examples.span(0, 1)[0], self._log)
             if saved is None and tune is not None:
-                learner.run_as(tune(learner, self._examples, self._meter.flops_per_sample))
+                # Hosts may have different numbers of cores; what rank 0 found is what a checkpoint says.
+                learner.run_as(group.of_first(tune(learner, self._examples, self._meter.flops_per_sample)))
             self._meter.start(self._device)
         # What was found out by trying decides bits: it is durable before the first update.
         has_tried = tune is not None and saved is None and learner.tuning != Tuning()
