@@ -58,6 +58,11 @@ def test_hooks_are_read_and_leave_the_other_settings_as_they_are() -> None:
             ["trials.overrides[1]: label_smoothing has no meaning"],
         ),
         (
+            with_hooks('loss = "own:loss"')
+            + '[trials]\nsearch = "grid"\n[trials.space]\nlabel_smoothing = [0.0, 0.1]\n',
+            ["trials.space: label_smoothing has no meaning"],
+        ),
+        (
             with_hooks('augment = "own:a"') + "[augment]\nshift = 0.1\n",
             ["augment.shift has no meaning beside hooks.augment"],
         ),

@@ -83,8 +83,9 @@ def _of_metrics(hooks: Hooks, *, is_validated: bool) -> Misfits:
 
 
 def _of_training(hooks: Hooks, table: Mapping[str, Any]) -> Misfits:
-    """[training] and the tables of trials.overrides: what is said there for a part that a hook replaces."""
+    """[training] and the tables of [trials]: what is said there for a part that a hook replaces."""
     said = {"training": table.get("training", {})}
+    said["trials.space"] = table.get("trials", {}).get("space", {})
     overrides = table.get("trials", {}).get("overrides", ())
     said |= {f"trials.overrides[{number}]": override for number, override in enumerate(overrides)}
     for hook, keys in _REPLACED.items():

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 def refuse_process_misfits(backend: Backend, trials: Sequence[Training], *, place: str) -> None:
     """Raise RecipeError, with `place`, for the first setting that cannot work; `trials` are their [training]."""
-    for message, hint in (*_of_gpus(backend), *_of_batches(backend, trials), *_of_sharding(backend, trials)):
+    misfits = (
+        *_of_gpus(backend),
+        *_of_functions(backend, trials),
+        *_of_batches(backend, trials),
+        *_of_sharding(backend, trials),
+    )
+    for message, hint in misfits:
         raise RecipeError(message, place=place, hint=hint)
 
 
@@ -29,6 +35,23 @@ def _of_gpus(backend: Backend) -> Misfits:
         yield (
             f"backend.processes_per_instance is {asked}, more than backend.gpus, which is {backend.gpus}",
             "a GPU trains in one process: make gpus as many, or leave processes_per_instance out",
+        )
+
+
+def _of_functions(backend: Backend, trials: Sequence[Training]) -> Misfits:
+    """What a function that another backend falls back to could not do; of one alone, see backend_rules."""
+    kinds = {backend.kind, backend.fallback} - {""}
+    if "lambda" not in kinds:
+        return
+    if len(kinds) > 1 and backend.processes_per_instance > 1:
+        yield (
+            f"backend.processes_per_instance is {backend.processes_per_instance}, and a function trains in one process",
+            'leave it out, or take another backend than "lambda"',
+        )
+    if any(training.sharding == "fsdp" for training in trials):
+        yield (
+            'training.sharding = "fsdp" needs several processes, and a function trains in one',
+            'leave sharding out, or take another backend than "lambda"',
         )
 
 

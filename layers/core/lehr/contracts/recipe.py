@@ -30,7 +30,7 @@ from lehr.contracts.recipe_tables import (
     Trials,
 )
 from lehr.contracts.strict_tables import convert, refuse_unknown_keys
-from lehr.contracts.sweep_rules import refuse_bad_sweep
+from lehr.contracts.sweep_rules import planned_points, refuse_bad_sweep
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
@@ -115,8 +115,9 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
     recipe: Recipe = convert(table, Recipe, place)
     refuse_model_misfits(recipe.model, recipe.augment, table.get("model", {}), place=place)
     refuse_data(recipe, place=place)
-    settings = recipe.trial_settings(place=place)
+    recipe.trial_settings(place=place)
     refuse_bad_sweep(recipe, place)
+    settings = [recipe.at_point(point, place=place)[0] for point in planned_points(recipe, place=place)]
     refuse_process_misfits(recipe.backend, settings, place=place)
     refuse_hook_misfits(recipe, table, place=place)
     # Here, since sweeps are planned from a recipe.
