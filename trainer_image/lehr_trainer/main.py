@@ -20,7 +20,7 @@ from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, Examples, load_examples
-from lehr_trainer.determinism import make_deterministic, seed_everything, seed_rank
+from lehr_trainer.determinism import flush_in_pool, make_deterministic, seed_everything, seed_rank
 from lehr_trainer.errors import HangError, ProcessFailedError
 from lehr_trainer.failure import lines_when_stuck, log_lines, reason_of
 from lehr_trainer.heartbeat import Heartbeat
@@ -112,6 +112,7 @@ def train_job(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
+    flush_in_pool()
     table = job.manifest.of_table
     examples, validation = (
         load_table(job.shards[split], table, device=device)
