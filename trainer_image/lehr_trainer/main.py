@@ -236,6 +236,7 @@ def _tuner(job: Job, ranks: Ranks, environ: Mapping[str, str], updates: int, dev
             device=device,
             environ=environ,
             log=_log,
+            adds_up=learner.adds_up,
         )
 
     return find

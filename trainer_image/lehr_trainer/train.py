@@ -133,6 +133,9 @@ class Loop:
             micro_batch.restore(saved["micro_batch"])
             self._log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
         learner.micro_batch_rows = micro_batch.rows
+        if saved is not None:
+            # Tuned for whole batches, and their halves may not run so.
+            learner.run_as(learner.tuning)
         micro_batch.is_training = True
         self._began = self._updates_done
         if self.goes_on():
