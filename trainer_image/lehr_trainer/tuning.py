@@ -25,6 +25,7 @@ import torch
 
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import JobInputError
+from lehr_trainer.memory import is_out_of_memory
 
 Log = Callable[[str], None]
 Pass = Callable[[], None]
@@ -169,6 +170,8 @@ def _compile_mode(
             seconds[mode] = seconds_of(make_pass(mode), device)
         except Exception as fault:
             # torch.compile needs a compiler, and bears not every module; either is no reason to fail a run.
+            if compiling == "on" and is_out_of_memory(fault):
+                raise
             if compiling == "on":
                 raise JobInputError(
                     f"torch.compile fails: {reason_of(fault)}",

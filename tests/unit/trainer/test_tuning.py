@@ -221,3 +221,23 @@ def test_a_checkpoint_with_cuda_graphs_goes_on_without_where_gradients_add_up(
     learner.micro_batch_rows = rows
     learner.run_as(Tuning(1, "reduce-overhead"))
     assert learner.tuning == Tuning(1, expected)  # type: ignore[arg-type]
+
+
+def test_a_lack_of_memory_while_compiling_is_no_fault_of_the_recipe() -> None:
+    def make_pass(mode: str) -> Callable[[], None]:
+        def one_pass() -> None:
+            if mode:
+                raise torch.OutOfMemoryError("no memory")
+
+        return one_pass
+
+    with pytest.raises(torch.OutOfMemoryError):
+        tune(
+            make_pass,
+            flops_per_update=1.0,
+            updates=1,
+            compiling="on",
+            device=CPU,
+            environ={},
+            log=print,
+        )
