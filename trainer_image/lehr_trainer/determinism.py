@@ -42,6 +42,19 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Afterwards torch has as many threads as before, so that the next training of the process begins as this one did.
+
+    How many there are decides the bits of initial weights that are sums, such as orthogonal ones.
+    """
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def flush_in_pool() -> None:
     """Let the threads among which torch shares out its operations take denormal numbers for zero, for good.
 

@@ -20,7 +20,13 @@ from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, Examples, load_examples
-from lehr_trainer.determinism import flush_in_pool, make_deterministic, seed_everything, seed_rank
+from lehr_trainer.determinism import (
+    flush_in_pool,
+    make_deterministic,
+    seed_everything,
+    seed_rank,
+    threads_kept,
+)
 from lehr_trainer.errors import HangError, ProcessFailedError
 from lehr_trainer.failure import lines_when_stuck, log_lines, reason_of
 from lehr_trainer.heartbeat import Heartbeat
@@ -92,6 +98,7 @@ def _train_watched(root: Path, job: Job, stop: StopFlag, environ: Mapping[str, s
         )
 
 
+@threads_kept()
 def train_job(
     job: Job,
     stop: StopFlag,

@@ -145,3 +145,9 @@ with flushed_denormals():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert int(done.stdout) == kept
+
+
+def test_a_training_leaves_the_threads_of_torch_as_they_were(make_job: MakeJob) -> None:
+    torch.set_num_threads(2)
+    assert make_job(epochs=1).run(LEHR_THREADS="3") == 0
+    assert torch.get_num_threads() == 2
