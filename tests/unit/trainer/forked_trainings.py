@@ -32,6 +32,7 @@ def serve(*, fsync_s: float, checkpoint_every_s: float, forget_rng: bool) -> Non
         export.write_graph(model, Path(folder) / "model.onnx", input_shape=[2, 2])
     train.CHECKPOINT_EVERY_S = checkpoint_every_s
     if forget_rng:
+        assert "restore_rng" in vars(progress), "the control would control nothing"
         vars(progress)["restore_rng"] = lambda state: None
     fsync = os.fsync
 

@@ -111,7 +111,7 @@ def test_slices_give_the_weights_of_one_piece_in_the_process_before_or_in_anothe
     request, whole = trained
     answers = to_the_end(Workplace(tmp_path / "warm", client), request, stopping(stop_after, 9))
     assert len(answers) >= 4
-    # The third is asked once more: a validation looks, too.
+    # The third slice ends an epoch of 19, and looks once within its validation.
     assert [answer.progress.update for answer in answers[:3]] == [9, 18, 26]
     assert weights(client) == whole
     for entry in client.list_objects_v2(Bucket=BUCKET, Prefix="runs/")["Contents"]:

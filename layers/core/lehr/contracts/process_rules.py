@@ -39,19 +39,17 @@ def _of_gpus(backend: Backend) -> Misfits:
 
 
 def _of_functions(backend: Backend, trials: Sequence[Training]) -> Misfits:
-    """What a function that another backend falls back to could not do; of one alone, see backend_rules."""
-    kinds = {backend.kind, backend.fallback} - {""}
-    if "lambda" not in kinds:
+    if "lambda" not in (backend.kind, backend.fallback):
         return
-    if len(kinds) > 1 and backend.processes_per_instance > 1:
+    if backend.processes_per_instance > 1:
         yield (
             f"backend.processes_per_instance is {backend.processes_per_instance}, and a function trains in one process",
-            'leave it out, or take another backend than "lambda"',
+            "take lambda out of kind and fallback, or leave processes_per_instance out",
         )
     if any(training.sharding == "fsdp" for training in trials):
         yield (
             'training.sharding = "fsdp" needs several processes, and a function trains in one',
-            'leave sharding out, or take another backend than "lambda"',
+            "take lambda out of kind and fallback, or leave sharding out",
         )
 
 

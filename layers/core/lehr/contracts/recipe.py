@@ -30,7 +30,7 @@ from lehr.contracts.recipe_tables import (
     Trials,
 )
 from lehr.contracts.strict_tables import convert, refuse_unknown_keys
-from lehr.contracts.sweep_rules import planned_points, refuse_bad_sweep
+from lehr.contracts.sweep_rules import refuse_bad_sweep
 from lehr.contracts.training_rules import refuse_misfits
 from lehr.errors import RecipeError
 
@@ -66,6 +66,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     def at_point(self, point: Mapping[str, Any], *, place: str = RECIPE_FILE) -> tuple[Training, Model]:
         """[training] and [model] with other values by key, `model.` before a model's. Raises RecipeError."""
         training, model = self.converted(point, place=place)
+        refuse_process_misfits(self.backend, [training], place=place)
         return self._fitting(training, place), model
 
     def converted(self, point: Mapping[str, Any], *, place: str) -> tuple[Training, Model]:
@@ -115,9 +116,8 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
     recipe: Recipe = convert(table, Recipe, place)
     refuse_model_misfits(recipe.model, recipe.augment, table.get("model", {}), place=place)
     refuse_data(recipe, place=place)
-    recipe.trial_settings(place=place)
+    settings = recipe.trial_settings(place=place)
     refuse_bad_sweep(recipe, place)
-    settings = [recipe.at_point(point, place=place)[0] for point in planned_points(recipe, place=place)]
     refuse_process_misfits(recipe.backend, settings, place=place)
     refuse_hook_misfits(recipe, table, place=place)
     # Here, since sweeps are planned from a recipe.
