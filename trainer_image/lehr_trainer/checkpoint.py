@@ -24,7 +24,7 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of one job; `job` is its run, trial and fingerprint."""
+    """The checkpoints of one job; `job` is what has to be the same to go on: run, trial, fingerprint, device, …"""
 
     folder: Path
     job: Mapping[str, str]
@@ -53,7 +53,10 @@ class CheckpointFolder:
         """The newest state that is whole and of this job; None: start from the beginning."""
         foreign = sum(not path.name.startswith(self._prefix) for path in self.folder.glob("*.checkpoint"))
         if foreign:
-            self.log(f"ignored {foreign} checkpoints of other settings, data or code")
+            self.log(
+                f"ignored {foreign} checkpoints of other settings, data or code, or of another number of processes, "
+                "kind of device or version of torch"
+            )
         for path in self.folder.glob(f"{self._prefix}*.unfinished"):
             path.unlink()
         for path in self._own():

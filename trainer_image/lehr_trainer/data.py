@@ -59,9 +59,11 @@ def load_examples(
     classes: int,
     device: Any,
     residency: Residency = "auto",
+    processes: int = 1,
 ) -> AnyExamples:
     """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
 
+    Each of the host's `processes` opens them.
     Raises JobInputError for rows that the manifest does not describe.
     """
     images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty(0, np.uint8)]
@@ -78,7 +80,9 @@ def load_examples(
         images.append(x)
         labels.append(y)
     targets = torch.from_numpy(np.concatenate(labels).astype(np.int64)).to(device)
-    if residency == "streamed" or (residency == "auto" and not fits(sum(x.nbytes for x in images), device)):
+    images_bytes = sum(x.nbytes for x in images)
+    is_too_large = residency == "auto" and not fits(images_bytes, device, processes=processes)
+    if residency == "streamed" or is_too_large:
         return StreamedExamples(images, targets)
     return Examples(torch.from_numpy(np.concatenate(images)).to(device), targets)
 

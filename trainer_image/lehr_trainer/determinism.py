@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+# As many elements as torch gives one thread at least: internal::GRAIN_SIZE of ATen.
+_GRAIN = 32_768
+
 
 def make_deterministic() -> None:
     """Refuse kernels whose result depends on timing. Must precede the first use of CUDA."""
@@ -37,6 +40,29 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Afterwards torch has as many threads as before, so that the next training of the process begins as this one did.
+
+    How many there are decides the bits of initial weights that are sums, such as orthogonal ones.
+    """
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def flush_in_pool() -> None:
+    """Let the threads among which torch shares out its operations take denormal numbers for zero, for good.
+
+    A thread has the mode of the one that starts it, and the pool starts with the first large operation: while a model
+    is built in one process, within an earlier training in another, whose bits would differ.
+    """
+    with flushed_denormals():
+        torch.zeros(torch.get_num_threads() * _GRAIN).add_(1)
 
 
 def seed_everything(seed: int) -> None:

@@ -25,9 +25,10 @@ import torch
 
 from lehr.contracts.hook_rules import metric_name
 from lehr.contracts.recipe_tables import Hooks, Training
-from lehr_trainer.errors import HookError, ModelCodeError
+from lehr_trainer.errors import HangError, HookError, ModelCodeError
 from lehr_trainer.failure import plain, project_line
 from lehr_trainer.losses import Loss
+from lehr_trainer.memory import is_out_of_memory
 from lehr_trainer.models.custom import find_function
 
 Tensor = Any
@@ -52,12 +53,14 @@ class Hook:
             raise HookError(fault.message, place=fault.place, hint=fault.hint) from fault
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call it. Raises HookError for whatever it raises, but for a want of memory, which is no fault of its own."""
+        """Call it. Raises HookError for whatever it raises, but for a hang and a want of memory, which stay so."""
         try:
             return self._function(*arguments)
-        except (HookError, MemoryError, torch.OutOfMemoryError):
+        except (HookError, HangError):
             raise
         except Exception as fault:
+            if is_out_of_memory(fault):
+                raise
             line = project_line(fault, self._folder)
             place = line[0] if line else self._definition()
             given = " and ".join(describe(argument) for argument in arguments)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -115,7 +115,9 @@ class Learner:
         self._compiled = self._trained
 
     def run_as(self, tuning: Tuning) -> None:
-        """Run steps with these threads, and compiled if so."""
+        """Run steps with these threads, and compiled if so; without CUDA graphs where gradients add up."""
+        if tuning.compile_mode == "reduce-overhead" and self.adds_up:
+            tuning = replace(tuning, compile_mode="default")
         self.tuning = tuning
         torch.set_num_threads(tuning.threads)
         self._compiled = compiled(self._trained, tuning.compile_mode)
@@ -149,6 +151,11 @@ class Learner:
     def _most_parts(self) -> int:
         """Of an update."""
         return -(-self._training.batch_size * self._training.accumulate_steps // self.micro_batch_rows)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether an update has several parts, whose gradients add up."""
+        return self._most_parts > 1
 
     def learning_rate(self, update: int) -> float:
         return learning_rate(self._training, update, self._total)

@@ -20,7 +20,13 @@ from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import AnyExamples, Examples, load_examples
-from lehr_trainer.determinism import make_deterministic, seed_everything, seed_rank
+from lehr_trainer.determinism import (
+    flush_in_pool,
+    make_deterministic,
+    seed_everything,
+    seed_rank,
+    threads_kept,
+)
 from lehr_trainer.errors import HangError, ProcessFailedError
 from lehr_trainer.failure import lines_when_stuck, log_lines, reason_of
 from lehr_trainer.heartbeat import Heartbeat
@@ -92,6 +98,7 @@ def _train_watched(root: Path, job: Job, stop: StopFlag, environ: Mapping[str, s
         )
 
 
+@threads_kept()
 def train_job(
     job: Job,
     stop: StopFlag,
@@ -104,11 +111,15 @@ def train_job(
 
     Every process of the job trains; rank 0 does the rest and returns the summary, the others None.
     """
+    if heartbeat is not None:
+        # A second attempt begins with no sign due, as the first one did.
+        heartbeat.rest()
     refuse_misfits(job.training, ranks)
     isolate_gpu(ranks)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     input_shape, classes = tuple(job.manifest.input_shape), len(job.manifest.labels)
     make_deterministic()
+    flush_in_pool()
     table = job.manifest.of_table
     examples, validation = (
         load_table(job.shards[split], table, device=device)
@@ -119,6 +130,7 @@ def train_job(
             classes=classes,
             device=device,
             residency=job.training.residency,
+            processes=ranks.processes_per_node,
         )
         for split in ("train", "validation")
     )
@@ -231,6 +243,7 @@ def _tuner(job: Job, ranks: Ranks, environ: Mapping[str, str], updates: int, dev
             device=device,
             environ=environ,
             log=_log,
+            adds_up=learner.adds_up,
         )
 
     return find

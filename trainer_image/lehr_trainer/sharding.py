@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lehr_trainer.errors import JobInputError
+from lehr_trainer.models.keras_module import has_keras
+
 Tensor = Any
 Module = Any
 # A smaller unit is not worth an exchange of its own.
@@ -22,9 +25,18 @@ UNIT_PARAMETERS = 1_000_000
 
 
 def shard(model: Module, *, unit_parameters: int = UNIT_PARAMETERS) -> None:
-    """Cut `model` up in place, over all processes; afterwards its parameters are DTensors."""
+    """Cut `model` up in place, over all processes; afterwards its parameters are DTensors.
+
+    Raises JobInputError for a model of Keras, which would compute with the whole parameters that it holds itself.
+    """
     from torch.distributed.fsdp import fully_shard
 
+    if has_keras(model):
+        raise JobInputError(
+            'sharding = "fsdp" does not go with a model of Keras, which holds its parameters itself',
+            place="training",
+            hint="leave sharding out: every process has the whole model then; or write it in torch",
+        )
     owners: dict[int, int] = {}
     for _, parameter in model.named_parameters(remove_duplicate=False):
         owners[id(parameter)] = owners.get(id(parameter), 0) + 1

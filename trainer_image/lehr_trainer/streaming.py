@@ -26,9 +26,10 @@ _CGROUP_LIMIT, _CGROUP_USED = (Path("/sys/fs/cgroup") / name for name in ("memor
 
 
 class StreamedExamples:
-    """Images as one part for each shard, uint8 [rows, ...], on the host; labels, int64 [rows], on the device."""
+    """Images as one part or more, each uint8 [rows, ...], on the host; labels, int64 [rows], on the device."""
 
     def __init__(self, images: Sequence[np.ndarray], labels: Tensor) -> None:
+        self._row_shape = images[0].shape[1:]
         self._shards = [part for part in images if len(part)]
         self._starts = np.cumsum([0, *(len(part) for part in self._shards)])
         self.labels = labels
@@ -78,7 +79,7 @@ class StreamedExamples:
         wanted = rows.cpu().numpy()
         owner = np.searchsorted(self._starts, wanted, side="right") - 1
         gathered = torch.empty(
-            (len(wanted), *self._shards[0].shape[1:]),
+            (len(wanted), *self._row_shape),
             dtype=torch.uint8,
             pin_memory=self._stream is not None,
         )
@@ -93,9 +94,15 @@ class StreamedExamples:
             return images, self._stream.record_event()
 
 
-def fits(images_bytes: int, device: Any) -> bool:
-    """Whether images of so many bytes may stay on `device`: they take at most half of what is free there."""
-    free: int = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_host_memory()
+def fits(images_bytes: int, device: Any, *, processes: int = 1) -> bool:
+    """Whether images of so many bytes may stay on `device`: they take at most half of what is free there.
+
+    Of a host's memory, all its `processes` together take that half, since each has images of its own.
+    """
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = free_host_memory() // processes
     return images_bytes <= RESIDENT_SHARE * free
 
 

@@ -133,12 +133,16 @@ class Loop:
             micro_batch.restore(saved["micro_batch"])
             self._log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
         learner.micro_batch_rows = micro_batch.rows
+        if saved is not None:
+            # Tuned for whole batches, and their halves may not run so.
+            learner.run_as(learner.tuning)
         micro_batch.is_training = True
         self._began = self._updates_done
         if self.goes_on():
             self._meter.count(learner.model, self._examples.span(0, 1)[0], self._log)
             if saved is None and tune is not None:
-                learner.run_as(tune(learner, self._examples, self._meter.flops_per_sample))
+                # Hosts may have different numbers of cores; what rank 0 found is what a checkpoint says.
+                learner.run_as(group.of_first(tune(learner, self._examples, self._meter.flops_per_sample)))
             self._meter.start(self._device)
         # What was found out by trying decides bits: it is durable before the first update.
         has_tried = tune is not None and saved is None and learner.tuning != Tuning()

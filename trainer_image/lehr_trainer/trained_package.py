@@ -22,7 +22,7 @@ from lehr_trainer.initial_weights import write_weights
 from lehr_trainer.job import Job
 from lehr_trainer.learner import Learner
 from lehr_trainer.models import count_parameters
-from lehr_trainer.models.keras_module import KerasModule
+from lehr_trainer.models.keras_module import has_keras
 from lehr_trainer.quantise import CALIBRATION_ROWS, int8_line, publish_int8
 
 PARITY_ROWS = 4096
@@ -97,7 +97,7 @@ def write_package(
             "python": platform.python_version(),
             "lehr-trainer": __version__,
             **{name: version(name) for name in _VERSIONED},
-            **({"keras": version("keras")} if isinstance(model, KerasModule) else {}),
+            **({"keras": version("keras")} if has_keras(model) else {}),
         },
         utilisation=utilisation,
     )

@@ -5,6 +5,9 @@ checkpoint, and a resumed run uses it instead of trying again. An update too sma
 runs on one: its bits do not depend on what else the machine was doing. More than one thread and a compiled step must be
 clearly faster, for the same reason.
 
+CUDA graphs ("reduce-overhead") are left out where an update has several passes: a graph gives its gradients the same
+memory every time, and would overwrite what is being added up: https://github.com/pytorch/pytorch/issues/169545.
+
 What is tried is a forward and a backward pass of the first batch on a copy of the model; random streams, weights and
 statistics stay as they are.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,6 +25,7 @@ import torch
 
 from lehr_trainer.determinism import capture_rng, restore_rng
 from lehr_trainer.errors import JobInputError
+from lehr_trainer.memory import is_out_of_memory
 
 Log = Callable[[str], None]
 Pass = Callable[[], None]
@@ -55,9 +59,11 @@ def tune(
     device: Any,
     environ: Mapping[str, str],
     log: Log,
+    adds_up: bool = False,
 ) -> Tuning:
     """Find what is fastest. `make_pass` gives a pass over the first batch in a mode of torch.compile.
 
+    `adds_up`: the gradients of several passes make an update.
     Raises JobInputError for a LEHR_THREADS that is no number, or where compiling = "on" and torch cannot compile.
     """
     streams = capture_rng()
@@ -66,7 +72,9 @@ def tune(
         torch.set_num_threads(threads)
         mode: CompileMode = ""
         if compiling != "off":
-            mode = _compile_mode(make_pass, updates, compiling, device, log)
+            with_graphs = device.type != "cpu" and not adds_up
+            modes: list[CompileMode] = ["default", "reduce-overhead"] if with_graphs else ["default"]
+            mode = _compile_mode(make_pass, modes, updates, compiling, device, log)
         log(
             f"training runs on {threads} {'thread' if threads == 1 else 'threads'}"
             f"{f', compiled ({mode})' if mode else ''}"
@@ -137,12 +145,13 @@ def _threads(
 
 def _compile_mode(
     make_pass: Callable[[CompileMode], Pass],
+    modes: Sequence[CompileMode],
     updates: int,
     compiling: Literal["auto", "on"],
     device: Any,
     log: Log,
 ) -> CompileMode:
-    """The fastest mode: with "auto", none unless the run is long, on a GPU, and a mode is clearly faster."""
+    """The fastest of `modes`: with "auto", none unless the run is long, on a GPU, and a mode is clearly faster."""
     if compiling == "auto" and device.type == "cpu":
         return ""
     try:
@@ -154,7 +163,6 @@ def _compile_mode(
         return ""
     if compiling == "auto" and plain * updates < TRY_COMPILING_ABOVE_S:
         return ""
-    modes: list[CompileMode] = ["default"] if device.type == "cpu" else ["default", "reduce-overhead"]
     seconds: dict[CompileMode, float] = {}
     for mode in modes:
         started = time.monotonic()
@@ -162,6 +170,8 @@ def _compile_mode(
             seconds[mode] = seconds_of(make_pass(mode), device)
         except Exception as fault:
             # torch.compile needs a compiler, and bears not every module; either is no reason to fail a run.
+            if compiling == "on" and is_out_of_memory(fault):
+                raise
             if compiling == "on":
                 raise JobInputError(
                     f"torch.compile fails: {reason_of(fault)}",

@@ -60,3 +60,21 @@ def test_muon_is_refused_for_shards_in_any_trial() -> None:
 )
 def test_what_may_work_is_not_refused(training: str, backend: str) -> None:
     parse_recipe(recipe(training, backend))
+
+
+@pytest.mark.parametrize(
+    ("training", "backend", "word"),
+    [
+        ("", 'fallback = "lambda"\nprocesses_per_instance = 2', "a function trains in one process"),
+        ('sharding = "fsdp"', 'fallback = "lambda"', 'sharding = "fsdp" needs several processes'),
+    ],
+)
+def test_a_function_to_fall_back_to_is_one_process(training: str, backend: str, word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        parse_recipe(recipe(training, backend))
+
+
+def test_a_search_must_fit_the_processes_too() -> None:
+    space = '[trials]\nsearch = "grid"\n[trials.space]\noptimizer = ["adamw", "muon"]\n[gate]'
+    with pytest.raises(RecipeError, match="muon needs whole matrices"):
+        parse_recipe(recipe('sharding = "fsdp"').replace("[gate]", space))

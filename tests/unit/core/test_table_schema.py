@@ -135,6 +135,11 @@ def test_what_is_no_number_within_float32_is_refused(text: str) -> None:
         ('loss = "mse"', 'loss = "mse"\nclass_weights = [1.0]', ["class_weights", "without classes"]),
         (
             'loss = "mse"',
+            'loss = "mse"\nstart_from = "champion"',
+            ["start_from", "tabular_regression", "leave it"],
+        ),
+        (
+            'loss = "mse"',
             'loss = "mse"\npatience = 1\nmonitor = "validation_accuracy"',
             ["validation_accuracy", "without classes"],
         ),

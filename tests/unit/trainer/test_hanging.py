@@ -150,3 +150,12 @@ def test_outside_of_the_main_thread_it_tells_where_the_thread_stands() -> None:
 
 def _must_not(fault: HangError, stack: traceback.StackSummary) -> None:
     raise AssertionError(fault)
+
+
+@pytest.mark.usefixtures("without_export")
+def test_a_second_attempt_after_a_lack_of_memory_may_take_its_time_to_begin(make_job: MakeJob) -> None:
+    code = CODE.replace("{wait}", "if self.training and len(x) > 16: raise MemoryError")
+    code = code.replace("    return Slow()", "    time.sleep(2.5)\n    return Slow()")
+    job = make_job(model=MODEL, code=code, epochs=1)
+    assert job.run() == 0, job.failure
+    assert job.summary.micro_batch_rows == 16

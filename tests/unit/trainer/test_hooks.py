@@ -271,8 +271,24 @@ def test_the_log_of_an_error_within_a_hook_ends_with_the_projects_line(
     assert lines[-3:-1] == ["the project's line: digit_model.py:6 in loss", "    return undefined"]
 
 
-def test_a_want_of_memory_within_a_hook_stays_what_it_is(make_job: MakeJob) -> None:
-    code = BAD + "def loss(logits, labels):\n    raise torch.OutOfMemoryError('no memory')\n"
+@pytest.mark.parametrize(
+    "fault",
+    ["torch.OutOfMemoryError('no memory')", 'RuntimeError("DefaultCPUAllocator: can\'t allocate memory")'],
+    ids=["cuda", "cpu"],
+)
+def test_a_want_of_memory_within_a_hook_stays_what_it_is(make_job: MakeJob, fault: str) -> None:
+    code = BAD + f"def loss(logits, labels):\n    raise {fault}\n"
     job = hooked(make_job, 'loss = "digit_model:loss"', code)
     assert job.run() == 1
     assert "hooks.loss" not in job.failure
+
+
+def test_a_hook_that_hangs_is_ended_as_a_hang_and_not_blamed_for_what_it_gives(make_job: MakeJob) -> None:
+    code = (
+        BAD
+        + "def f1(logits, labels):\n    import time\n    time.sleep(60 * (len(labels) == 100))\n    return 1.0\n"
+    )
+    hooks = 'metrics = ["digit_model:f1"]\n[backend]\nhang_after_s = 2'
+    job = hooked(make_job, hooks, code)
+    assert job.run() == 1
+    assert job.failure.startswith("digit_model.py:7 in f1: HangError: no sign of life for 2 s after epoch 1")

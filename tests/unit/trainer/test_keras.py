@@ -18,8 +18,10 @@ from lehr_runtime.decode import decode_idx
 from lehr_runtime.session import open_session
 from lehr_runtime.shards import read_shard
 from lehr_trainer.determinism import seed_everything
+from lehr_trainer.errors import JobInputError
 from lehr_trainer.models.custom import importable
 from lehr_trainer.models.keras_module import adapt_keras
+from lehr_trainer.sharding import shard
 from tests.e2e.small_mnist import write_data
 
 MakeJob = Callable[..., Any]
@@ -219,3 +221,13 @@ def test_the_script_of_the_example_runs_by_itself(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "Epoch 5/5" in result.stdout
+
+
+def test_a_keras_model_cannot_be_cut_up(tmp_path: Path) -> None:
+    """What Keras computes with are the parameters that it holds, which are whole."""
+    (tmp_path / "network.py").write_text(NETWORK)
+    with importable(tmp_path):
+        network = import_module("network").build_model((28, 28), 10)
+        adapted = adapt_keras(network, input_shape=(28, 28), place="network:build", log=print)
+    with pytest.raises(JobInputError, match="does not go with a model of Keras"):
+        shard(torch.nn.Sequential(adapted))

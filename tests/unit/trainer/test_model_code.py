@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from lehr.contracts.recipe_tables import Model
 from lehr_trainer.__main__ import main
 from lehr_trainer.models import build_model
+from lehr_trainer.models.custom import find_function, importable
 
 MakeJob = Callable[..., Any]
 CUSTOM = 'name = "custom"\nfactory = "digit_model:build"\n'
@@ -206,3 +208,15 @@ def test_the_mlp_starts_glorot_uniform_with_zero_biases(tmp_path: Path) -> None:
     assert 0.99 * bound < float(weights.abs().max()) <= bound
     assert float(weights.std()) == pytest.approx(bound / 3**0.5, rel=0.02)
     assert not model[1].bias.any()
+
+
+def test_a_folder_of_one_project_does_not_hide_a_file_of_the_next(tmp_path: Path) -> None:
+    """In a process that trains one project after the other, at the same place, as a function does."""
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets/plain.py").write_text("def build(): return 1\n")
+    with importable(tmp_path):
+        assert find_function("nets.plain:build", tmp_path, key="model.factory")() == 1
+    shutil.rmtree(tmp_path / "nets")
+    (tmp_path / "nets.py").write_text("def build(): return 2\n")
+    with importable(tmp_path):
+        assert find_function("nets:build", tmp_path, key="model.factory")() == 2

@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from lehr_trainer import main
 from lehr_trainer.parallel import Agreement, Group
+from lehr_trainer.tuning import Tuning
 
 MakeJob = Callable[..., Any]
 RECORDER = Path(__file__).with_name("recorder.py")
@@ -165,3 +168,18 @@ def test_the_shares_of_a_batch_are_its_rows_once_and_their_weights_average_to_on
         assert len(share.rows) == len(share.draws) == max(share.count, 1)
         assert torch.equal(share.draws, draws[share.rows - 100])
     assert Group().share(batch, draws).weight == 1.0
+
+
+class _OnAnotherHost(Group):
+    def of_first(self, value: Any) -> Any:
+        return Tuning(2) if isinstance(value, Tuning) else value
+
+
+@pytest.mark.usefixtures("without_export")
+def test_every_process_runs_with_the_threads_of_the_first(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "joined", lambda *_: nullcontext(_OnAnotherHost()))
+    job = make_job(epochs=1)
+    assert job.run(LEHR_THREADS="1") == 0
+    assert job.summary.threads == 2

@@ -113,3 +113,22 @@ def test_free_memory_is_what_the_containers_limit_leaves(
     assert streaming.free_host_memory() == 4000
     memory.unlink()
     assert streaming.free_host_memory() > 1 << 30
+
+
+@pytest.mark.usefixtures("without_export")
+def test_rows_are_streamed_where_none_are_held_out(make_job: MakeJob) -> None:
+    job = make_job(residency="streamed", epochs=1, held_out=0)
+    assert job.run() == 0, job.failure
+
+
+def test_processes_of_a_host_take_half_of_its_free_memory_together(
+    shards: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "free_host_memory", lambda: 4 * 8000)
+    kinds = [
+        type(
+            load_examples(shards, input_shape=(5, 4), classes=3, device=torch.device("cpu"), processes=count)
+        )
+        for count in (4, 5)
+    ]
+    assert kinds == [Examples, StreamedExamples]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -124,3 +126,28 @@ def test_numbers_near_zero_are_there_again_after_a_training(make_job: MakeJob) -
     """Code that compares with the smallest number above zero, as msgspec does for "more than 0", needs them."""
     assert make_job(epochs=1).run() == 0
     assert torch.tensor(5e-324, dtype=torch.float64).mul(1.0).item() > 0
+
+
+@pytest.mark.parametrize(("first", "kept"), [("flush_in_pool()", 0), ("pass", 1 << 19)])
+def test_all_threads_take_denormal_numbers_for_zero(first: str, kept: int) -> None:
+    """In a process of its own, since a pool of threads cannot be started twice."""
+    code = f"""
+import numpy, torch
+from lehr_trainer.determinism import flush_in_pool, flushed_denormals
+tiny = torch.from_numpy(numpy.full(1 << 20, 1e-40, "float32"))
+torch.set_num_threads(2)
+{first}
+assert (tiny * 1).view(torch.int32)[: 1 << 19].all(), "the main thread keeps them"
+with flushed_denormals():
+    print(int((tiny * 1).view(torch.int32).count_nonzero()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) == kept
+
+
+def test_a_training_leaves_the_threads_of_torch_as_they_were(make_job: MakeJob) -> None:
+    torch.set_num_threads(2)
+    assert make_job(epochs=1).run(LEHR_THREADS="3") == 0
+    assert torch.get_num_threads() == 2

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from lehr.contracts.recipe_tables import Training
 from lehr_trainer import tuning
 from lehr_trainer.divergence import LossWatch
 from lehr_trainer.errors import JobInputError
+from lehr_trainer.learner import Learner
 from lehr_trainer.tuning import Tuning, tune
 
 MakeJob = Callable[..., Any]
@@ -197,3 +199,45 @@ def test_a_compiled_run_learns_what_an_eager_one_does_and_resumes_with_the_same_
     assert saved["tuning"]["compile_mode"] == "default"
     assert job.run() == 0
     assert job.summary.weights_sha256 == whole.weights_sha256
+
+
+def test_cuda_graphs_are_not_tried_where_gradients_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_wait", lambda device: None)
+    machine = Machine(lambda mode: FASTER[mode])
+    seen, _ = found(machine, device=GPU, compiling="auto", adds_up=True)
+    assert seen.compile_mode == "default"
+    assert "reduce-overhead" not in machine.asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "expected"),
+    [({}, 32, "reduce-overhead"), ({}, 16, "default"), ({"accumulate_steps": 2}, 32, "default")],
+)
+def test_a_checkpoint_with_cuda_graphs_goes_on_without_where_gradients_add_up(
+    settings: dict[str, Any], rows: int, expected: str
+) -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    learner = Learner(model, Training(**settings), class_counts=[1, 1], total=1, device=CPU)
+    learner.micro_batch_rows = rows
+    learner.run_as(Tuning(1, "reduce-overhead"))
+    assert learner.tuning == Tuning(1, expected)  # type: ignore[arg-type]
+
+
+def test_a_lack_of_memory_while_compiling_is_no_fault_of_the_recipe() -> None:
+    def make_pass(mode: str) -> Callable[[], None]:
+        def one_pass() -> None:
+            if mode:
+                raise torch.OutOfMemoryError("no memory")
+
+        return one_pass
+
+    with pytest.raises(torch.OutOfMemoryError):
+        tune(
+            make_pass,
+            flops_per_update=1.0,
+            updates=1,
+            compiling="on",
+            device=CPU,
+            environ={},
+            log=print,
+        )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -84,7 +85,12 @@ def find_function(name: str, code_folder: Path, *, key: str) -> Callable[..., An
 
 def _is_within(module: Any, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
-    return isinstance(file, str) and Path(file).is_relative_to(folder)
+    if isinstance(file, str):
+        return Path(file).is_relative_to(folder)
+    # A folder without an __init__.py is a module without a file.
+    return type(module) is ModuleType and any(
+        Path(part).is_relative_to(folder) for part in getattr(module, "__path__", ())
+    )
 
 
 def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], classes: int) -> None:

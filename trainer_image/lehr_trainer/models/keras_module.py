@@ -79,6 +79,11 @@ def adapt_keras(module: Any, *, input_shape: tuple[int, ...], place: str, log: C
     return KerasModule(module if network is None else network, keras)
 
 
+def has_keras(model: Any) -> bool:
+    """Whether a part of `model` is one of Keras."""
+    return any(isinstance(part, KerasModule) for part in model.modules())
+
+
 class KerasModule(nn.Module):  # type: ignore[misc]
     """Pixels to what the Keras model gives for them."""
 

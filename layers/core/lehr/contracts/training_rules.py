@@ -22,6 +22,7 @@ LOSSES_OF_TASK = {
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
+TASKS_OF_TABLES = ("tabular_classification", "tabular_regression")
 OPTIMIZERS_WITH_MOMENTUM = ("muon", "rmsprop", "sgd")
 # SageMaker's limit on the value of one hyperparameter:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -38,7 +39,7 @@ def refuse_misfits(training: Training, *, task: str, labels: int, is_validated: 
         *_of_schedule(training),
         *_of_loss(training, task, labels),
         *_of_stopping(training, task, is_validated),
-        *_of_start(training),
+        *_of_start(training, task),
         *_of_length(training),
     )
     for message, hint in misfits:
@@ -128,7 +129,12 @@ def _of_stopping(training: Training, task: str, is_validated: bool) -> Misfits:
         )
 
 
-def _of_start(training: Training) -> Misfits:
+def _of_start(training: Training, task: str) -> Misfits:
+    if training.start_from is not None and task in TASKS_OF_TABLES:
+        yield (
+            f'start_from does not go with project.task = "{task}"',
+            "leave it out: codes of categories and the scale of a target are those of each dataset, not of its weights",
+        )
     if training.start_anew and training.start_from is None:
         yield (
             "start_anew has no meaning without start_from",
