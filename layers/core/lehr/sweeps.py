@@ -12,7 +12,7 @@ from lehr.contracts.sweep import DEFAULT_OBJECTIVE, Objective, TrialRecord
 from lehr.contracts.sweep_rules import planned_points
 from lehr.contracts.training import Trial, to_hyperparameters
 
-# A state's output is 256 KiB at most, and a failed trial has a cause of several.
+# A state's output is 256 KiB at most, and a failed trial takes four of them.
 ROUND_TRIALS = 40
 
 # (the trials so far, the points taken, how many) -> points that another chooses by what the former gave
