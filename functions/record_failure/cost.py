@@ -6,7 +6,7 @@ import re
 
 from lehr import layout
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.sweep import Sweep, TrialRecord
+from lehr.contracts.sweep import Proposal, Sweep, TrialRecord
 from lehr.contracts.workflow import FailureRequest, TrialResult
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import LehrError
@@ -14,7 +14,7 @@ from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import PriceTable, load_prices
 from lehr.sweeps import planned_trainings
 
-_BEFORE_TRAINING = {"PrepareShards", "SealDataset"}
+_BEFORE_TRAINING = {"PrepareShards", "SealDataset", "PublishTrainer"}
 _INSTANCE = re.compile(r'"InstanceType"\s*:\s*"([a-z0-9.-]+)"')
 
 
@@ -28,17 +28,19 @@ def record_failed_cost(
     """Write cost.json unless PackageModel has. A cost that cannot be worked out is left out, never a second failure.
 
     Where the trials were recorded, all of them count. Else the cause speaks of one job: of several trials the others
-    are missing, and the sum is marked as a lower bound.
+    are missing, and the sum is marked as a lower bound, as it is where a round was trained and never recorded.
     """
     if artifacts.exists(layout.cost_key(request.project, request.run)):
         return
     prices = prices or load_prices()
-    trials, is_complete = [], request.state in _BEFORE_TRAINING
     recorded = _recorded(request, artifacts)
+    is_pending = _is_pending(request, recorded, artifacts)
+    trials = []
+    is_complete = request.state in {*_BEFORE_TRAINING, "ProposeTrials"} and not is_pending
     if job or recorded:
         try:
             recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
-            is_complete = bool(recorded) or planned_trainings(recipe) == 1
+            is_complete = not is_pending if recorded else planned_trainings(recipe) == 1
             is_complete = is_complete and recipe.backend.keep_alive_s == 0
         except (LehrError, KeyError):
             return
@@ -64,3 +66,15 @@ def _recorded(request: FailureRequest, artifacts: ObjectStore) -> list[TrialReco
         return Sweep.from_json(artifacts.get(layout.sweep_key(request.project, request.run))).trials
     except (LehrError, KeyError):
         return []
+
+
+def _is_pending(request: FailureRequest, recorded: list[TrialRecord], artifacts: ObjectStore) -> bool:
+    """Whether trials were proposed, and so perhaps trained, of which no record tells."""
+    number = 1 + max((record.round for record in recorded), default=-1)
+    try:
+        body = artifacts.get(layout.proposal_key(request.project, request.run, number))
+        return bool(Proposal.from_json(body).trials)
+    except KeyError:
+        return False
+    except LehrError:
+        return True
