@@ -27,7 +27,8 @@ class Initial:
 
 def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore) -> Initial:
     """The champion, if a trial starts from it. Raises UserError for one without its weights in the package."""
-    if not any(training.start_from for training in recipe.trial_settings()):
+    may_start = "start_from" in recipe.trials.space
+    if not may_start and not any(training.start_from for training in recipe.trial_settings()):
         return Initial()
     project = recipe.project.name
     alias = registry.alias(project)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 def refuse_process_misfits(backend: Backend, trials: Sequence[Training], *, place: str) -> None:
     """Raise RecipeError, with `place`, for the first setting that cannot work; `trials` are their [training]."""
-    for message, hint in (*_of_gpus(backend), *_of_batches(backend, trials), *_of_sharding(backend, trials)):
+    misfits = (
+        *_of_gpus(backend),
+        *_of_functions(backend, trials),
+        *_of_batches(backend, trials),
+        *_of_sharding(backend, trials),
+    )
+    for message, hint in misfits:
         raise RecipeError(message, place=place, hint=hint)
 
 
@@ -29,6 +35,21 @@ def _of_gpus(backend: Backend) -> Misfits:
         yield (
             f"backend.processes_per_instance is {asked}, more than backend.gpus, which is {backend.gpus}",
             "a GPU trains in one process: make gpus as many, or leave processes_per_instance out",
+        )
+
+
+def _of_functions(backend: Backend, trials: Sequence[Training]) -> Misfits:
+    if "lambda" not in (backend.kind, backend.fallback):
+        return
+    if backend.processes_per_instance > 1:
+        yield (
+            f"backend.processes_per_instance is {backend.processes_per_instance}, and a function trains in one process",
+            "take lambda out of kind and fallback, or leave processes_per_instance out",
+        )
+    if any(training.sharding == "fsdp" for training in trials):
+        yield (
+            'training.sharding = "fsdp" needs several processes, and a function trains in one',
+            "take lambda out of kind and fallback, or leave sharding out",
         )
 
 

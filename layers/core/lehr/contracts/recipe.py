@@ -66,6 +66,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     def at_point(self, point: Mapping[str, Any], *, place: str = RECIPE_FILE) -> tuple[Training, Model]:
         """[training] and [model] with other values by key, `model.` before a model's. Raises RecipeError."""
         training, model = self.converted(point, place=place)
+        refuse_process_misfits(self.backend, [training], place=place)
         return self._fitting(training, place), model
 
     def converted(self, point: Mapping[str, Any], *, place: str) -> tuple[Training, Model]:
