@@ -313,6 +313,18 @@ def test_the_same_content_is_not_trained_on_again_from_the_champion_made_of_it(w
     assert (again.outcome, again.run) == ("nothing_new", second.run)
 
 
+def test_a_sweep_is_not_made_again_because_its_best_trial_started_from_random_weights(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    crown(world, first.run)
+    world.push(RECIPE + '[trials]\noverrides = [{ start_from = "champion" }, { seed = 2 }]\n', "c0de2")
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert input_of(world, second.run).initial_version == "cafe"
+    world.registry.end_run("mnist", second.run, status="promoted", reason="better")
+    crown(world, second.run, version="beef", initial_version="")
+    again = world.start_run.start(StartRequest(project="mnist"))
+    assert (again.outcome, again.run) == ("nothing_new", second.run)
+
+
 def test_a_new_champion_makes_a_new_run_of_the_same_content(world: World) -> None:
     crown(world, "other")
     world.push(FINE_TUNING, "c0de2")
