@@ -72,3 +72,11 @@ def test_more_slices_than_an_execution_can_count_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"100 trial\(s\) of 20000 s are more than 2000 calls"):
         read('kind = "lambda"\nmax_runtime_s = 20000', many)
     read('kind = "lambda"\nmax_runtime_s = 16000', many)
+
+
+def test_more_jobs_than_an_execution_can_count_are_refused() -> None:
+    backend = 'kind = "sagemaker"\ninstance_type = "ml.m5.large"\nspot = true\nfallback = "batch"'
+    sweep = '[trials]\nsearch = "random"\ncount = 500\n[trials.space]\nseed = { low = 1, high = 9000 }'
+    with pytest.raises(RecipeError, match=r"500 trainings in up to 4 attempt\(s\) each.*spot = false"):
+        read(backend, sweep)
+    read(backend.replace('\nfallback = "batch"', ""), sweep)
