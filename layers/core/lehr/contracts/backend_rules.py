@@ -6,7 +6,7 @@ A key that would be ignored is refused, as elsewhere in the recipe: who writes `
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lehr.errors import RecipeError
@@ -63,9 +63,9 @@ def refuse_backend_misfits(
 
 
 def _refuse_function_misfits(
-    backend: Backend, table: Mapping[str, Any], kinds: set[str], *, trials: int, place: str
+    backend: Backend, table: Mapping[str, Any], kinds: Collection[str], *, trials: int, place: str
 ) -> None:
-    if kinds == {"lambda"}:
+    if set(kinds) == {"lambda"}:
         _refuse_keys_of_machines(table, place)
     if (backend.memory_mb or 0) > MAX_MEMORY_MB and "batch" not in kinds:
         raise RecipeError(
