@@ -496,6 +496,7 @@ def test_a_slice_is_asked_for_what_its_contract_says(states: dict[str, Any]) -> 
         ("Sandbox.Timedout", 0, "continues", False),
         ("Runtime.ExitError", 1, "continues", False),
         ("States.Timeout", 1, "continues", False),
+        ("ClientError", 0, "continues", False),
         ("Runtime.ExitError", 2, "Failed", False),
         ("Lambda.TooManyRequestsException", 0, "Failed", True),
         ("ContractError", 0, "Failed", False),
