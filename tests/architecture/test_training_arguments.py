@@ -557,3 +557,7 @@ def test_a_training_that_failed_in_slices_is_told_as_one_of_sagemaker_is_and_cos
 def test_slices_take_less_of_an_executions_history_than_it_holds() -> None:
     """Ten events of a slice, and five thousand for the rest of a run."""
     assert backend_rules._SLICES * 10 <= 25_000 - 5_000
+
+
+def test_a_recipe_is_held_against_the_time_that_a_run_has(machine: dict[str, Any]) -> None:
+    assert machine["TimeoutSeconds"] == backend_rules.LONGEST_RUN_S

@@ -44,6 +44,13 @@ def planned_rounds(recipe: Recipe) -> int:
     return sum(-(-rung.trials // size) for rung in rungs_of(recipe, trials))
 
 
+def longest_training_s(recipe: Recipe) -> int:
+    """How long all trainings take at most, so many at once, if each takes all of its time in one attempt."""
+    size = recipe.trials.concurrency
+    waves = sum(-(-rung.trials // size) for rung in rungs_of(recipe, planned_trials(recipe)))
+    return waves * recipe.backend.max_runtime_s
+
+
 def trials_at_once(recipe: Recipe) -> int:
     return min(recipe.trials.concurrency, planned_trials(recipe))
 

@@ -34,15 +34,18 @@ SLICE_S = 840
 _SLICES = 2000
 # What a run with many trials may use of them, and what a trial, a job of it and a slice of it take.
 _EVENTS, _TRIAL_EVENTS, _JOB_EVENTS, _SLICE_EVENTS = 23_000, 6, 12, 7
+# The state machine's TimeoutSeconds, which ends a run without a record of why; a test compares.
+LONGEST_RUN_S = 604_800
 
 
 def refuse_backend_misfits(
-    backend: Backend, table: Mapping[str, Any], *, trials: int, jobs: int, place: str
+    backend: Backend, table: Mapping[str, Any], *, trials: int, jobs: int, longest_s: int, place: str
 ) -> None:
     """Raise RecipeError for a wait shorter than the training, what [backend] says that no function can do, or more
-    trainings than an execution can count.
+    trainings than an execution can count or has the time for.
 
-    `table` is the table as written, `trials` the number of trainings, `jobs` that of the attempts of each.
+    `table` is the table as written, `trials` the number of trainings, `jobs` that of the attempts of each, `longest_s`
+    what they take together if each takes all of its time.
     """
     if backend.max_wait_s is not None and backend.max_wait_s < backend.max_runtime_s:
         raise RecipeError(
@@ -59,6 +62,12 @@ def refuse_backend_misfits(
             f"{trials} trainings in up to {jobs} attempt(s) each are more than one run can keep account of",
             place=f"{place}: trials",
             hint="take fewer trials, or fewer ways in [backend]: spot = false, or no fallback",
+        )
+    if longest_s > LONGEST_RUN_S:
+        raise RecipeError(
+            f"{trials} trainings of {backend.max_runtime_s} s could take {longest_s / 86_400:.1f} days; a run has 7",
+            place=f"{place}: trials",
+            hint="raise trials.concurrency, lower backend.max_runtime_s, or take fewer trials",
         )
 
 
