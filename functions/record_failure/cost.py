@@ -6,7 +6,7 @@ import re
 
 from lehr import layout
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.sweep import Proposal, Sweep, TrialRecord
+from lehr.contracts.sweep import Proposal, Sweep
 from lehr.contracts.workflow import FailureRequest, TrialResult
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
 from lehr.errors import LehrError
@@ -46,7 +46,7 @@ def record_failed_cost(
             return
     if recorded:
         instance, count = recipe.backend.instance_type, recipe.backend.instance_count
-        for record in recorded:
+        for record in recorded.trials:
             trials += trial_costs(record.result, instance, prices, instance_count=count)
     elif job:
         found = _INSTANCE.search(request.cause)
@@ -57,22 +57,30 @@ def record_failed_cost(
         instance = found[1] if found else recipe.backend.instance_type
         trials = trial_costs(result, instance, prices, instance_count=recipe.backend.instance_count)
     shards = planned_shards(artifacts, request.project, request.run)
-    cost = run_cost(request.project, request.run, trials, prices, shards=shards, is_complete=is_complete)
+    cost = run_cost(
+        request.project,
+        request.run,
+        trials,
+        prices,
+        shards=shards,
+        rounds=recorded.rounds if recorded else 1,
+        is_complete=is_complete,
+    )
     record_cost(cost, artifacts, registry)
 
 
-def _recorded(request: FailureRequest, artifacts: ObjectStore) -> list[TrialRecord]:
+def _recorded(request: FailureRequest, artifacts: ObjectStore) -> Sweep | None:
     try:
-        return Sweep.from_json(artifacts.get(layout.sweep_key(request.project, request.run))).trials
+        return Sweep.from_json(artifacts.get(layout.sweep_key(request.project, request.run)))
     except (LehrError, KeyError):
-        return []
+        return None
 
 
-def _is_pending(request: FailureRequest, recorded: list[TrialRecord], artifacts: ObjectStore) -> bool:
+def _is_pending(request: FailureRequest, sweep: Sweep | None, artifacts: ObjectStore) -> bool:
     """Whether trials were proposed, and so perhaps trained, of which no record tells."""
-    number = 1 + max((record.round for record in recorded), default=-1)
+    rounds = sweep.rounds if sweep else 0
     try:
-        body = artifacts.get(layout.proposal_key(request.project, request.run, number))
+        body = artifacts.get(layout.proposal_key(request.project, request.run, rounds))
         return bool(Proposal.from_json(body).trials)
     except KeyError:
         return False

@@ -164,11 +164,13 @@ def run_cost(
     prices: PriceTable,
     *,
     shards: int,
+    rounds: int = 1,
     is_complete: bool = True,
 ) -> RunCost:
-    """Add up. `is_complete=False` says that there were trials beside these, or warm pools after them."""
+    """Add up, with the rounds that these trials were proposed in. `is_complete=False` says that there were trials
+    beside them, or warm pools after them."""
     training = sum(trial.usd or 0.0 for trial in trials)
-    functions = functions_usd(prices, shards=shards, share=ASSUMED_SHARE)
+    functions = functions_usd(prices, shards=shards, rounds=rounds, share=ASSUMED_SHARE)
     return RunCost(
         project=project,
         run=run,

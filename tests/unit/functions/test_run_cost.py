@@ -157,3 +157,15 @@ def test_a_run_without_its_recipe_fails_with_its_own_reason_only() -> None:
     request = FailureRequest(project="mnist", run="r1", state="TrainTrials", error="E", cause=CAUSE)
     record_failed_cost(request, JOB, store, InMemoryRegistry())
     assert not store.objects
+
+
+def test_every_round_of_a_sweep_has_called_the_function_that_proposes() -> None:
+    totals = []
+    for rounds in (1, 100):
+        store, request = world(0.9)
+        sweep = record_trials(store, [completed(0, billable_seconds=360)])
+        last = msgspec.structs.replace(sweep.trials[0], round=rounds - 1)
+        store.put(layout.sweep_key("mnist", "r1"), msgspec.structs.replace(sweep, trials=[last]).to_json())
+        package_best_trial(request, store, InMemoryRegistry(), without_more)
+        totals.append(RunCost.from_json(store.objects[KEY]).functions_usd)
+    assert totals[0] < totals[1]
