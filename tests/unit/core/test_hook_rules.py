@@ -58,6 +58,16 @@ def test_hooks_are_read_and_leave_the_other_settings_as_they_are() -> None:
             ["trials.overrides[1]: label_smoothing has no meaning"],
         ),
         (
+            with_hooks('optimizer = "own:o"')
+            + '[trials]\nsearch = "grid"\n[trials.space]\nweight_decay = [0.0, 0.1]\n',
+            ["trials.space: weight_decay has no meaning beside hooks.optimizer"],
+        ),
+        (
+            BARE.replace("epochs = 5", "epochs = 5\npatience = 2")
+            + '[trials]\nsearch = "grid"\n[trials.space]\nmonitor = ["validation_f1", "validation_loss"]\n',
+            ["training.monitor is 'validation_f1'"],
+        ),
+        (
             with_hooks('augment = "own:a"') + "[augment]\nshift = 0.1\n",
             ["augment.shift has no meaning beside hooks.augment"],
         ),

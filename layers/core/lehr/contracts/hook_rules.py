@@ -83,9 +83,10 @@ def _of_metrics(hooks: Hooks, *, is_validated: bool) -> Misfits:
 
 
 def _of_training(hooks: Hooks, table: Mapping[str, Any]) -> Misfits:
-    """[training] and the tables of trials.overrides: what is said there for a part that a hook replaces."""
-    said = {"training": table.get("training", {})}
-    overrides = table.get("trials", {}).get("overrides", ())
+    """[training] and the tables of [trials]: what is said there for a part that a hook replaces."""
+    trials = table.get("trials", {})
+    said = {"training": table.get("training", {}), "trials.space": trials.get("space", {})}
+    overrides = trials.get("overrides", ())
     said |= {f"trials.overrides[{number}]": override for number, override in enumerate(overrides)}
     for hook, keys in _REPLACED.items():
         if not getattr(hooks, hook):
@@ -109,10 +110,12 @@ def _of_augment(hooks: Hooks, table: Mapping[str, Any]) -> Misfits:
 
 def _of_monitor(recipe: Recipe) -> Misfits:
     known = [*MONITORS, *(f"validation_{metric_name(hook)}" for hook in recipe.hooks.metrics)]
-    for training in recipe.trial_settings():
-        if training.monitor is not None and training.monitor not in known:
-            near = difflib.get_close_matches(training.monitor, known, n=1, cutoff=0.6)
+    named = [training.monitor for training in recipe.trial_settings()]
+    chosen = recipe.trials.space.get("monitor")
+    for monitor in (*named, *(chosen if isinstance(chosen, list) else ())):
+        if monitor is not None and monitor not in known:
+            near = difflib.get_close_matches(monitor, known, n=1, cutoff=0.6)
             yield (
-                f"training.monitor is {training.monitor!r}",
+                f"training.monitor is {monitor!r}",
                 f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(known)}",
             )
