@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from lehr_trainer import train
+from lehr_trainer import progress, train
 from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.learner import Learner
 
@@ -251,7 +251,7 @@ def test_without_the_random_streams_a_resumed_run_is_another_run(
 ) -> None:
     job = make_job()
     assert job.run(stop_after(7)) == 0
-    monkeypatch.setattr(train, "restore_rng", lambda state: None)
+    monkeypatch.setattr(progress, "restore_rng", lambda state: None)
     assert job.run() == 0
     assert job.summary.weights_sha256 != uninterrupted().weights_sha256
 

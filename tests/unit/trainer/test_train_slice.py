@@ -16,7 +16,7 @@ import pytest
 from moto import mock_aws
 
 from lehr.contracts.slices import SliceAnswer, SliceProgress, SliceRequest
-from lehr_trainer import function, main, train
+from lehr_trainer import function, main, progress
 from lehr_trainer.function import Workplace, training_s
 from lehr_trainer.stop import StopFlag, TrainingStopped
 
@@ -111,7 +111,8 @@ def test_slices_give_the_weights_of_one_piece_in_the_process_before_or_in_anothe
     request, whole = trained
     answers = to_the_end(Workplace(tmp_path / "warm", client), request, stopping(stop_after, 9))
     assert len(answers) >= 4
-    assert [answer.progress.update for answer in answers[:3]] == [9, 18, 27]
+    # The third slice ends an epoch of 19, and looks once within its validation.
+    assert [answer.progress.update for answer in answers[:3]] == [9, 18, 26]
     assert weights(client) == whole
     for entry in client.list_objects_v2(Bucket=BUCKET, Prefix="runs/")["Contents"]:
         client.delete_object(Bucket=BUCKET, Key=entry["Key"])
@@ -152,7 +153,7 @@ def test_without_its_random_streams_a_sliced_training_is_another(
     trained: Any, client: Any, tmp_path: Path, stop_after: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request, whole = trained
-    monkeypatch.setattr(train, "restore_rng", lambda state: None)
+    monkeypatch.setattr(progress, "restore_rng", lambda state: None)
     to_the_end(Workplace(tmp_path / "slices", client), request, stopping(stop_after, 9))
     assert weights(client) != whole
 
