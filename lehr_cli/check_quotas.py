@@ -46,13 +46,15 @@ def check_training_quotas(target: Target, backend: Backend, jobs: int) -> Iterat
         yield _spot(target, quotas, backend.instance_type, backend.instance_count)
 
 
-def check_functions_quota(target: Target, shard_concurrency: int) -> Iterator[Finding]:
-    """How many functions may run at once, held against the stack's ShardConcurrency."""
+def check_functions_quota(target: Target, shard_concurrency: int, slices: int = 0) -> Iterator[Finding]:
+    """How many functions may run at once, held against the stack's ShardConcurrency, or against the trainings in
+    functions, if those are more: they begin when the shards are prepared."""
     quota = target.client("service-quotas").get_service_quota(
         ServiceCode="lambda", QuotaCode=_LAMBDA_CONCURRENCY
     )["Quota"]
     value, check = int(quota["Value"]), "Lambda concurrent executions"
-    wanted = shard_concurrency + _BESIDE_SHARDS
+    wanted = max(shard_concurrency, slices) + _BESIDE_SHARDS
+    setting = "ShardConcurrency" if shard_concurrency >= slices else "trials.concurrency"
     if value >= wanted:
         yield Finding(check=check, status="ok", saw=str(value))
         return
@@ -60,9 +62,9 @@ def check_functions_quota(target: Target, shard_concurrency: int) -> Iterator[Fi
     yield Finding(
         check=check,
         status="warn",
-        saw=f"{value}, {wanted} wanted: ShardConcurrency is {shard_concurrency}, and {_BESIDE_SHARDS} beside it",
+        saw=f"{value}, {wanted} wanted: {setting} is {max(shard_concurrency, slices)}, and {_BESIDE_SHARDS} beside it",
         meaning="shards, predictions and starts hold each other up, and a run fails after 20 minutes without room: "
-        f"ask for more, or deploy with ShardConcurrency={room}",
+        f"ask for more, or {'deploy with' if setting == 'ShardConcurrency' else 'write'} {setting}={room}",
         command=request_command("lambda", _LAMBDA_CONCURRENCY, max(_MOST_ASKED, wanted), target.region),
     )
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lehr.attempts import backends_of
+from lehr.contracts.recipe_tables import Backend
+from lehr.function_types import DEFAULT_MEMORY_MB
 from lehr_cli.findings import Finding, is_denied, not_here
 from lehr_cli.target import Target
 
@@ -79,6 +82,42 @@ def check_stack(target: Target, name: str, stack: Mapping[str, Any] | None) -> I
         )
         return
     yield Finding(check="stack", status="ok", saw=f"{name}, {status}")
+
+
+def check_backends(stack: Mapping[str, Any], backend: Backend) -> Iterator[Finding]:
+    """Whether the stack was deployed with what the recipe's backends need; SageMaker needs nothing."""
+    parameters = parameters_of(stack)
+    if "lambda" in backends_of(backend):
+        memory_mb = int(parameters.get("TrainerFunctionMemoryMb") or DEFAULT_MEMORY_MB)
+        check, wanted = "training function", backend.memory_mb or 0
+        if not parameters.get("TrainerFunctionImageUri"):
+            yield Finding(
+                check=check,
+                status="fail",
+                saw="the stack has none",
+                meaning="no run of this recipe starts before it is deployed with TrainerFunctionImageUri",
+                command="lehr image build --cpu",
+            )
+        elif wanted > memory_mb and "batch" not in backends_of(backend):
+            yield Finding(
+                check=check,
+                status="fail",
+                saw=f"{memory_mb} MB, {wanted} needed",
+                meaning="no run of this recipe starts: deploy with more, or ask for less",
+                command=f"sam deploy --parameter-overrides TrainerFunctionMemoryMb={wanted}",
+            )
+        else:
+            yield Finding(check=check, status="ok", saw=f"{memory_mb} MB")
+    if "batch" in backends_of(backend):
+        has_batch = bool(parameters.get("BatchSubnetIds"))
+        yield Finding(
+            check="AWS Batch",
+            status="ok" if has_batch else "fail",
+            saw="queues are deployed" if has_batch else "the stack has no queues",
+            meaning=""
+            if has_batch
+            else "no run of this recipe starts before it is deployed with BatchSubnetIds and BatchSecurityGroupIds",
+        )
 
 
 def check_buckets(target: Target, stack: Mapping[str, Any]) -> Iterator[Finding]:

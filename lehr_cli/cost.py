@@ -78,7 +78,9 @@ def cost(
     recipe = pushed_recipe(stack.artifacts, what)
     records = stack.registry.runs(what, limit=_EVERY_RUN)
     shards = planned_shards(stack.artifacts, what, records[0].run) if records else 0
-    estimate = estimate_run(recipe, prices, shards=shards or ASSUMED_SHARDS)
+    estimate = estimate_run(
+        recipe, prices, shards=shards or ASSUMED_SHARDS, function_memory_mb=stack.function_memory_mb
+    )
     _show_estimate(invocation.out, recipe, estimate, prices, records)
     if not invocation.target.endpoint_url and invocation.target.region != prices.region:
         invocation.out.note(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from lehr.attempts import backends_of
 from lehr.contracts.recipe import RECIPE_FILE, Recipe
 from lehr.contracts.recipe_tables import Backend
 from lehr.sweeps import trials_at_once
@@ -73,8 +74,10 @@ def examine(target: Target, stack_name: str, recipe: Recipe | None) -> Iterator[
         yield from map(not_here, ("training quotas", "Lambda concurrent executions"))
     else:
         yield from _examine_training(target, backend, jobs)
-        yield from carefully("Lambda concurrent executions", partial(_examine_functions, target, stack_name))
-    yield from _examine_stack(target, stack_name)
+        slices = jobs if "lambda" in backends_of(backend) else 0
+        look = partial(_examine_functions, target, stack_name, slices)
+        yield from carefully("Lambda concurrent executions", look)
+    yield from _examine_stack(target, stack_name, backend)
 
 
 def _examine_training(target: Target, backend: Backend, jobs: int) -> Iterator[Finding]:
@@ -93,15 +96,18 @@ def _examine_training(target: Target, backend: Backend, jobs: int) -> Iterator[F
         )
 
 
-def _examine_functions(target: Target, stack_name: str) -> Iterator[Finding]:
-    """The quota, for what the stack was deployed with; for the default where there is none yet."""
+def _examine_functions(target: Target, stack_name: str, slices: int) -> Iterator[Finding]:
+    """The quota, for what the stack was deployed with; for the default where there is none yet.
+
+    `slices` trainings run in functions at once.
+    """
     stack = check_stack.find_stack(target, stack_name)
     deployed = check_stack.parameters_of(stack or {}).get("ShardConcurrency")
     wanted = int(deployed) if deployed else check_quotas.SHARD_CONCURRENCY
-    yield from check_quotas.check_functions_quota(target, wanted)
+    yield from check_quotas.check_functions_quota(target, wanted, slices)
 
 
-def _examine_stack(target: Target, name: str) -> Iterator[Finding]:
+def _examine_stack(target: Target, name: str, backend: Backend) -> Iterator[Finding]:
     stack: Mapping[str, Any] | None = None
 
     def look() -> Iterator[Finding]:
@@ -112,6 +118,7 @@ def _examine_stack(target: Target, name: str) -> Iterator[Finding]:
     yield from carefully("stack", look)
     if stack is None:
         return
+    yield from check_stack.check_backends(stack, backend)
     yield from carefully("S3", partial(check_stack.check_buckets, target, stack))
     yield from carefully("trainer image", partial(check_stack.check_image, target, stack))
     yield from carefully("roles", partial(check_stack.check_roles, target, stack))

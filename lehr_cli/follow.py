@@ -15,6 +15,7 @@ from lehr_cli.events import (
     MapProgress,
     MapRunStarted,
     RunEvent,
+    StateEntered,
     StateExited,
     TrainingJobStarted,
 )
@@ -23,7 +24,7 @@ from lehr_cli.stack import Stack
 from lehr_cli.training_log import TrainingLog
 from lehr_cli.waiting import TrainingWait
 
-JUDGING_STATE = "JudgeModel"
+JUDGING_STATE, TRAINING_STATE = "JudgeModel", "TrainTrials"
 
 
 def follow(
@@ -49,6 +50,9 @@ def follow(
                     waits.setdefault(event.job, TrainingWait(stack.target, event))
                 case MapRunStarted():
                     map_runs[event.state] = _MapRun(stack, event)
+                case StateEntered() if event.state == TRAINING_STATE:
+                    # Another round: nobody writes into the logs of the one before any more.
+                    logs.clear()
                 case StateExited():
                     # What a state has left behind comes before its end, as it did in truth.
                     if event.state in map_runs:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lehr.contracts.data_rules import DEFAULT_TEST_FRACTION
 from lehr.contracts.recipe import Recipe
 from lehr.errors import UserError
 from lehr.idx import HEADER_BYTES, is_gzipped, parse_header
-from lehr.model_size import ModelSize, size_of
-from lehr.planner import Plan, Way, chosen, plan, spoken, work_of
+from lehr.model_size import ModelSize
+from lehr.planner import Plan, Way, chosen, largest_size, plan, spoken, work_of
 from lehr.prices import load_prices
+from lehr.sweeps import planned_trainings, trials_at_once
+from lehr.table_schema import SAMPLE_BYTES, infer_schema
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.project import FolderArgument, read_recipe
 
@@ -25,7 +29,9 @@ DataOption = Annotated[
     Path | None, typer.Option(help="Folder of the data, if it is not FOLDER/data.", file_okay=False)
 ]
 RowsOption = Annotated[int | None, typer.Option(help="Training rows, where no data is here yet.", min=1)]
-ShapeOption = Annotated[str | None, typer.Option(help="Shape of a row, as in 28x28 or 32x32x3.")]
+ShapeOption = Annotated[
+    str | None, typer.Option(help="Shape of a row, as in 28x28 or 32x32x3; of a table its columns, as in 13.")
+]
 ParametersOption = Annotated[int | None, typer.Option(help="Parameters of a model of your own.", min=1)]
 OperationsOption = Annotated[
     int | None,
@@ -57,7 +63,8 @@ def plan_backend(
 def rows_and_shape(
     recipe: Recipe, folder: Path, rows: int | None, shape: str | None
 ) -> tuple[int, tuple[int, ...]]:
-    """Training rows and the shape of one: as given, else from the header of the recipe's IDX file.
+    """Training rows and the shape of one: as given, else from the header of the recipe's IDX file, or from a table's
+    rows, whose shape is the number of its columns.
 
     Raises UserError where neither says it.
     """
@@ -66,11 +73,9 @@ def rows_and_shape(
     sides = tuple(int(side) for side in shape.split("x")) if shape else ()
     if rows and sides:
         return rows, sides
-    if recipe.data.format != "idx" or recipe.data.train is None:
-        raise UserError(
-            f"the size of {recipe.data.format} data is not known before it is prepared",
-            hint="say it with --rows and --shape",
-        )
+    if recipe.data.train is None:
+        counted, columns = _table_size(recipe, folder)
+        return rows or counted, sides or (columns,)
     path = folder / recipe.data.train.images
     try:
         with path.open("rb") as file:
@@ -88,13 +93,40 @@ def rows_and_shape(
     return rows or header.shape[0], sides or tuple(header.shape[1:])
 
 
+def _table_size(recipe: Recipe, folder: Path) -> tuple[int, int]:
+    """Rows to learn from and columns of the table in `folder`. Raises UserError where there is none."""
+    data = recipe.data
+    names = sorted(path.name for path in folder.glob("*") if path.is_file())
+    paths = [folder / name for name in names if any(fnmatchcase(name, pattern) for pattern in data.files)]
+    if not paths:
+        raise UserError(
+            f"there is no {' or '.join(data.files)}",
+            place=str(folder),
+            hint="name the folder of the data with --data, or say its size with --rows and --shape (of 13 columns: 13)",
+        )
+    with paths[0].open("rb") as file:
+        start = file.read(SAMPLE_BYTES)
+    is_whole = len(start) == paths[0].stat().st_size
+    columns = len(infer_schema(recipe, start, is_whole=is_whole, place=str(paths[0])).schema.columns)
+    rows = sum(max(0, _lines(path) - 1) for path in paths)
+    tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
+    return max(1, round(rows * (1 - (0.0 if data.test_files else tested)))), columns
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        is_zipped = is_gzipped(file.read(HEADER_BYTES))
+    with gzip.open(path) if is_zipped else path.open("rb") as lines:
+        return sum(1 for _ in lines)
+
+
 def model_size(
     recipe: Recipe, shape: tuple[int, ...], parameters: int | None, operations: int | None
 ) -> ModelSize:
     """Of a built-in model in closed form; of another as told. Raises UserError where nobody says it."""
     if parameters:
         return ModelSize(parameters, operations or parameters)
-    size = size_of(recipe.model, input_shape=shape, classes=len(recipe.data.labels))
+    size = largest_size(recipe, input_shape=shape)
     if size is None:
         raise UserError(
             f"the size of a {recipe.model.name} model is not known",
@@ -104,13 +136,15 @@ def model_size(
 
 
 def _show(invocation: Invocation, recipe: Recipe, found: Plan, size: ModelSize, rows: int) -> None:
-    out, best = invocation.out, found.best
+    out, best, trainings = invocation.out, found.best, planned_trainings(recipe)
     out.say(f'{recipe.project.name}: backend.kind = "{best.backend}" on {best.machine}', "bold")
     out.say(f"    {found.reason}")
     out.say(
         f"    {rows:,} rows, {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds a row",
         "dim",
     )
+    if trainings > 1:
+        out.say(f"    one of {trainings} trainings, the longest; {trials_at_once(recipe)} at once", "dim")
     for way in found.ways:
         out.say(f"    {_line(way)}", "" if way == best else "dim")
     own = chosen(recipe.backend)
@@ -126,6 +160,7 @@ def _show(invocation: Invocation, recipe: Recipe, found: Plan, size: ModelSize, 
             "rows": rows,
             "parameters": size.parameters,
             "multiply_adds": size.multiply_adds,
+            "trainings": trainings,
             "ways": [dataclasses.asdict(way) for way in found.ways],
             "recipe": own,
         }

@@ -20,7 +20,7 @@ LimitOption = Annotated[int, typer.Option(min=1, help="How many runs of each pro
 
 @command
 def runs(invocation: Invocation, project: ProjectArgument = None, limit: LimitOption = 20) -> None:
-    """List runs, newest first, with their accuracy beside the champion's.
+    """List runs, newest first, with their accuracy (of a regression, the RMSE) beside the champion's.
 
     Example: lehr runs mnist
     """

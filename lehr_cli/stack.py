@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
+from lehr.function_types import DEFAULT_MEMORY_MB
 from lehr_cli.failures import CloudError
 from lehr_cli.target import Target
 
@@ -17,8 +18,14 @@ from lehr_cli.target import Target
 class Stack:
     """A Lehr stack; clients are made on first use."""
 
-    def __init__(self, target: Target, name: str, outputs: Mapping[str, str]) -> None:
-        self.target, self.name, self.outputs = target, name, outputs
+    def __init__(
+        self,
+        target: Target,
+        name: str,
+        outputs: Mapping[str, str],
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
+        self.target, self.name, self.outputs, self.parameters = target, name, outputs, parameters or {}
 
     def output(self, key: str) -> str:
         """An output of the CloudFormation stack. Raises CloudError when it has no such output."""
@@ -56,6 +63,13 @@ class Stack:
         return self.target.client("logs")
 
     @property
+    def function_memory_mb(self) -> int:
+        """Of the training function; 0 of a stack without one."""
+        if not self.parameters.get("TrainerFunctionImageUri"):
+            return 0
+        return int(self.parameters.get("TrainerFunctionMemoryMb") or DEFAULT_MEMORY_MB)
+
+    @property
     def endpoint_url(self) -> str:
         """Base URL of the predictions, without a slash at its end."""
         return self.output("EndpointUrl").rstrip("/")
@@ -69,7 +83,7 @@ class Stack:
 
 
 def open_stack(target: Target, name: str) -> Stack:
-    """Read the outputs of a stack. Raises CloudError when there is none of that name, or it is not ready."""
+    """Read what a stack was given and gives. Raises CloudError when there is none of that name, or it is not ready."""
     hint = (
         "run `lehr local up`"
         if target.endpoint_url
@@ -88,4 +102,7 @@ def open_stack(target: Target, name: str) -> Stack:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described[0].get("Outputs", [])}
     if not outputs:
         raise CloudError(f"the stack {name!r} has no outputs: its status is {status}", hint)
-    return Stack(target, name, outputs)
+    parameters = {
+        item["ParameterKey"]: item.get("ParameterValue", "") for item in described[0].get("Parameters", [])
+    }
+    return Stack(target, name, outputs, parameters)

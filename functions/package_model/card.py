@@ -97,9 +97,7 @@ def write_card(
             else " No rows were held out, so this is no estimate for new data."
         ),
         "",
-        f"The graph was compared with the trained module on {summary.parity.rows:,} real rows: it differs by "
-        f"{summary.parity.max_absolute_difference:.2e} logits at most, and gives another label for "
-        f"{summary.parity.argmax_disagreements}.",
+        _parity(summary, signature),
         "",
         *_int8(summary, signature),
         f"The test split was read after this card was written, with the champion of then beside it: see "
@@ -137,8 +135,7 @@ def write_card(
         "import onnxruntime",
         "",
         'session = onnxruntime.InferenceSession("model.onnx")',
-        f"(probabilities,) = session.run([{json.dumps(signature.output.name)}], "
-        f"{{{json.dumps(signature.input.name)}: rows}})",
+        _call(signature),
         "```",
         "",
         "## Limits",
@@ -149,10 +146,33 @@ def write_card(
             if signature.labels
             else ""
         )
-        + "Its figures hold for data like the dataset's; what else it was used on was not measured. A probability "
-        "is the graph's own, and calibrated only as far as the run's report shows.",
+        + "Its figures hold for data like the dataset's; what else it was used on was not measured."
+        + (
+            " A probability is the graph's own, and calibrated only as far as the run's report shows."
+            if signature.labels
+            else ""
+        ),
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _parity(summary: TrainingSummary, signature: Signature) -> str:
+    parity = summary.parity
+    text = f"The graph was compared with the trained module on {parity.rows:,} real rows: it differs by "
+    text += f"{parity.max_absolute_difference:.2e} "
+    if signature.labels:
+        return text + f"logits at most, and gives another label for {parity.argmax_disagreements}."
+    return text + "at most, in the target's units."
+
+
+def _call(signature: Signature) -> str:
+    """A line of Python that gives the graph all of its inputs."""
+    given = {signature.input.name: "rows"}
+    if signature.of_table and (categories := signature.of_table.categories):
+        given = {signature.input.name: "numbers", categories.name: "categories"}
+    inputs = ", ".join(f"{json.dumps(name)}: {value}" for name, value in given.items())
+    found = "probabilities" if signature.labels else "values"
+    return f"({found},) = session.run([{json.dumps(signature.output.name)}], {{{inputs}}})"
 
 
 def _outputs(signature: Signature) -> str:

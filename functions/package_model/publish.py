@@ -82,6 +82,7 @@ def _record_cost(
         ],
         prices,
         shards=planned_shards(artifacts, request.project, request.run),
+        rounds=sweep.rounds,
         # What a warm pool is billed for is known when it has ended, and by then the run has.
         is_complete=request.keep_alive_s == 0,
     )

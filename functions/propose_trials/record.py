@@ -86,6 +86,8 @@ def _summary(result: TrialResult, artifacts: ObjectStore) -> TrainingSummary:
 
 def _objective(summary: TrainingSummary, objective: Objective) -> float:
     figures = summary.figures()
+    if figures.split == "train" and any(epoch.validation_loss is not None for epoch in summary.epochs):
+        raise ModelPackageError("its loss on the held-out rows is not finite")
     value = figures.accuracy if objective == "validation_accuracy" else figures.loss
     if value is None or not math.isfinite(value):
         raise ModelPackageError(f"its {objective} is {value}")

@@ -103,7 +103,12 @@ def function_stream(cause: str) -> tuple[str, str]:
 
 
 def _container(details: dict[str, Any]) -> dict[str, Any]:
-    """The container of a Batch job, as its last attempt left it; that of the main node, if there are several."""
+    """The container of a Batch job, as its last attempt left it; that of the main node, if there are several.
+
+    In a description that the state machine has shortened, its members stand among the job's.
+    """
+    if "JobQueue" in details and "LogStreamName" in details:
+        return details
     attempts = details.get("Attempts")
     for holder in (details, attempts[-1] if isinstance(attempts, list) and attempts else {}):
         container = holder.get("Container")

@@ -19,15 +19,17 @@ from lehr.ports import ModelRegistry, ObjectStore
 
 @dataclass(frozen=True, kw_only=True)
 class Initial:
-    """A model version and the URI of its weights; both empty: random weights."""
+    """A model version, the URI of its weights, and the champion before it; all empty: random weights."""
 
     version: str = ""
     uri: str = ""
+    previous: str = ""
 
 
 def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore) -> Initial:
     """The champion, if a trial starts from it. Raises UserError for one without its weights in the package."""
-    if not any(training.start_from for training in recipe.trial_settings()):
+    may_start = "start_from" in recipe.trials.space
+    if not may_start and not any(training.start_from for training in recipe.trial_settings()):
         return Initial()
     project = recipe.project.name
     alias = registry.alias(project)
@@ -41,7 +43,8 @@ def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore
             place="training.start_from",
             hint="train once without start_from; this trainer packages weights of 256 MB at most",
         )
-    return Initial(version=version, uri=artifacts.uri(layout.model_file_key(project, version, WEIGHTS_FILE)))
+    uri = artifacts.uri(layout.model_file_key(project, version, WEIGHTS_FILE))
+    return Initial(version=version, uri=uri, previous=alias.previous or "")
 
 
 def made_of_the_same(
@@ -53,13 +56,15 @@ def made_of_the_same(
 ) -> RunRecord | None:
     """The run that made the champion, if all but its own start was the same.
 
-    `identity` gives the fingerprint of the data, recipe and code at hand with the version to start from.
+    `identity` gives the fingerprint of the data, recipe and code at hand with the version to start from. That is the
+    champion before, where the best trial of a sweep started from random weights and so names none.
     """
     if not initial.version:
         return None
     key = layout.model_file_key(project, initial.version, LINEAGE_FILE)
     lineage = Lineage.from_json(artifacts.get(key))
     record = registry.run(project, lineage.run)
-    if record is None or record.fingerprint != identity(lineage.initial_version):
+    if record is None:
         return None
-    return record
+    starts = (lineage.initial_version, initial.previous)
+    return record if record.fingerprint in map(identity, starts) else None

@@ -81,7 +81,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span]) -> str:
         regression=sources.regression,
         table=sources.manifest.of_table if sources.manifest else None,
         charts=_charts(sources.training),
-        sweep=sweep_section(sources.sweep, sources.cost),
+        sweep=sweep_section(sources.sweep, sources.cost, is_regression=sources.is_regression),
         matrix=_matrix(evaluation.candidate) if evaluation else None,
         mistakes=_mistakes(evaluation.candidate) if evaluation else [],
         data=_data(sources.manifest) if sources.manifest else None,

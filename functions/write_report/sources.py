@@ -47,6 +47,11 @@ class Sources:
         return judged.candidate_version if judged else ""
 
     @property
+    def is_regression(self) -> bool:
+        """Whether numbers are predicted: data of labels always names them."""
+        return self.regression is not None or (self.manifest is not None and not self.manifest.labels)
+
+    @property
     def dataset_version(self) -> str:
         if self.record and self.record.dataset_version:
             return self.record.dataset_version

@@ -74,7 +74,9 @@ class SweepSection:
     curves: list[Path]
 
 
-def sweep_section(sweep: Sweep | None, cost: RunCost | None) -> SweepSection | None:
+def sweep_section(
+    sweep: Sweep | None, cost: RunCost | None, *, is_regression: bool = False
+) -> SweepSection | None:
     """None where there is nothing to compare."""
     if sweep is None or sweep.count < 2:
         return None
@@ -84,7 +86,7 @@ def sweep_section(sweep: Sweep | None, cost: RunCost | None) -> SweepSection | N
     order.sort(key=lambda record: ("best", "completed", "pruned", "failed").index(marks[record.id]))
     keys = _varied(last)
     axes, lines = _coordinates(last, keys, sweep, marks)
-    chart, curves = _curves(last, sweep, marks)
+    chart, curves = _curves(last, sweep, marks, is_regression=is_regression)
     return SweepSection(
         summary=_summary(sweep),
         keys=keys,
@@ -228,13 +230,14 @@ def _natural(name: str) -> tuple[int, float | str]:
 
 
 def _curves(
-    records: Sequence[TrialRecord], sweep: Sweep, marks: Mapping[str, str]
+    records: Sequence[TrialRecord], sweep: Sweep, marks: Mapping[str, str], *, is_regression: bool
 ) -> tuple[LineChart | None, list[Path]]:
     """The objective after each epoch, one line for each trial."""
     trained = [record for record in records if record.curve]
     if not trained:
         return None, []
-    unit = "nats" if sweep.objective == "validation_loss" else "share of rows"
+    loss = "squared spreads of the target" if is_regression else "nats"
+    unit = loss if sweep.objective == "validation_loss" else "share of rows"
     title = sweep.objective.replace("_", " ").capitalize()
     chart = line_chart(title, unit, {record.id: record.curve for record in trained})
     curves = [Path(trial=line.name, mark=marks[line.name], points=line.points) for line in chart.lines]

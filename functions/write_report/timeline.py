@@ -21,7 +21,7 @@ class Span:
 
 def read_history(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
     """Every event of an execution, oldest first, without the data of its states."""
-    query: dict[str, Any] = {"executionArn": execution_arn, "includeExecutionData": False}
+    query: dict[str, Any] = {"executionArn": execution_arn, "includeExecutionData": False, "maxResults": 1000}
     while True:
         page = client.get_execution_history(**query)
         yield from page["events"]

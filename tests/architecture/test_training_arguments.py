@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 from botocore.validate import ParamValidator
 
-from functions.record_failure.explain import explain, function_stream
+from functions.record_failure.explain import batch_stream, explain, function_stream, training_job
 from functions.start_run.attempts import plan_attempts
 from lehr.contracts import backend_rules
 from lehr.contracts.recipe_tables import Backend
@@ -19,6 +20,7 @@ from lehr.contracts.slices import SliceProgress, SliceRequest
 from lehr.contracts.workflow import TrialResult
 from lehr.costs import trial_costs
 from lehr.prices import load_prices
+from lehr.sweeps import ROUND_TRIALS
 from lehr_local.jsonata_engine import evaluate
 from lehr_local.training_request import refusal
 
@@ -335,6 +337,57 @@ def test_what_an_attempt_has_cost_is_kept_when_the_next_one_begins(
     (earlier,) = computed(catch["Assign"]["earlier"], values)
     assert earlier["job"] == requested(states, values)["TrainingJobName"]
     assert earlier["billable_seconds"] == seconds
+    assert earlier["instance_type"] == "ml.g5.xlarge"
+
+
+def failed_trial(states: dict[str, Any], task: str, backend: Backend, cause: str) -> TrialResult:
+    """What a trial leaves whose only attempt has failed with this cause."""
+    values = within_trial(
+        states, bindings(backend, errorOutput={"Error": "States.TaskFailed", "Cause": cause})
+    )
+    (catch,) = states[task]["Catch"]
+    earlier = computed(catch["Assign"]["earlier"], values)
+    output = computed(catch["Output"], values)
+    failed = computed(states["TrialFailed"]["Output"], {"earlier": earlier, "states": {"input": output}})
+    return msgspec.convert(failed, type=TrialResult)
+
+
+def test_a_failed_trial_is_billed_for_the_instance_that_it_had(states: dict[str, Any]) -> None:
+    prices = load_prices()
+    cause = '{"TrainingStartTime":1,"BillableTimeInSeconds":3600,"SelectedInstanceType":"ml.g6.xlarge"}'
+    (cost,) = trial_costs(failed_trial(states, "Train", Backend(), cause), "lambda-3008mb", prices)
+    assert cost.instance_type == "ml.g6.xlarge"
+    assert cost.usd == pytest.approx(prices.hour("ml.g6.xlarge"), abs=1e-4)
+    cause = '{"JobQueue":"q","StartedAt":1000,"StoppedAt":3601000}'
+    (cost,) = trial_costs(failed_trial(states, "TrainOnBatch", Backend(kind="batch"), cause), "x", prices)
+    assert (cost.instance_type, cost.billable_seconds, cost.is_whole) == ("g5.xlarge", 3600, True)
+
+
+def test_a_round_of_failed_trials_fits_into_the_state_and_still_says_why(states: dict[str, Any]) -> None:
+    reason = 'AlgorithmError: net.py:2 in build: ValueError: "x" is \\ no layer, exit code: 1 ' + "y" * 900
+    description = {
+        "TrainingJobName": "lehr-p-r-0-a0r0d0",
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://" + "a" * 5000},
+        "TrainingJobStatus": "Failed",
+        "FailureReason": reason,
+        "TrainingStartTime": 1,
+        "BillableTimeInSeconds": 42,
+    }
+    for size in (1, 5000):
+        description["ModelArtifacts"] = {"S3ModelArtifacts": "a" * size}
+        result = failed_trial(states, "Train", Backend(), json.dumps(description))
+        assert explain(result.error, result.cause) == reason
+        assert training_job(result.cause) == "lehr-p-r-0-a0r0d0"
+        assert len(msgspec.json.encode(result)) * ROUND_TRIALS < 200 * 1024
+    batch = {
+        "JobQueue": "q",
+        "StatusReason": "Essential container in task exited",
+        "Container": {"ExitCode": 1, "LogStreamName": "lehr/default/1", "Environment": "e" * 5000},
+    }
+    result = failed_trial(states, "TrainOnBatch", Backend(kind="batch"), json.dumps(batch))
+    assert batch_stream(result.cause) == "lehr/default/1"
+    assert explain(result.error, result.cause) == "Essential container in task exited, exit code: 1"
+    assert failed_trial(states, "Train", Backend(), "words " * 2000).cause == ("words " * 2000)[:3000]
 
 
 @pytest.mark.parametrize(
@@ -385,6 +438,23 @@ def test_the_weights_to_start_from_are_a_channel_of_the_job_on_either_backend(st
     variables = states["RequestBatch"]["Output"]["ContainerOverrides"]["Environment"]
     batch = {entry["Name"]: computed(entry["Value"], values) for entry in variables}
     assert (batch["LEHR_INITIAL_URI"], batch["LEHR_INITIAL_VERSION"]) == (uri, "cafe")
+    slices = in_slices(states, Backend(kind="lambda")) | given
+    payload = computed(states["TrainSlice"]["Arguments"]["Payload"], slices)
+    assert (payload["initial_uri"], payload["initial_version"]) == (uri, "cafe")
+
+
+def test_batch_is_asked_for_the_same_after_an_attempt_that_failed(states: dict[str, Any]) -> None:
+    values = bindings(Backend(fallback="batch"), attempt=2, trial_id="7b")
+    values["resources"] |= {"vcpus": 4, "memory_mb": 14_000, "gpus": 1}
+    errors = values | {"states": {"errorOutput": {"Error": "E", "Cause": "CapacityError"}}}
+    (catch,) = states["Train"]["Catch"]
+    after = values | {"states": {"input": computed(catch["Output"], errors)}}
+    request = states["RequestBatch"]["Output"]
+    assert computed(request, after) == computed(request, values)
+    variables = {entry["Name"]: entry["Value"] for entry in request["ContainerOverrides"]["Environment"]}
+    done = {"StartedAt": 0, "StoppedAt": 1000, "JobName": "j"}
+    output = computed(states["TrainOnBatch"]["Output"]["model"], after | {"states": {"result": done}})
+    assert output == f"{computed(variables['LEHR_OUTPUT_URI'], after)}model.tar.gz"
 
 
 def test_an_image_of_ones_own_gets_no_source(states: dict[str, Any]) -> None:
@@ -424,6 +494,7 @@ def test_a_slice_is_asked_for_what_its_contract_says(states: dict[str, Any]) -> 
         ("Sandbox.Timedout", 0, "continues", False),
         ("Runtime.ExitError", 1, "continues", False),
         ("States.Timeout", 1, "continues", False),
+        ("ClientError", 0, "continues", False),
         ("Runtime.ExitError", 2, "Failed", False),
         ("Lambda.TooManyRequestsException", 0, "Failed", True),
         ("ContractError", 0, "Failed", False),
@@ -484,3 +555,7 @@ def test_a_training_that_failed_in_slices_is_told_as_one_of_sagemaker_is_and_cos
 def test_slices_take_less_of_an_executions_history_than_it_holds() -> None:
     """Ten events of a slice, and five thousand for the rest of a run."""
     assert backend_rules._SLICES * 10 <= 25_000 - 5_000
+
+
+def test_a_recipe_is_held_against_the_time_that_a_run_has(machine: dict[str, Any]) -> None:
+    assert machine["TimeoutSeconds"] == backend_rules.LONGEST_RUN_S

@@ -137,6 +137,7 @@ class Workplace:
             "manifest": request.manifest_uri,
             "train": request.train_uri,
             "validation": request.validation_uri,
+            "initial": request.initial_uri,
         }
         wanted = {name: uri for name, uri in wanted.items() if uri}
         for path in (self._root / "input/data").glob("*"):
@@ -179,7 +180,7 @@ def _set_at(stop: StopFlag, moment: float) -> Iterator[None]:
 
 def _environ(request: SliceRequest) -> dict[str, str]:
     whose = {"LEHR_PROJECT": request.project, "LEHR_RUN": request.run, "LEHR_TRIAL": request.trial}
-    return os.environ | whose
+    return os.environ | whose | {"LEHR_INITIAL_VERSION": request.initial_version}
 
 
 def _log(line: str) -> None:

@@ -20,6 +20,7 @@ from lehr.contracts.recipe_tables import Backend
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import TrialResult
 from lehr.errors import UnknownPriceError
+from lehr.function_types import memory_of
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import PriceTable
 from lehr.sweeps import planned_rounds, planned_trainings
@@ -55,12 +56,15 @@ def estimate_run(
     """
     backend, trials = recipe.backend, planned_trainings(recipe)
     attempts = list(_attempts(backend, prices, function_memory_mb))
-    hours = backend.max_runtime_s / 3600 * backend.instance_count
     volume = prices.volume_gb_month * backend.volume_gb / _HOURS_PER_MONTH
-    # A function has no volume; its storage is in its price.
-    trial = hours * sum(
-        attempt.hour_usd + (0.0 if attempt.backend == "lambda" else volume) for attempt in attempts
+    # A function is one, and has no volume; its storage is in its price.
+    hour = sum(
+        attempt.hour_usd
+        if attempt.backend == "lambda"
+        else (attempt.hour_usd + volume) * backend.instance_count
+        for attempt in attempts
     )
+    trial = backend.max_runtime_s / 3600 * hour
     warm_pool = backend.instance_count * sum(
         attempt.keep_alive_s / 3600 * (attempt.hour_usd + volume) for attempt in attempts
     )
@@ -117,8 +121,8 @@ def trial_costs(
     `instance_type` is the one asked for; the one that the backend chose goes before it.
     """
     billable, seconds = result.billable_seconds, result.training_seconds
-    if billable is None:
-        billable, seconds = _number(_BILLABLE, result.cause), _number(_SECONDS, result.cause)
+    billable = _number(_BILLABLE, result.cause) if billable is None else billable
+    seconds = _number(_SECONDS, result.cause) if seconds is None else seconds
     # A job of the third attempt has two before it. What is not told of them would be missing in the sum.
     attempt = _ATTEMPT.search(result.job)
     has_all = attempt is None or int(attempt[1]) <= len(result.earlier)
@@ -128,17 +132,22 @@ def trial_costs(
     jobs.append((result.job, result.instance_type, seconds, billable, has_all))
     costs = []
     for name, chosen, trained, billed, is_whole in jobs:
+        # A function that stands in for several instances is one all the same.
+        count = 1 if memory_of(chosen or instance_type) else instance_count
         try:
             hour: float | None = prices.hour(chosen or instance_type)
         except UnknownPriceError:
             hour = None
-        usd = None if hour is None or billed is None else _rounded(hour * billed * instance_count / 3600)
+        # What was never billed costs nothing at any price.
+        usd = 0.0 if billed == 0 else None
+        if hour is not None and billed is not None:
+            usd = _rounded(hour * billed * count / 3600)
         costs.append(
             TrialCost(
                 trial=result.id,
                 job=name,
                 instance_type=chosen or instance_type,
-                instance_count=instance_count,
+                instance_count=count,
                 seconds=trained,
                 billable_seconds=billed,
                 usd=usd,
@@ -155,11 +164,13 @@ def run_cost(
     prices: PriceTable,
     *,
     shards: int,
+    rounds: int = 1,
     is_complete: bool = True,
 ) -> RunCost:
-    """Add up. `is_complete=False` says that there were trials beside these, or warm pools after them."""
+    """Add up, with the rounds that these trials were proposed in. `is_complete=False` says that there were trials
+    beside them, or warm pools after them."""
     training = sum(trial.usd or 0.0 for trial in trials)
-    functions = functions_usd(prices, shards=shards, share=ASSUMED_SHARE)
+    functions = functions_usd(prices, shards=shards, rounds=rounds, share=ASSUMED_SHARE)
     return RunCost(
         project=project,
         run=run,
@@ -202,11 +213,13 @@ def month_to_date(records: Sequence[RunRecord], month: str) -> float:
 
 def arithmetic(estimate: RunEstimate) -> str:
     """The estimate as one line that a person can check."""
+    several = f"{estimate.instance_count} x " if estimate.instance_count > 1 else ""
     attempts = " + ".join(
-        f"{attempt.hour_usd:g} USD of {attempt.instance_type}{' spot' if attempt.spot else ''}"
+        f"{'' if attempt.backend == 'lambda' else several}{attempt.hour_usd:g} USD of {attempt.instance_type}"
+        f"{' spot' if attempt.spot else ''}"
         for attempt in estimate.attempts
     )
-    hours = estimate.max_runtime_s / 3600 * estimate.instance_count
+    hours = estimate.max_runtime_s / 3600
     pool = f", {estimate.warm_pool_usd:.2f} USD of warm pools" if estimate.warm_pool_usd else ""
     trials = f"{estimate.trials} trial(s) x {hours:g} h x ({attempts})"
     return f"{trials}{pool}, and {estimate.functions_usd:.2f} USD of functions"

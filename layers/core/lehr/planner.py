@@ -21,11 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lehr.attempts import attempts_of
-from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Backend
+from lehr.contracts.data_rules import is_table
+from lehr.contracts.recipe import RECIPE_FILE, Recipe
+from lehr.contracts.recipe_tables import Backend, Model, Training
+from lehr.contracts.sweep_rules import planned_points
 from lehr.errors import UnknownPriceError
 from lehr.function_types import DEFAULT_MEMORY_MB, STORAGE_MB, function_type
-from lehr.model_size import ModelSize
+from lehr.model_size import ModelSize, size_of
 from lehr.prices import PriceTable
 
 MEMORY_MB_PER_VCPU = 1769
@@ -90,13 +92,24 @@ class Plan:
         return self.ways[0]
 
 
+def trials_of(recipe: Recipe) -> list[tuple[Training, Model]]:
+    """[training] and [model] of every trial. Those of "tpe" are a stand-in: it chooses by what others gave."""
+    return [recipe.at_point(point) for point in planned_points(recipe, place=RECIPE_FILE)]
+
+
+def largest_size(recipe: Recipe, *, input_shape: Sequence[int]) -> ModelSize | None:
+    """Of the largest model that a trial of this recipe builds; None of one that is not built in."""
+    outputs = max(1, len(recipe.data.labels))  # a regression gives one value
+    sizes = [size_of(model, input_shape=input_shape, classes=outputs) for _, model in trials_of(recipe)]
+    return max(filter(None, sizes), key=lambda size: size.multiply_adds, default=None)
+
+
 def work_of(recipe: Recipe, size: ModelSize, *, rows: int, input_shape: Sequence[int]) -> Work:
-    """The largest trial of a recipe on `rows` rows, of which a share is held out."""
-    trials = recipe.trial_settings()
-    longest = max(trials, key=lambda settings: settings.epochs)
+    """The longest trial of a recipe on `rows` rows, of which a share is held out."""
+    longest = max((training for training, _ in trials_of(recipe)), key=lambda settings: settings.epochs)
     return Work(
         rows=max(1, round(rows * (1 - recipe.data.validation_fraction))),
-        row_bytes=math.prod(input_shape),
+        row_bytes=math.prod(input_shape) * (4 if is_table(recipe.project.task) else 1),
         epochs=longest.epochs,
         rows_per_update=longest.batch_size * longest.accumulate_steps,
         size=size,

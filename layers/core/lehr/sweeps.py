@@ -12,7 +12,7 @@ from lehr.contracts.sweep import DEFAULT_OBJECTIVE, Objective, TrialRecord
 from lehr.contracts.sweep_rules import planned_points
 from lehr.contracts.training import Trial, to_hyperparameters
 
-# A state's output is 256 KiB at most, and a failed trial has a cause of several.
+# A state's output is 256 KiB at most, and a failed trial takes four of them.
 ROUND_TRIALS = 40
 
 # (the trials so far, the points taken, how many) -> points that another chooses by what the former gave
@@ -42,6 +42,13 @@ def planned_rounds(recipe: Recipe) -> int:
     trials = planned_trials(recipe)
     size = recipe.trials.concurrency if recipe.trials.search == "tpe" else ROUND_TRIALS
     return sum(-(-rung.trials // size) for rung in rungs_of(recipe, trials))
+
+
+def longest_training_s(recipe: Recipe) -> int:
+    """How long all trainings take at most, so many at once, if each takes all of its time in one attempt."""
+    size = recipe.trials.concurrency
+    waves = sum(-(-rung.trials // size) for rung in rungs_of(recipe, planned_trials(recipe)))
+    return waves * recipe.backend.max_runtime_s
 
 
 def trials_at_once(recipe: Recipe) -> int:

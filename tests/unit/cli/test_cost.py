@@ -18,6 +18,7 @@ from lehr.contracts.workflow import TrialResult
 from lehr.costs import run_cost, trial_costs
 from lehr.errors import UserError
 from lehr.prices import PriceTable, load_prices
+from lehr_cli import stack as deployed
 from lehr_cli.cost import cost
 from lehr_cli.failures import CommandError
 from lehr_cli.invocation import Invocation
@@ -35,6 +36,8 @@ bare: Any = inspect.unwrap(cost)
 
 class Stack:
     """A stack with one project, in memory."""
+
+    function_memory_mb = 0
 
     def __init__(self) -> None:
         self.artifacts = InMemoryObjectStore("artifacts")
@@ -146,6 +149,34 @@ def test_a_project_is_expected_to_cost_what_its_last_runs_did(capsys: pytest.Cap
     told(stack, "mnist", is_json=True)
     document = json.loads(capsys.readouterr().out)
     assert (document["expected_usd"], document["expected_from_runs"]) == (0.2, 2)
+
+
+def test_a_project_in_a_function_is_estimated_with_the_memory_of_the_stacks_function(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stack = Stack()
+    head, _, rest = RECIPE.partition("[backend]\n")
+    text = f'{head}[backend]\nkind = "lambda"\n\n{rest[rest.index("[gate]") :]}'
+    stack.artifacts.put("projects/mnist/c0de/lehr.toml", text.encode())
+    stack.function_memory_mb = 10_240
+    told(stack, "mnist", is_json=True)
+    (attempt,) = json.loads(capsys.readouterr().out)["attempts"]
+    assert attempt["instance_type"] == "lambda-10240mb"
+
+
+def test_a_stack_without_an_image_for_it_has_no_training_function() -> None:
+    target: Any = None
+    image = {"TrainerFunctionImageUri": "image"}
+    sizes = [
+        deployed.Stack(target, "lehr", {}, parameters).function_memory_mb
+        for parameters in (
+            {},
+            {"TrainerFunctionMemoryMb": "4096"},
+            image,
+            image | {"TrainerFunctionMemoryMb": "4096"},
+        )
+    ]
+    assert sizes == [0, 0, 3008, 4096]
 
 
 def billed() -> RunCost:

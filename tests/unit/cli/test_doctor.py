@@ -443,6 +443,42 @@ def test_every_backend_of_the_recipe_is_asked_about() -> None:
     assert "ml.g5.xlarge training jobs" not in found(Account(), recipe(kind="batch"))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "backend", "check", "status", "saw"),
+    [
+        ({}, {"kind": "lambda"}, "training function", "fail", "none"),
+        ({"TrainerFunctionImageUri": "i"}, {"kind": "lambda"}, "training function", "ok", "3008 MB"),
+        (
+            {"TrainerFunctionImageUri": "i", "TrainerFunctionMemoryMb": "4096"},
+            {"fallback": "lambda", "memory_mb": 8192},
+            "training function",
+            "fail",
+            "4096 MB, 8192 needed",
+        ),
+        ({}, {"fallback": "batch"}, "AWS Batch", "fail", "no queues"),
+        ({"BatchSubnetIds": "subnet-1"}, {"kind": "batch"}, "AWS Batch", "ok", "queues"),
+    ],
+)
+def test_a_backend_that_the_stack_was_deployed_without_is_found_before_a_run_is_refused(
+    parameters: dict[str, str], backend: dict[str, Any], check: str, status: str, saw: str
+) -> None:
+    account = Account()
+    account.stack["Parameters"] = [
+        {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+    ]
+    finding = found(account, recipe(**backend))[check]
+    assert (finding.status, saw in finding.saw) == (status, True)
+
+
+def test_trials_in_functions_count_among_those_that_run_at_once() -> None:
+    account = Account()
+    account.concurrency = 20
+    asked = recipe(kind="lambda")
+    trials = msgspec.structs.replace(asked.trials, concurrency=30, overrides=({},) * 30)
+    finding = found(account, msgspec.structs.replace(asked, trials=trials))["Lambda concurrent executions"]
+    assert (finding.status, "trials.concurrency is 30" in finding.saw) == ("warn", True)
+
+
 def test_a_local_cloud_is_asked_only_what_it_can_answer() -> None:
     account = Account()
     target = Target(session=account, region=REGION, endpoint_url="http://localhost:1")

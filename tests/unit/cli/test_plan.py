@@ -81,3 +81,51 @@ def test_the_size_of_a_model_of_ones_own_is_asked_for_and_taken(project: Path) -
     told = planned(str(project), *described, "--parameters", "25000000", "--operations", "4000000000")
     assert (told["parameters"], told["multiply_adds"]) == (25_000_000, 4_000_000_000)
     assert told["machine"].endswith(".xlarge")
+
+
+TABLE = """
+[project]
+name = "houses"
+task = "tabular_regression"
+
+[data]
+format = "csv"
+files = ["*.csv"]
+target = "price"
+
+[model]
+name = "mlp"
+hidden = [8]
+
+[training]
+loss = "mse"
+"""
+
+
+def test_a_table_is_counted_and_a_regression_gives_one_value(tmp_path: Path) -> None:
+    (tmp_path / "lehr.toml").write_text(TABLE)
+    (tmp_path / "data").mkdir()
+    rows = "".join(f"{number},{number * 2},{number * 3}\n" for number in range(100))
+    (tmp_path / "data" / "houses.csv").write_text("area,rooms,price\n" + rows)
+    told = planned(str(tmp_path))
+    assert (told["rows"], told["parameters"]) == (80, 2 * 8 + 8 + 8 + 1)
+    assert told["backend"] == "lambda"
+
+
+def test_a_table_that_is_not_here_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "lehr.toml").write_text(TABLE)
+    result = runner.invoke(app, ["plan", str(tmp_path)])
+    assert result.exit_code != 0
+    assert "--rows" in result.output
+    assert planned(str(tmp_path), "--rows", "100", "--shape", "2")["parameters"] == 33
+
+
+def test_a_sweep_is_planned_by_its_largest_trial(project: Path) -> None:
+    sweep = '[trials]\nsearch = "grid"\n[trials.space]\nepochs = [5, 50]\nmodel.hidden = [[128], [1024]]\n'
+    (project / "lehr.toml").write_text(RECIPE + sweep)
+    told = planned(str(project), "--rows", "60000", "--shape", "28x28")
+    assert told["parameters"] == 784 * 1024 + 1024 + 10 * 1024 + 10
+    assert told["trainings"] == 4
+    way = next(way for way in told["ways"] if way["machine"] == "ml.g5.xlarge")
+    shorter = next(way for way in planned(str(EXAMPLE))["ways"] if way["machine"] == "ml.g5.xlarge")
+    assert way["training_s"] > 9 * shorter["training_s"]

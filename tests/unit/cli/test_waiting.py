@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from lehr_cli.follow import follow
 from lehr_cli.history import Timeline
 from lehr_cli.stack import Stack
 from lehr_cli.target import Target
+from lehr_cli.training_log import TrainingLog
 from lehr_cli.waiting import TrainingWait
 
 JOB = "lehr-mnist-r1-0-a0r0d0"
@@ -186,3 +188,30 @@ def test_watching_tells_the_wait_between_the_start_of_a_job_and_its_first_epoch(
     seen = [event for event in follow(stack, "mnist", "r1", "arn", sleep=lambda _: None) if event]
     assert [type(event) for event in seen] == [TrainingJobStarted, TrainingWaits, Epoch, ExecutionEnded]
     assert len(backend.asked) == 1
+
+
+def test_the_logs_of_a_round_are_read_no_more_when_the_next_one_trains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begins(job: str) -> list[tuple[str, dict[str, Any]]]:
+        details = {"resourceType": "sagemaker", "parameters": json.dumps({"TrainingJobName": job})}
+        entered = {"stateEnteredEventDetails": {"name": "TrainTrials"}}
+        return [("MapStateEntered", entered), ("TaskScheduled", {"taskScheduledEventDetails": details})]
+
+    left = ("MapStateExited", {"stateExitedEventDetails": {"name": "TrainTrials"}})
+    ended: dict[str, Any] = {"executionSucceededEventDetails": {}}
+    steps = [*begins("first"), left, *begins("second"), ("Other", {}), ("ExecutionSucceeded", ended)]
+    stack = Stack(Target(session=Backend(), region="us-east-1"), "lehr", {})
+    stack.__dict__["executions"] = Executions(*steps)
+    stack.__dict__["logs"] = None
+    read: list[str] = []
+
+    def new_lines(log: TrainingLog) -> Iterator[str]:
+        read.append(log.job)
+        yield from ()
+
+    monkeypatch.setattr(TrainingLog, "new_lines", new_lines)
+    list(follow(stack, "mnist", "r1", "arn", sleep=lambda _: None))
+    assert "first" in read
+    assert read[-2:] == ["second", "second"]
+    assert "first" not in read[read.index("second") :]

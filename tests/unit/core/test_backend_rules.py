@@ -68,7 +68,23 @@ def test_more_memory_than_any_function_has_is_refused() -> None:
 
 
 def test_more_slices_than_an_execution_can_count_are_refused() -> None:
-    many = "[trials]\noverrides = [" + ", ".join(["{ epochs = 2 }"] * 100) + "]"
+    many = "[trials]\nconcurrency = 4\noverrides = [" + ", ".join(["{ epochs = 2 }"] * 100) + "]"
     with pytest.raises(RecipeError, match=r"100 trial\(s\) of 20000 s are more than 2000 calls"):
         read('kind = "lambda"\nmax_runtime_s = 20000', many)
     read('kind = "lambda"\nmax_runtime_s = 16000', many)
+
+
+def test_more_jobs_than_an_execution_can_count_are_refused() -> None:
+    backend = 'kind = "sagemaker"\ninstance_type = "ml.m5.large"\nspot = true\nfallback = "batch"'
+    sweep = '[trials]\nsearch = "random"\ncount = 500\nconcurrency = 8\n[trials.space]\nseed = { low = 1, high = 9000 }'
+    with pytest.raises(RecipeError, match=r"500 trainings in up to 4 attempt\(s\) each.*spot = false"):
+        read(backend, sweep)
+    read(backend.replace('\nfallback = "batch"', ""), sweep)
+
+
+def test_a_sweep_that_could_outlast_its_run_is_refused() -> None:
+    many = "[trials]\nconcurrency = 2\noverrides = [" + ", ".join(["{ epochs = 2 }"] * 20) + "]"
+    backend = 'kind = "sagemaker"\nmax_runtime_s = '
+    with pytest.raises(RecipeError, match=r"20 trainings of 86400 s could take 10\.0 days; a run has 7"):
+        read(f"{backend}86400", many)
+    read(f"{backend}60000", many)

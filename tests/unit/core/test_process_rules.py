@@ -32,6 +32,12 @@ def recipe(training: str = "", backend: str = "") -> str:
             ["processes_per_instance is 4", "gpus, which is 2"],
         ),
         ('sharding = "fsdp"', "processes_per_instance = 1", ['sharding = "fsdp" has one process']),
+        ('sharding = "fsdp"', 'fallback = "lambda"', ["a function trains in one", "kind and fallback"]),
+        (
+            "",
+            'fallback = "lambda"\nprocesses_per_instance = 2',
+            ["processes_per_instance is 2", "a function trains in one process"],
+        ),
         ('sharding = "zero"', "", ["training.sharding", "zero"]),
     ],
 )
@@ -40,6 +46,21 @@ def test_what_cannot_work_is_refused_with_its_place(training: str, backend: str,
         parse_recipe(recipe(training, backend))
     for word in ["lehr.toml", *words]:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ("batch_size = [8, 32]", "batch_size is 8, less than the 16 processes"),
+        ('sharding = ["none", "fsdp"]\noptimizer = ["adam", "muon"]', "muon needs whole matrices"),
+    ],
+)
+def test_a_point_of_a_sweep_that_does_not_fit_the_processes_is_refused(space: str, words: str) -> None:
+    text = recipe("", "instance_count = 16").replace(
+        "[gate]", f'[trials]\nsearch = "grid"\n[trials.space]\n{space}\n[gate]'
+    )
+    with pytest.raises(RecipeError, match=words):
+        parse_recipe(text)
 
 
 def test_muon_is_refused_for_shards_in_any_trial() -> None:

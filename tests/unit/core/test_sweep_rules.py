@@ -64,7 +64,7 @@ def test_the_same_seed_draws_the_same_points_and_another_seed_others() -> None:
 
 def test_draws_lie_within_their_interval_and_fill_it_evenly_on_their_scale() -> None:
     found = points(
-        'search = "random"\ncount = 400\n[trials.space]\n'
+        'search = "random"\nconcurrency = 8\ncount = 400\n[trials.space]\n'
         "learning_rate = { low = 1e-4, high = 1e-1, log = true }\nmomentum = { low = 0.0, high = 0.9 }\n"
         "batch_size = { low = 16, high = 128, step = 16 }\nepochs = { low = 1, high = 64, log = true }\n"
         'optimizer = ["sgd", "rmsprop"]'

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from functions.package_model.card import write_card
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
-from lehr.contracts.package import Lineage, Signature
+from lehr.contracts.package import Lineage, Signature, TableSignature, TensorSpec
+from lehr.contracts.tables import Column
 from lehr.contracts.training import EpochRecord, Int8, TrainingSummary
 from tests.unit.functions.test_package_model import summary, trained, world
 
@@ -153,3 +154,24 @@ def test_an_int8_graph_is_told_of_if_it_is_there() -> None:
     ) in body
     refused = msgspec.structs.replace(figures, is_published=False)
     assert "model.int8" not in card(training=msgspec.structs.replace(training, int8=refused))[1]
+
+
+def test_the_card_of_a_regression_speaks_of_values_and_gives_the_graph_all_of_its_inputs() -> None:
+    signature = Signature(
+        task="tabular_regression",
+        input=TensorSpec(name="numbers", dtype="float32", shape=[-1, 1]),
+        output=TensorSpec(name="values", dtype="float32", shape=[-1, 1]),
+        labels=[],
+        table=TableSignature(
+            columns=[Column(name="area", kind="number"), Column(name="town", kind="category")],
+            missing=[""],
+            target="price",
+            categories=TensorSpec(name="categories", dtype="str", shape=[-1, 1]),
+        ),
+    )
+    training = TrainingSummary.from_json(summary(0.9))
+    body = write_card(signature, training, LINEAGE, manifest()).decode()
+    assert '(values,) = session.run(["values"], {"numbers": numbers, "categories": categories})' in body
+    assert "at most, in the target's units." in body
+    for word in ("logits", "probability", "another label"):
+        assert word not in body

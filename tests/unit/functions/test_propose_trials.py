@@ -224,3 +224,16 @@ def test_state_and_answer_stay_far_below_the_limit_of_a_state() -> None:
     run = Run('search = "grid"\n[trials.space]\nseed = { low = 1, high = 40 }')
     answer: Any = run.ask().to_json()
     assert len(answer) < 64 * 1024
+
+
+def test_a_trial_whose_held_out_loss_is_not_finite_is_not_compared_by_its_training_rows() -> None:
+    run = Run("overrides = [{ seed = 1 }, { seed = 2 }]")
+    answer = run.ask()
+    run.tell(answer.trials, _0=0.6, _1=0.7)
+    told = TrainingSummary.from_json(_summary(0.99, 2))
+    last = msgspec.structs.replace(told.epochs[-1], validation_loss=None)
+    broken = msgspec.structs.replace(told, epochs=[told.epochs[0], last]).to_json()
+    run.store.put("runs/mnist/r1/trials/j1/output/model.tar.gz", packed({"training.json": broken}))
+    assert run.ask().verdict == "complete"
+    assert run.sweep.best == "0"
+    assert "held-out rows is not finite" in run.sweep.record("1").reason

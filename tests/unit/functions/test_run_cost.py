@@ -9,8 +9,11 @@ import pytest
 
 from functions.package_model.publish import package_best_trial
 from functions.record_failure.cost import record_failed_cost
+from lehr import layout
 from lehr.contracts.cost import RunCost
 from lehr.contracts.recipe import parse_recipe
+from lehr.contracts.sweep import Proposal
+from lehr.contracts.training import Trial
 from lehr.contracts.workflow import FailureRequest, TrialResult
 from lehr.errors import NoCompletedTrialError
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
@@ -112,6 +115,30 @@ def test_a_run_that_failed_before_training_costs_its_functions_only() -> None:
     assert (cost.trials, cost.training_usd, cost.is_complete) == ([], 0.0, True)
 
 
+@pytest.mark.parametrize("state", ["PublishTrainer", "ProposeTrials"])
+def test_a_run_that_trained_nothing_yet_costs_its_functions_only(state: str) -> None:
+    cost = failed(state, "no such layer")
+    assert cost is not None
+    assert (cost.trials, cost.is_complete) == ([], True)
+
+
+@pytest.mark.parametrize("state", ["ProposeTrials", "TrainTrials"])
+@pytest.mark.parametrize("is_first_recorded", [True, False])
+def test_a_round_that_was_never_recorded_makes_the_cost_a_lower_bound(
+    state: str, is_first_recorded: bool
+) -> None:
+    store = InMemoryObjectStore("artifacts")
+    store.put("runs/mnist/r1/recipe.json", parse_recipe(RECIPE).to_json())
+    if is_first_recorded:
+        record_trials(store, [TrialResult(id="0", status="Failed", job=JOB, cause=CAUSE)])
+    number = 1 if is_first_recorded else 0
+    proposal = Proposal(round=number, trials=[Trial(id="1", name="1", hyperparameters={})])
+    store.put(layout.proposal_key("mnist", "r1", number), proposal.to_json())
+    request = FailureRequest(project="mnist", run="r1", state=state, error="E", cause="out of memory")
+    record_failed_cost(request, "", store, InMemoryRegistry())
+    assert not RunCost.from_json(store.objects[KEY]).is_complete
+
+
 def test_a_training_of_which_nothing_is_known_is_not_called_free() -> None:
     cost = failed("TrainTrials", "States.Timeout")
     assert cost is not None
@@ -130,3 +157,15 @@ def test_a_run_without_its_recipe_fails_with_its_own_reason_only() -> None:
     request = FailureRequest(project="mnist", run="r1", state="TrainTrials", error="E", cause=CAUSE)
     record_failed_cost(request, JOB, store, InMemoryRegistry())
     assert not store.objects
+
+
+def test_every_round_of_a_sweep_has_called_the_function_that_proposes() -> None:
+    totals = []
+    for rounds in (1, 100):
+        store, request = world(0.9)
+        sweep = record_trials(store, [completed(0, billable_seconds=360)])
+        last = msgspec.structs.replace(sweep.trials[0], round=rounds - 1)
+        store.put(layout.sweep_key("mnist", "r1"), msgspec.structs.replace(sweep, trials=[last]).to_json())
+        package_best_trial(request, store, InMemoryRegistry(), without_more)
+        totals.append(RunCost.from_json(store.objects[KEY]).functions_usd)
+    assert totals[0] < totals[1]

@@ -280,6 +280,15 @@ def test_a_fine_tuning_is_given_the_weights_of_the_champion_of_its_start(world: 
     assert body.initial_uri == "s3://artifacts/models/mnist/cafe/weights.safetensors"
 
 
+def test_a_sweep_whose_space_asks_for_it_is_given_the_weights_too(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    crown(world, first.run)
+    space = '[trials]\nsearch = "grid"\n[trials.space]\nstart_from = ["champion"]\nseed = [1, 2]\n'
+    world.push(RECIPE + space, "c0de2")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert input_of(world, answer.run).initial_version == "cafe"
+
+
 def test_a_recipe_that_does_not_ask_for_it_never_looks_at_the_champion(world: World) -> None:
     crown(world, "gone")
     world.artifacts.objects.pop("models/mnist/cafe/package.json")
@@ -300,6 +309,18 @@ def test_the_same_content_is_not_trained_on_again_from_the_champion_made_of_it(w
     assert second.outcome == "started"
     world.registry.end_run("mnist", second.run, status="promoted", reason="better")
     crown(world, second.run, version="beef", initial_version="cafe")
+    again = world.start_run.start(StartRequest(project="mnist"))
+    assert (again.outcome, again.run) == ("nothing_new", second.run)
+
+
+def test_a_sweep_is_not_made_again_because_its_best_trial_started_from_random_weights(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    crown(world, first.run)
+    world.push(RECIPE + '[trials]\noverrides = [{ start_from = "champion" }, { seed = 2 }]\n', "c0de2")
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert input_of(world, second.run).initial_version == "cafe"
+    world.registry.end_run("mnist", second.run, status="promoted", reason="better")
+    crown(world, second.run, version="beef", initial_version="")
     again = world.start_run.start(StartRequest(project="mnist"))
     assert (again.outcome, again.run) == ("nothing_new", second.run)
 

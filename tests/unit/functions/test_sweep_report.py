@@ -174,3 +174,12 @@ def test_an_ordinary_run_has_no_section() -> None:
     sweep = msgspec.structs.replace(halving(), trials=[record(0, 0.5)], best="0")
     assert sweep_section(sweep, None) is None
     assert "<h2>Trials</h2>" not in page(sweep)
+
+
+def test_the_loss_of_a_regression_is_no_cross_entropy() -> None:
+    units = {True: "squared spreads of the target", False: "nats"}
+    for is_regression, unit in units.items():
+        section = sweep_section(halving(), None, is_regression=is_regression)
+        assert section is not None
+        assert section.chart is not None
+        assert section.chart.unit == unit

@@ -13,7 +13,8 @@ import pytest
 
 from functions.write_report import app
 from functions.write_report.charts import confusion_cells, line_chart, nice_range, worst_confusions
-from functions.write_report.report import WriteReport
+from functions.write_report.report import WriteReport, render
+from functions.write_report.sources import Sources
 from functions.write_report.timeline import read_spans
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, ObjectRef, Shard
@@ -27,6 +28,7 @@ from lehr.contracts.evaluation import (
 )
 from lehr.contracts.package import Lineage
 from lehr.contracts.registry import RunRecord
+from lehr.contracts.regression import RegressionMetrics, RegressionReport
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary, Utilisation
 from lehr.contracts.workflow import Failure, ReportRequest
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
@@ -497,3 +499,30 @@ def test_the_handler_answers_with_the_key_of_the_report(monkeypatch: pytest.Monk
     answer = app.handler(json.loads(request.to_json()), context)
     assert answer == {"report": "runs/mnist/3f2a90c1d7e4/report.html"}
     assert answer["report"] in store.objects
+
+
+def test_the_report_of_a_regression_has_errors_and_no_labels() -> None:
+    error = RegressionMetrics(rows=200, rmse=12.5, mae=8.25, r2=0.8, target_std=28.0, rows_per_second=1000.0)
+    epochs = [
+        msgspec.structs.replace(epoch, accuracy=None, validation_accuracy=None, validation_rmse=9.0)
+        for epoch in training().epochs
+    ]
+    sources = Sources(
+        record=record(rmse=12.5),
+        regression=RegressionReport(
+            project=PROJECT,
+            run=RUN,
+            dataset_version=DATASET,
+            candidate_version=CANDIDATE,
+            target="price",
+            candidate=error,
+        ),
+        training=msgspec.structs.replace(training(), epochs=epochs),
+    )
+    request = ReportRequest(project=PROJECT, run=RUN, execution_arn=ARN, outcome="promoted")
+    page = render(request, sources, [])
+    assert "It predicts price with an RMSE of 12.5 on 200 test rows." in page
+    assert "Validation error" in page
+    assert "largest difference" in page
+    for word in ("labels differ", "nats", "Confusion"):
+        assert word not in page

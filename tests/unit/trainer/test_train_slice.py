@@ -126,6 +126,29 @@ def test_slices_give_the_weights_of_one_piece_in_the_process_before_or_in_anothe
     assert weights(client) == whole
 
 
+def test_the_champions_weights_are_a_channel_of_every_slice(
+    make_job: MakeJob, client: Any, tmp_path: Path
+) -> None:
+    key = "models/digits/cafe/weights.safetensors"
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"weights")
+    place, seen = Workplace(tmp_path, client), []
+
+    def run(root: Path, stop: StopFlag, environ: Mapping[str, str]) -> int:
+        config = json.loads((root / "input/config/inputdataconfig.json").read_text())
+        file = root / "input/data/initial/weights.safetensors"
+        seen.append(
+            (file.is_file() and file.read_bytes(), environ["LEHR_INITIAL_VERSION"], "initial" in config)
+        )
+        stop.stopped = TrainingStopped(1, len(seen), began=len(seen) - 1, ended=len(seen))
+        return 0
+
+    request = upload(client, make_job(), initial_uri=f"s3://{BUCKET}/{key}", initial_version="cafe")
+    answer = one_slice(place, request, run)
+    one_slice(place, goes_on(request, answer), run)
+    one_slice(place, msgspec.structs.replace(request, initial_uri="", initial_version=""), run)
+    assert seen == [(b"weights", "cafe", True), (b"weights", "cafe", True), (False, "", False)]
+
+
 def test_without_its_random_streams_a_sliced_training_is_another(
     trained: Any, client: Any, tmp_path: Path, stop_after: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

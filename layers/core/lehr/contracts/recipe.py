@@ -121,10 +121,17 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
     refuse_process_misfits(recipe.backend, settings, place=place)
     refuse_hook_misfits(recipe, table, place=place)
     # Here, since sweeps are planned from a recipe.
-    from lehr.sweeps import planned_trainings
+    from lehr.attempts import attempts_of
+    from lehr.sweeps import longest_training_s, planned_trainings
 
-    trainings = planned_trainings(recipe)
-    refuse_backend_misfits(recipe.backend, table.get("backend", {}), trials=trainings, place=place)
+    refuse_backend_misfits(
+        recipe.backend,
+        table.get("backend", {}),
+        trials=planned_trainings(recipe),
+        jobs=len(attempts_of(recipe.backend)),
+        longest_s=longest_training_s(recipe),
+        place=place,
+    )
     return recipe
 
 

@@ -23,7 +23,10 @@ class SliceProgress(Part, frozen=True, kw_only=True):
 
 
 class SliceRequest(Document, frozen=True, kw_only=True):
-    """Input of TrainSlice. URIs are prefixes in S3; `validation_uri` is empty if nothing is held out."""
+    """Input of TrainSlice. URIs are prefixes in S3; `validation_uri` is empty if nothing is held out.
+
+    `initial_uri` has the weights of the model version `initial_version`; both are empty if random ones are meant.
+    """
 
     project: str
     run: str
@@ -33,6 +36,8 @@ class SliceRequest(Document, frozen=True, kw_only=True):
     manifest_uri: str
     train_uri: str
     validation_uri: str = ""
+    initial_uri: str = ""
+    initial_version: str = ""
     hyperparameters: dict[str, str]
     checkpoint_uri: str
     output_uri: str

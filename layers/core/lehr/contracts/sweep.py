@@ -71,6 +71,11 @@ class Sweep(Document, frozen=True, kw_only=True):
         """How many trials there were, however many rungs each has climbed."""
         return len({record.id for record in self.trials})
 
+    @property
+    def rounds(self) -> int:
+        """In how many rounds they were trained."""
+        return 1 + max((record.round for record in self.trials), default=-1)
+
     def record(self, name: str) -> TrialRecord:
         """Raises KeyError."""
         for one in self.trials:
