@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections import Counter
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +19,13 @@ from lehr import layout
 from lehr.contracts.dataset import Shard, Split
 from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
 from lehr.csv_rows import iterate_rows, read_header
-from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.errors import (
+    ContractError,
+    InsufficientDataError,
+    MalformedDataError,
+    MismatchedDataError,
+    MissingDataError,
+)
 from lehr.number_cells import read_number
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import decode_text
@@ -28,6 +35,8 @@ from lehr_runtime.tables import Table, as_inputs, schema_reader, to_tensors
 # Three to four times as much is in memory at once, of the 2 GB that the function has.
 MAX_TEXT_BYTES = 256 << 20
 MAX_QUARANTINED = 10_000
+# Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
+MAX_DISTINCT = 100_000
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -81,7 +90,10 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
         index=unit.index,
         shards=shards,
         numbers=[number_sums(column) for column in training.numbers.T],
-        categories=[_counts(column) for column in training.categories.T],
+        categories=[
+            count_texts(column, name, place=data.uri(unit.file.key))
+            for column, name in zip(training.categories.T, unit.table.named("category"), strict=True)
+        ],
         target=NumberSums() if unit.table.labels else number_sums(targets),
         refused=len(refused),
     )
@@ -160,9 +172,16 @@ def number_sums(column: np.ndarray) -> NumberSums:
     )
 
 
-def _counts(column: np.ndarray) -> dict[str, int]:
-    values, counts = np.unique(column.astype(str), return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+def count_texts(column: np.ndarray, name: str, *, place: str) -> dict[str, int]:
+    """How many rows have each text, in the texts' order. An array of text would be as wide as the longest in each row."""
+    counts = Counter(column.tolist())
+    if len(counts) > MAX_DISTINCT:
+        raise InsufficientDataError(
+            f"the column {name} has {len(counts)} different values, more than {MAX_DISTINCT}",
+            place=place,
+            hint=f'leave it out with data.columns: "{name}" = "ignore", or make it coarser',
+        )
+    return dict(sorted(counts.items()))
 
 
 def _write(

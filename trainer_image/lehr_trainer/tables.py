@@ -27,6 +27,8 @@ from lehr_trainer.models.mlp import build_mlp
 Tensor = Any
 Module = Any
 MAX_EMBEDDING = 50
+# In spreads; a training row of n is within sqrt(n). What is asked for may be anything that float32 holds.
+FARTHEST = 1e6
 
 
 def load_table(shards: Sequence[Path], table: TableStatistics, *, device: Any) -> Examples:
@@ -113,7 +115,8 @@ class TableFeatures(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         numbers = x[:, : self.numbers]
         missing = torch.isnan(numbers)
-        scaled = torch.where(missing, torch.zeros_like(numbers), (numbers - self.mean) / self.std)
+        spreads = ((numbers - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
+        scaled = torch.where(missing, torch.zeros_like(numbers), spreads)
         features = [scaled, missing.index_select(1, self.lacking).to(x.dtype)]
         for place, embedding in enumerate(self.embeddings):
             features.append(embedding(x[:, self.numbers + place].long()))

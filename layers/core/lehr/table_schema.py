@@ -98,7 +98,8 @@ def _sample(start: bytes, *, is_whole: bool, place: str) -> str:
             inflated = inflater.decompress(start, MAX_SAMPLE_CHARACTERS)
         except zlib.error as fault:
             raise MalformedDataError(f"is not a gzip file: {fault}", place=place) from fault
-        is_whole, start = is_whole and inflater.eof, inflated
+        # A file may consist of several members, one behind the other, of which this is the first.
+        is_whole, start = is_whole and inflater.eof and not inflater.unused_data, inflated
     if not is_whole:
         start = start[: start.rfind(b"\n") + 1]
     try:

@@ -147,6 +147,8 @@ class RowReader:
             return ""
         if len(text) > MAX_CATEGORY_CHARACTERS:
             raise CellError(name, f"more than {MAX_CATEGORY_CHARACTERS} characters")
+        if "\0" in text:  # ends a text for ONNX Runtime
+            raise CellError(name, "text with a NUL byte")
         return text
 
     def _number(self, name: str, text: str) -> float:

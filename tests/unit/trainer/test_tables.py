@@ -130,6 +130,12 @@ def test_the_graph_takes_numbers_and_text_and_gives_what_the_module_gives(
     np.testing.assert_allclose(predictor.predict(decode(x, table)), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("far", [3.4e38, -3.4e38])
+def test_a_number_far_from_all_of_training_is_answered_too(far: float, tmp_path: Path) -> None:
+    _, predictor = published(statistics(categories=False, labels=()), tmp_path)
+    assert np.isfinite(predictor.predict(np.array([[far, -far]], np.float32))).all()
+
+
 def test_text_that_training_never_saw_is_answered_like_a_missing_one(tmp_path: Path) -> None:
     _, predictor = published(statistics(), tmp_path)
     numbers = np.array([[1, 7]] * 4, np.float32)

@@ -83,6 +83,11 @@ def _of_table(recipe: Recipe) -> Misfits:
         yield "data.target is missing", "name the column that the model is to predict"
     if data.target in data.columns:
         yield f"data.columns names {data.target!r}, the target", "leave it out of columns"
+    if data.delimiter in ('"', "\r", "\n"):
+        yield (
+            f"data.delimiter is {data.delimiter!r}, which has a meaning of its own in CSV",
+            "leave it out: the delimiter is found",
+        )
     if data.test_files and data.test_fraction is not None:
         yield (
             "data.test_fraction has no meaning beside test_files",
