@@ -98,8 +98,12 @@ def write_card(
         ),
         "",
         f"The graph was compared with the trained module on {summary.parity.rows:,} real rows: it differs by "
-        f"{summary.parity.max_absolute_difference:.2e} logits at most, and gives another label for "
-        f"{summary.parity.argmax_disagreements}.",
+        f"{summary.parity.max_absolute_difference:.2e} "
+        + (
+            f"logits at most, and gives another label for {summary.parity.argmax_disagreements}."
+            if signature.labels
+            else "at most, in the target's units."
+        ),
         "",
         *_int8(summary, signature),
         f"The test split was read after this card was written, with the champion of then beside it: see "
@@ -136,9 +140,9 @@ def write_card(
         "```python",
         "import onnxruntime",
         "",
-        'session = onnxruntime.InferenceSession("model.onnx")',
-        f"(probabilities,) = session.run([{json.dumps(signature.output.name)}], "
-        f"{{{json.dumps(signature.input.name)}: rows}})",
+        f"session = onnxruntime.InferenceSession({json.dumps(signature.graph)})",
+        f"({'probabilities' if signature.labels else 'values'},) = session.run("
+        f"[{json.dumps(signature.output.name)}], {{{_feed(signature)}}})",
         "```",
         "",
         "## Limits",
@@ -149,8 +153,12 @@ def write_card(
             if signature.labels
             else ""
         )
-        + "Its figures hold for data like the dataset's; what else it was used on was not measured. A probability "
-        "is the graph's own, and calibrated only as far as the run's report shows.",
+        + "Its figures hold for data like the dataset's; what else it was used on was not measured."
+        + (
+            " A probability is the graph's own, and calibrated only as far as the run's report shows."
+            if signature.labels
+            else ""
+        ),
     ]
     return ("\n".join(lines) + "\n").encode()
 
@@ -169,6 +177,15 @@ def _outputs(signature: Signature) -> str:
         f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
         f"order: {_labels(signature.labels)}.{columns}"
     )
+
+
+def _feed(signature: Signature) -> str:
+    """The inputs of the graph as the entries of a dict in Python."""
+    table = signature.of_table
+    feed = {signature.input.name: "numbers" if table and table.categories else "rows"}
+    if table and table.categories:
+        feed[table.categories.name] = "texts"
+    return ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in feed.items())
 
 
 def _measured(figures: TrainingFigures) -> str:

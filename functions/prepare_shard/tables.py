@@ -173,7 +173,10 @@ def number_sums(column: np.ndarray) -> NumberSums:
 
 
 def count_texts(column: np.ndarray, name: str, *, place: str) -> dict[str, int]:
-    """How many rows have each text, in the texts' order. An array of text would be as wide as the longest in each row."""
+    """How many rows have each text, in the texts' order.
+
+    Raises InsufficientDataError for too many of them. An array of text would be as wide as the longest in each row.
+    """
     counts = Counter(column.tolist())
     if len(counts) > MAX_DISTINCT:
         raise InsufficientDataError(
