@@ -175,11 +175,12 @@ def test_the_handler_answers_with_index_and_rows(
 )
 def test_a_champion_of_other_columns_is_refused_by_their_names(changes: dict[str, Any], said: str) -> None:
     candidate = tiny_tables.signature([], has_categories=True)
+    assert candidate.of_table
     table = msgspec.structs.replace(candidate.of_table, **changes)
-    models = {
+    models: dict[str, Any] = {
         "new": SimpleNamespace(version="new", signature=candidate),
         "old": SimpleNamespace(version="old", signature=msgspec.structs.replace(candidate, table=table)),
     }
     shard = Shard(split="test", key=KEY, rows=1, bytes=1, sha256="", class_counts=[])
     with pytest.raises(ModelPackageError, match=rf"{said}.*data\.columns.*project\.name"):
-        evaluate(unit(shard, "new", "old"), InMemoryObjectStore(), lambda project, version: models[version])  # type: ignore[return-value]
+        evaluate(unit(shard, "new", "old"), InMemoryObjectStore(), lambda project, version: models[version])
