@@ -69,7 +69,7 @@ def rows_and_shape(
     if recipe.data.format != "idx" or recipe.data.train is None:
         raise UserError(
             f"the size of {recipe.data.format} data is not known before it is prepared",
-            hint="say it with --rows and --shape",
+            hint="say it with --rows and --shape, which of a table is the number of its columns",
         )
     path = folder / recipe.data.train.images
     try:
@@ -94,7 +94,7 @@ def model_size(
     """Of a built-in model in closed form; of another as told. Raises UserError where nobody says it."""
     if parameters:
         return ModelSize(parameters, operations or parameters)
-    size = size_of(recipe.model, input_shape=shape, classes=len(recipe.data.labels))
+    size = size_of(recipe.model, input_shape=shape, classes=len(recipe.data.labels) or 1)
     if size is None:
         raise UserError(
             f"the size of a {recipe.model.name} model is not known",
