@@ -14,6 +14,7 @@ from lehr.contracts.package import Signature
 from lehr.contracts.regression import RegressionCounts, ShardRegression
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
+from lehr.table_difference import WAY_OUT, table_difference
 from lehr_runtime.metrics import count_classification, paired
 from lehr_runtime.packages import LoadedModel
 from lehr_runtime.regression import count_regression
@@ -21,7 +22,6 @@ from lehr_runtime.shards import read_shard
 from lehr_runtime.tables import Inputs, Table, from_tensors
 
 BATCH_ROWS = 512
-_ANOTHER_PROJECT = "train it under another project.name"
 
 
 def evaluate(
@@ -37,13 +37,12 @@ def evaluate(
     if champion and champion.signature.labels != candidate.signature.labels:
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} have different labels: "
-            f"the same rows cannot judge both ({_ANOTHER_PROJECT})"
+            "the same rows cannot judge both (train it under another project.name)"
         )
-    if champion and (difference := _table_difference(champion.signature, candidate.signature)):
+    if champion and (difference := _difference(champion.signature, candidate.signature)):
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "
-            f"the same rows cannot judge both (say in data.columns and data.missing what the champion was trained "
-            f"with, or {_ANOTHER_PROJECT})"
+            f"the same rows cannot judge both ({WAY_OUT})"
         )
     x, y = _read(unit, store)
     result: ShardEvaluation | ShardRegression
@@ -103,22 +102,12 @@ def _predict(model: LoadedModel, x: Inputs) -> tuple[np.ndarray, float]:
     return np.concatenate(batches), seconds
 
 
-def _table_difference(champion: Signature, candidate: Signature) -> str:
-    """What tells the rows of the two apart, and its names; empty for nothing."""
+def _difference(champion: Signature, candidate: Signature) -> str:
+    """What tells the rows of the two apart; empty for nothing."""
     one, other = champion.of_table, candidate.of_table
-    if one == other:
-        return ""
     if one is None or other is None:
-        return "what they take: one of them takes a table"
-    kinds = [{column.name: column.kind for column in table.columns} for table in (one, other)]
-    names = [name for name in kinds[0] | kinds[1] if kinds[0].get(name) != kinds[1].get(name)]
-    if names:
-        return f"the columns {', '.join(names[:10])}" + (f" and {len(names) - 10} more" * (len(names) > 10))
-    if one.target != other.target:
-        return f"their target, {one.target} and {other.target}"
-    return (
-        "the order of their columns" if one.columns != other.columns else "the cells that are missing values"
-    )
+        return "" if one is other else "what they take: one of them takes a table"
+    return table_difference(one, other)
 
 
 def _check_columns(model: LoadedModel, x: Inputs) -> None:

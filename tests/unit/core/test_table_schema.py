@@ -94,6 +94,7 @@ def test_of_a_gzipped_file_of_several_members_the_first_may_end_anywhere() -> No
         (b"", ["no rows"]),
         (b"km,,price\n1,2,3\n", ["column 2 has no name"]),
         (b"km,km,price\n1,2,3\n", ["two columns are called 'km'"]),
+        (b"km," + b"x" * 300 + b",price\n1,2,3\n", ["name of column 2 has 300 characters", "more than 256"]),
         (b"km,price\n\xff,2\n", ["not UTF-8 at byte 9"]),
         (b"\x1f\x8bno", ["not a gzip file"]),
         (b"price\n1\n", ["no column to learn from"]),

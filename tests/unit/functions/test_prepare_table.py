@@ -181,6 +181,14 @@ def test_a_file_may_not_be_learnt_from_and_tested_on() -> None:
         plan_table(recipe, list_raw(data, "fares"), data, RUN)
 
 
+def test_a_table_too_wide_for_a_unit_of_work_is_refused() -> None:
+    names = [f"column-{number}" for number in range(6000)]
+    text = ",".join([*names, "class"]) + "\n" + "1," * len(names) + "cheap\n"
+    data = InMemoryObjectStore("data", {"incoming/fares/part-1.csv": text.encode()})
+    with pytest.raises(MalformedDataError, match=r"has 6000 columns.*room.*ignore"):
+        plan_table(parse_recipe(RECIPE), list_raw(data, "fares"), data, RUN)
+
+
 def test_a_plan_is_read_as_it_was_written() -> None:
     recipe = parse_recipe(RECIPE)
     raw = (HEADER + lines(0, 10)).encode()
