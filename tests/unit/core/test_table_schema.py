@@ -168,6 +168,11 @@ def test_what_is_no_number_within_float32_is_refused(text: str) -> None:
             ["test_fraction", "test_files"],
         ),
         ("tabular_regression", "tabular_classification", ["data.labels", "length >= 2"]),
+        (
+            'task = "tabular_regression"',
+            'task = "tabular_classification"\n[gate]\nmin_gain = 2',
+            ["gate.min_gain = 2", "share of the rows"],
+        ),
         ('target = "price"', 'target = "price"\ndelimiter = "\\n"', ["data.delimiter", "leave it out"]),
     ],
 )

@@ -49,6 +49,12 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
             place=place,
             hint=f"it takes {' or '.join(FORMATS_OF_TASK[task])}",
         )
+    if task not in REGRESSIONS and recipe.gate.min_gain > 1:
+        raise RecipeError(
+            f"gate.min_gain = {recipe.gate.min_gain:g} is more than an accuracy can gain",
+            place=place,
+            hint="it is a share of the rows: 0.01 is one point",
+        )
     for misfits in (_of_table(recipe) if is_table(task) else _of_images(recipe), _of_labels(recipe)):
         for message, hint in misfits:
             raise RecipeError(message, place=place, hint=hint)
