@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from math import ceil
 
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
@@ -88,6 +89,15 @@ def plan_table(
             hint='leave columns out with data.columns: "ignore", or give them shorter names',
         )
     return units, inferred
+
+
+def shards_to_evaluate(plan: Sequence[PrepareTableUnit], inferred: Inferred) -> int:
+    """How many shards the test will have if all files are as the start of the first: what a budget is held against."""
+    shards = 0
+    for unit in plan:
+        share = 1.0 if unit.is_test else unit.test_fraction
+        shards += ceil(unit.file.bytes * inferred.rows_per_byte * share / unit.rows_per_shard)
+    return shards
 
 
 def refuse_another_table(

@@ -11,10 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from functions.start_run.plan import list_raw
 from functions.start_run.start import MAX_ATTEMPTS, StartRun
+from functions.start_run.tables import plan_table, shards_to_evaluate
 from functions.start_run.triggers import read_message
 from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.package import Lineage, ModelPackage, PackagedFile, Signature
+from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.workflow import RunInput, StartRequest
 from lehr.errors import ContractError, UserError
 from tests import tiny_models, tiny_tables
@@ -389,3 +392,24 @@ def test_a_table_that_the_champion_cannot_be_judged_on_is_refused_before_it_is_t
     assert said in answer.reason
     if said:
         assert "another project.name" in answer.reason
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_worst_case_of_a_table_counts_a_call_for_each_shard_of_the_test(
+    packed: bool, world: World
+) -> None:
+    """One file is one unit of preparation, and 200 shards of the test."""
+    text = "km,price\n" + "".join(f"{row},{row % 7}\n" for row in range(400_000))
+    raw = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
+    recipe = TABLE.replace("target", "rows_per_shard = 1000\ntest_fraction = 0.5\ntarget")
+    world.push(recipe + "\n[budget]\nmax_usd_per_run = 0.01\n", "c0de2")
+    world.drop("rows.csv", raw)
+    plan, inferred = plan_table(parse_recipe(recipe), list_raw(world.data, "mnist"), world.data, "r1")
+    assert len(plan) == 1
+    assert shards_to_evaluate(plan, inferred) == pytest.approx(200, rel=0.2)
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    recipe = recipe.replace("rows_per_shard = 1000", "rows_per_shard = 1000000")
+    world.push(recipe + "\n[budget]\nmax_usd_per_run = 0.01\n", "c0de3")
+    fewer = world.start_run.start(StartRequest(project="mnist"))
+    worst = [float(one.reason.partition("could cost ")[2].partition(" USD")[0]) for one in (answer, fewer)]
+    assert worst[0] > 2 * worst[1]
