@@ -37,6 +37,9 @@ MAX_TEXT_BYTES = 256 << 20
 MAX_QUARANTINED = 10_000
 # Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
 MAX_DISTINCT = 100_000
+MAX_DISTINCT_TOGETHER = 1_000_000
+# What the rows take beside the text: narrow ones are many, and an array and its copy are there at once.
+MAX_ARRAY_BYTES = 1 << 30
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -62,15 +65,15 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
     """
-    rows, refused = read_file(unit, data)
+    rows, quarantine, refused = read_file(unit, data)
     if refused:
-        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in refused[:MAX_QUARANTINED])
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
         artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
-    total = len(rows.table) + len(refused)
-    if not total or len(refused) > unit.max_refused_fraction * total:
-        examples = "; ".join(f"line {one.line}: {one.reason}" for one in refused[:3])
+    total = len(rows.table) + refused
+    if not total or refused > unit.max_refused_fraction * total:
+        examples = "; ".join(f"line {one.line}: {one.reason}" for one in quarantine[:3])
         raise MalformedDataError(
-            f"{len(refused)} of {total} rows are refused: {examples}" if total else "has no rows",
+            f"{refused} of {total} rows are refused: {examples}" if total else "has no rows",
             place=data.uri(unit.file.key),
             hint="put data.columns, data.labels or the file right, or allow more with data.max_refused_fraction"
             if total
@@ -90,20 +93,17 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
         index=unit.index,
         shards=shards,
         numbers=[number_sums(column) for column in training.numbers.T],
-        categories=[
-            count_texts(column, name, place=data.uri(unit.file.key))
-            for column, name in zip(training.categories.T, unit.table.named("category"), strict=True)
-        ],
+        categories=[count_texts(column) for column in training.categories.T],
         target=NumberSums() if unit.table.labels else number_sums(targets),
-        refused=len(refused),
+        refused=refused,
     )
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     artifacts.put(key, result.to_json(), content_type="application/json")
     return result
 
 
-def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused]]:
-    """The file's rows in their order, and those that are refused."""
+def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused], int]:
+    """The file's rows in their order, the first MAX_QUARANTINED of those that are refused, and how many are."""
     schema, place = unit.table, data.uri(unit.file.key)
     text = decode_text(_get(unit, data), place=place, max_bytes=MAX_TEXT_BYTES)
     lines = iterate_rows(text, schema.delimiter, place=place)
@@ -120,7 +120,11 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
     places = [names.index(name) for name in wanted]
     reader, file = schema_reader(schema), unit.file.key.rpartition("/")[2]
     builder, targets, splits = reader.builder(), array("f"), bytearray()
-    refused: list[Refused] = []
+    quarantine: list[Refused] = []
+    refused = 0
+    numbers, categories = len(schema.named("number")), len(schema.named("category"))
+    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 32)
+    max_distinct = min(MAX_DISTINCT * categories, MAX_DISTINCT_TOGETHER)
     for line, cells in lines:
         try:
             if len(cells) != len(names):
@@ -128,13 +132,27 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
             *inputs, target = [cells[place] for place in places]
             row, y = reader.read(inputs), _target(unit, target)
         except ValueError as fault:
-            refused.append(Refused(file, line, str(fault)))
+            refused += 1
+            if len(quarantine) < MAX_QUARANTINED:
+                quarantine.append(Refused(file, line, str(fault)))
             continue
         builder.add(*row)
+        if builder.distinct > max_distinct:
+            raise _too_many_values(builder.table(), schema.named("category"), place)
+        if len(targets) == max_rows:
+            raise MalformedDataError(
+                f"has more than {max_rows} rows",
+                place=place,
+                hint="cut it into several files, each with the header",
+            )
         targets.append(y)
         splits.append(2 if unit.is_test else _split(unit, [*inputs, target]))
     dtype = np.uint8 if schema.labels else np.float32
-    return Rows(builder.table(), np.array(targets, dtype=dtype), np.frombuffer(splits, np.uint8)), refused
+    return (
+        Rows(builder.table(), np.array(targets, dtype=dtype), np.frombuffer(splits, np.uint8)),
+        quarantine,
+        refused,
+    )
 
 
 def _split(unit: PrepareTableUnit, cells: list[str]) -> int:
@@ -172,19 +190,19 @@ def number_sums(column: np.ndarray) -> NumberSums:
     )
 
 
-def count_texts(column: np.ndarray, name: str, *, place: str) -> dict[str, int]:
-    """How many rows have each text, in the texts' order.
+def _too_many_values(table: Table, names: list[str], place: str) -> InsufficientDataError:
+    sizes = {name: len(set(column)) for name, column in zip(names, table.categories.T.tolist(), strict=True)}
+    name = max(sizes, key=lambda one: sizes[one])
+    return InsufficientDataError(
+        f"the column {name} has {sizes[name]} different values and more, too many to learn from",
+        place=place,
+        hint=f'leave it out with data.columns: "{name}" = "ignore", or make it coarser',
+    )
 
-    Raises InsufficientDataError for too many of them. An array of text would be as wide as the longest in each row.
-    """
-    counts = Counter(column.tolist())
-    if len(counts) > MAX_DISTINCT:
-        raise InsufficientDataError(
-            f"the column {name} has {len(counts)} different values, more than {MAX_DISTINCT}",
-            place=place,
-            hint=f'leave it out with data.columns: "{name}" = "ignore", or make it coarser',
-        )
-    return dict(sorted(counts.items()))
+
+def count_texts(column: np.ndarray) -> dict[str, int]:
+    """How many rows have each text, in the texts' order. An array of text is as wide as the longest in each row."""
+    return dict(sorted(Counter(column.tolist()).items()))
 
 
 def _write(

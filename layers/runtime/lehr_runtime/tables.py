@@ -178,6 +178,11 @@ class TableBuilder:
         self._texts.extend([self._known.setdefault(text, text) for text in categories])
         self._rows += 1
 
+    @property
+    def distinct(self) -> int:
+        """How many different texts the categories have together."""
+        return len(self._known)
+
     def table(self) -> Table:
         """The rows together."""
         numbers, categories = self._widths

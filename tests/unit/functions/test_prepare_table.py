@@ -212,13 +212,32 @@ def test_a_target_of_one_value_is_refused() -> None:
         prepare(recipe, {"part-1.csv": text.encode()})
 
 
+def test_of_many_refused_rows_the_first_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.prepare_shard.tables.MAX_QUARANTINED", 2)
+    recipe = RECIPE + "max_refused_fraction = 0.5\n"
+    raw = (HEADER + "1,A,free\n" * 50 + lines(0, 300)).encode()
+    artifacts, manifest, _ = prepare(recipe, {"part-1.csv": raw})
+    assert len(artifacts.objects[layout.quarantine_key("fares", RUN, 0)].splitlines()) == 2
+    assert manifest.of_table
+    assert manifest.of_table.refused == 50
+    with pytest.raises(MalformedDataError, match="50 of 350 rows are refused"):
+        prepare(RECIPE, {"part-1.csv": raw})
+
+
+def test_more_rows_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.prepare_shard.tables.MAX_ARRAY_BYTES", 200 * (8 + 16 + 32))
+    prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 200)).encode()})
+    with pytest.raises(MalformedDataError, match=r"more than 200 rows.*several files"):
+        prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 201)).encode()})
+
+
 def test_a_column_of_ever_new_texts_is_refused_before_it_is_counted_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("functions.prepare_shard.tables.MAX_DISTINCT", 100)
     text = HEADER + "".join(f"{row},id-{row},{'cheap' if row % 2 else 'dear'}\n" for row in range(999))
     with pytest.raises(
-        InsufficientDataError, match=r"part-1.csv: the column carrier has \d+ different.*ignore"
+        InsufficientDataError, match=r"part-1.csv: the column carrier has 101 different.*ignore"
     ):
         prepare(RECIPE, {"part-1.csv": text.encode()})
 
@@ -227,7 +246,7 @@ def test_one_long_text_does_not_make_every_row_as_long() -> None:
     column = np.full(100_000, "A", dtype=object)
     column[0] = "x" * 256
     tracemalloc.start()
-    assert count_texts(column, "carrier", place="t") == {"A": 99_999, "x" * 256: 1}
+    assert count_texts(column) == {"A": 99_999, "x" * 256: 1}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 << 20
