@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
 
 from lehr import layout
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
+from lehr.contracts.tables import ColumnKind, TableSchema
 from lehr.csv_rows import iterate_rows, read_header
 from lehr.errors import MissingDataError, UnknownProjectError, UserError
 from lehr.idx import is_gzipped, parse_header
 from lehr.number_cells import read_number
-from lehr.ports import ObjectStore
-from lehr.table_schema import infer_schema
+from lehr.ports import ObjectStore, StoredObject
+from lehr.table_schema import SAMPLE_BYTES, infer_schema
 from lehr_cli.stack import Stack
 
 _HEADER_BYTES = 64
@@ -55,27 +57,51 @@ def test_row(stack: Stack, project: str, number: int) -> Row:
 
 def _table_row(data: ObjectStore, recipe: Recipe, prefix: str, number: int) -> Row:
     """Row `number` of the first file of the test, or of all if the test has no files of its own."""
-    patterns = recipe.data.test_files or recipe.data.files
-    names = sorted(entry.key.removeprefix(prefix) for entry in data.list(prefix))
-    name = next((one for one in names if any(fnmatchcase(one, pattern) for pattern in patterns)), None)
-    if name is None:
-        raise MissingDataError("is not in the bucket", place=prefix + patterns[0], hint="drop the data first")
-    raw = _read(data, prefix + name)
-    schema = infer_schema(recipe, raw, is_whole=True, place=name).schema
-    rows = iterate_rows(raw.decode("utf-8-sig"), schema.delimiter, place=name)
-    header = read_header(next(rows)[1], place=name)
+    entries = sorted(data.list(prefix), key=lambda entry: entry.key)
+    first = _first_of(entries, prefix, recipe.data.files)
+    # As start_run does it: of other rows, a column could seem to be of another kind than the model was taught.
+    start = data.get_start(first.key, SAMPLE_BYTES)
+    schema = infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=first.key).schema
+    key = _first_of(entries, prefix, recipe.data.test_files).key if recipe.data.test_files else first.key
+    name = key.removeprefix(prefix)
+    try:
+        text = _read(data, key).decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise UserError("is not UTF-8", place=name) from fault
+    rows = iterate_rows(text, schema.delimiter, place=name)
+    header = read_header(next(rows, (1, []))[1], place=name)
     found = next(islice(rows, number, None), None)
     if found is None:
         raise UserError(f"{name} has no row {number}")
-    cells = dict(zip(header, (cell.strip() for cell in found[1]), strict=False))
-    values: dict[str, float | str | None] = {}
-    for column in schema.columns:
-        cell = cells[column.name]
-        if cell in schema.missing:
-            values[column.name] = None
-        else:
-            values[column.name] = read_number(cell) if column.kind == "number" else cell
-    return Row(number=number, cells=values, label=cells[schema.target], file=name)
+    try:
+        cells = dict(zip(header, (cell.strip() for cell in found[1]), strict=True))
+        values = {column.name: _value(cells[column.name], column.kind, schema) for column in schema.columns}
+        label = cells[schema.target]
+    except (ValueError, KeyError) as fault:
+        raise UserError(
+            f"row {number} cannot be read: {fault}",
+            place=f"{name}, line {found[0]}",
+            hint="ask for another row",
+        ) from fault
+    return Row(number=number, cells=values, label=label, file=name)
+
+
+def _first_of(entries: Sequence[StoredObject], prefix: str, patterns: Sequence[str]) -> StoredObject:
+    for entry in entries:
+        if any(fnmatchcase(entry.key.removeprefix(prefix), pattern) for pattern in patterns):
+            return entry
+    raise MissingDataError("is not in the bucket", place=prefix + patterns[0], hint="drop the data first")
+
+
+def _value(cell: str, kind: ColumnKind, schema: TableSchema) -> float | str | None:
+    if cell in schema.missing:
+        return None
+    if kind != "number":
+        return cell
+    try:
+        return read_number(cell)
+    except ValueError as fault:
+        raise ValueError(f"{cell[:40]!r} is no number within float32") from fault
 
 
 def pushed_recipe(artifacts: ObjectStore, project: str) -> Recipe:

@@ -10,9 +10,11 @@ import numpy as np
 
 from lehr import layout
 from lehr.contracts.evaluation import ClassificationCounts, EvaluateUnit, ShardEvaluation
+from lehr.contracts.package import Signature
 from lehr.contracts.regression import RegressionCounts, ShardRegression
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
+from lehr.table_difference import WAY_OUT, table_difference
 from lehr_runtime.metrics import count_classification, paired
 from lehr_runtime.packages import LoadedModel
 from lehr_runtime.regression import count_regression
@@ -35,12 +37,12 @@ def evaluate(
     if champion and champion.signature.labels != candidate.signature.labels:
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} have different labels: "
-            "the same rows cannot judge both"
+            "the same rows cannot judge both (train it under another project.name)"
         )
-    if champion and champion.signature.table != candidate.signature.table:
+    if champion and (difference := _difference(champion.signature, candidate.signature)):
         raise ModelPackageError(
-            f"champion {champion.version} and candidate {candidate.version} have different columns: "
-            "the same rows cannot judge both"
+            f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "
+            f"the same rows cannot judge both ({WAY_OUT})"
         )
     x, y = _read(unit, store)
     result: ShardEvaluation | ShardRegression
@@ -98,6 +100,14 @@ def _predict(model: LoadedModel, x: Inputs) -> tuple[np.ndarray, float]:
     batches = [model.predictor.predict(x[row : row + BATCH_ROWS]) for row in range(0, len(x), BATCH_ROWS)]
     seconds = perf_counter() - begin
     return np.concatenate(batches), seconds
+
+
+def _difference(champion: Signature, candidate: Signature) -> str:
+    """What tells the rows of the two apart; empty for nothing."""
+    one, other = champion.of_table, candidate.of_table
+    if one is None or other is None:
+        return "" if one is other else "what they take: one of them takes a table"
+    return table_difference(one, other)
 
 
 def _check_columns(model: LoadedModel, x: Inputs) -> None:

@@ -134,8 +134,9 @@ def write_card(
         "```python",
         "import onnxruntime",
         "",
-        'session = onnxruntime.InferenceSession("model.onnx")',
-        _call(signature),
+        f"session = onnxruntime.InferenceSession({json.dumps(signature.graph)})",
+        f"({'probabilities' if signature.labels else 'values'},) = session.run("
+        f"[{json.dumps(signature.output.name)}], {{{_feed(signature)}}})",
         "```",
         "",
         "## Limits",
@@ -189,6 +190,15 @@ def _outputs(signature: Signature) -> str:
         f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
         f"order: {_labels(signature.labels)}.{columns}"
     )
+
+
+def _feed(signature: Signature) -> str:
+    """The inputs of the graph as the entries of a dict in Python."""
+    table = signature.of_table
+    feed = {signature.input.name: "numbers" if table and table.categories else "rows"}
+    if table and table.categories:
+        feed[table.categories.name] = "texts"
+    return ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in feed.items())
 
 
 def _measured(figures: TrainingFigures) -> str:

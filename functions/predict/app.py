@@ -2,7 +2,7 @@
 
 Nothing of Powertools is on this path. Its tracer brings botocore along, its resolver and metrics cost a request more
 than the model of the MNIST example does (docs/adr/0013-a-route-table.md), and importing its logger was a fifth of a
-cold start (docs/adr/0011-the-endpoint-without-boto3.md). Active tracing of the function itself needs no SDK.
+cold start (docs/adr/0011-predict-without-boto3.md). Active tracing of the function itself needs no SDK.
 
 The collector rests while modules are imported: they make many objects and leave no garbage. What they made is then
 frozen, so that no collection looks at it again.

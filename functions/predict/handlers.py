@@ -15,15 +15,17 @@ from functions.predict.answers import Predictions, Values, describe_predictions,
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.champions import Champions
 from functions.predict.inference_requests import read_infer
+from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.serving import Champion
-from lehr.contracts.package import TensorSpec
+from lehr.contracts.package import TableSignature, TensorSpec
 from lehr.http.gateway import JSON, Answer, Request, json_answer
 from lehr.http.problems import Problem
 
 if TYPE_CHECKING:
     from functions.predict.capture import Capture
     from functions.predict.catalogue import Catalogue
+    from lehr_runtime.packages import LoadedModel
 
 CSV = "text/csv"
 PREDICT_LIMITS = {
@@ -72,8 +74,8 @@ def predict(request: Request, services: Services) -> Answer:
     kind, raw = read_body(request, PREDICT_LIMITS)
     project = request.variables["project"]
     model = services.champions().get(project).model
-    if model.signature.of_table is not None:
-        return _predict_table(request, services, kind, raw, begin)
+    if (table := model.signature.of_table) is not None:
+        return _predict_table(request, services, model, table, kind, raw, begin)
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
@@ -86,14 +88,19 @@ def predict(request: Request, services: Services) -> Answer:
     return json_answer(Predictions(project, model.version, predictions, round(latency_ms, 3)))
 
 
-def _predict_table(request: Request, services: Services, kind: str, raw: bytes, begin: float) -> Answer:
+def _predict_table(
+    request: Request,
+    services: Services,
+    model: LoadedModel,
+    table: TableSignature,
+    kind: str,
+    raw: bytes,
+    begin: float,
+) -> Answer:
     """Rows of a table: labels with probabilities, or values."""
     from functions.predict import tables
 
-    project = request.variables["project"]
-    model = services.champions().get(project).model
-    signature, table = model.signature, model.signature.of_table
-    assert table is not None
+    project, signature = request.variables["project"], model.signature
     if kind not in (JSON, CSV):
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -101,6 +108,9 @@ def _predict_table(request: Request, services: Services, kind: str, raw: bytes, 
             "This model takes rows of a table, which an image is not.",
             headers={"Accept": f"{JSON}, {CSV}"},
         )
+    if not signature.labels and "top_k" in request.query():
+        detail = "This model predicts a number: it has no labels to choose from."
+        raise misfit("top_k", detail, expected="no top_k", got="one")
     top_k = read_top_k(request.query(), len(signature.labels))
     batch = tables.parse_table(raw, table) if kind == JSON else tables.parse_table_csv(raw, table)
     given = model.predictor.predict(batch)

@@ -88,11 +88,12 @@ def describe_server() -> ServerMetadata:
 
 
 def describe_model(name: str, version: str, signature: Signature) -> ModelMetadata:
+    categories = signature.of_table.categories if signature.of_table else None
     return ModelMetadata(
         name=name,
         versions=[version],
         platform=PLATFORM,
-        inputs=[_metadata(signature.input)],
+        inputs=[_metadata(spec) for spec in (signature.input, categories) if spec],
         outputs=[_metadata(signature.output)],
     )
 
@@ -143,4 +144,6 @@ _remembered_bytes = lru_cache(maxsize=128)(_describe_bytes)
 
 
 def _metadata(spec: TensorSpec) -> TensorMetadata:
-    return TensorMetadata(name=spec.name, datatype=DATATYPES[spec.dtype], shape=spec.shape)
+    """Text is BYTES in the protocol; it is described here, and refused by infer."""
+    datatype = "BYTES" if spec.dtype == "string" else DATATYPES[spec.dtype]
+    return TensorMetadata(name=spec.name, datatype=datatype, shape=spec.shape)

@@ -85,7 +85,7 @@ def _only_value(raw: bytes) -> tuple[str, Any]:
                 got=f"{len(fields)} of them",
             )
         ((name, value),) = fields.items()
-        return name, _value_decoder.decode(value)
+        return name, _decode(name, value)
     except msgspec.ValidationError as fault:
         raise misfit(
             INSTANCES,
@@ -95,6 +95,14 @@ def _only_value(raw: bytes) -> tuple[str, Any]:
         ) from fault
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Problem(HTTPStatus.BAD_REQUEST, "json", "The body is not JSON.") from fault
+
+
+def _decode(name: str, value: msgspec.Raw) -> Any:
+    try:
+        return _value_decoder.decode(value)
+    except msgspec.ValidationError as fault:  # JSON allows 1e999, no number type does
+        expected, got = "numbers that fit", "a number beyond 64 bits"
+        raise misfit(name, "A number is out of range.", expected=expected, got=got) from fault
 
 
 def _in_order(rows: list[Any], table: TableSignature, field: str) -> Iterator[list[Any]]:

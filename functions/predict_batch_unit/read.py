@@ -26,6 +26,8 @@ from lehr_runtime.tables import Inputs, as_inputs
 MAX_FILE_BYTES = 512 << 20
 # Text of one or two digits a value is parsed at several times its size.
 MAX_CSV_BYTES = 128 << 20
+# Of a table: a row of few bytes becomes a line of the result of a hundred and more.
+MAX_TABLE_ROWS = 1_000_000
 
 
 def read_rows(unit: BatchUnit, data: ObjectStore, signature: Signature) -> Inputs:
@@ -57,9 +59,9 @@ def _read_table(raw: bytes, table: TableSignature, place: str) -> Inputs:
     """CSV, gzipped or plain, with a first line of names or without one."""
     text = decode_text(raw, place=place, max_bytes=MAX_CSV_BYTES)
     try:
-        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_CSV_BYTES))
+        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_TABLE_ROWS))
     except MalformedDataError as fault:
-        raise MalformedDataError(f"{fault.place}: {fault.message}", place=place) from fault
+        raise MalformedDataError(f"{fault.place}: {fault.message}", place=place, hint=fault.hint) from fault
 
 
 def _get(unit: BatchUnit, data: ObjectStore, place: str) -> bytes:

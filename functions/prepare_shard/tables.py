@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections import Counter
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +19,13 @@ from lehr import layout
 from lehr.contracts.dataset import Shard, Split
 from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
 from lehr.csv_rows import iterate_rows, read_header
-from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.errors import (
+    ContractError,
+    InsufficientDataError,
+    MalformedDataError,
+    MismatchedDataError,
+    MissingDataError,
+)
 from lehr.number_cells import read_number
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import decode_text
@@ -28,6 +35,11 @@ from lehr_runtime.tables import Table, as_inputs, schema_reader, to_tensors
 # Three to four times as much is in memory at once, of the 2 GB that the function has.
 MAX_TEXT_BYTES = 256 << 20
 MAX_QUARANTINED = 10_000
+# Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
+MAX_DISTINCT = 100_000
+MAX_DISTINCT_TOGETHER = 1_000_000
+# What the rows take beside the text: narrow ones are many, and an array and its copy are there at once.
+MAX_ARRAY_BYTES = 1 << 30
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -53,15 +65,15 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
     """
-    rows, refused = read_file(unit, data)
+    rows, quarantine, refused = read_file(unit, data)
     if refused:
-        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in refused[:MAX_QUARANTINED])
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
         artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
-    total = len(rows.table) + len(refused)
-    if not total or len(refused) > unit.max_refused_fraction * total:
-        examples = "; ".join(f"line {one.line}: {one.reason}" for one in refused[:3])
+    total = len(rows.table) + refused
+    if not total or refused > unit.max_refused_fraction * total:
+        examples = "; ".join(f"line {one.line}: {one.reason}" for one in quarantine[:3])
         raise MalformedDataError(
-            f"{len(refused)} of {total} rows are refused: {examples}" if total else "has no rows",
+            f"{refused} of {total} rows are refused: {examples}" if total else "has no rows",
             place=data.uri(unit.file.key),
             hint="put data.columns, data.labels or the file right, or allow more with data.max_refused_fraction"
             if total
@@ -81,17 +93,17 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
         index=unit.index,
         shards=shards,
         numbers=[number_sums(column) for column in training.numbers.T],
-        categories=[_counts(column) for column in training.categories.T],
+        categories=[count_texts(column) for column in training.categories.T],
         target=NumberSums() if unit.table.labels else number_sums(targets),
-        refused=len(refused),
+        refused=refused,
     )
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     artifacts.put(key, result.to_json(), content_type="application/json")
     return result
 
 
-def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused]]:
-    """The file's rows in their order, and those that are refused."""
+def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused], int]:
+    """The file's rows in their order, the first MAX_QUARANTINED of those that are refused, and how many are."""
     schema, place = unit.table, data.uri(unit.file.key)
     text = decode_text(_get(unit, data), place=place, max_bytes=MAX_TEXT_BYTES)
     lines = iterate_rows(text, schema.delimiter, place=place)
@@ -108,7 +120,11 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
     places = [names.index(name) for name in wanted]
     reader, file = schema_reader(schema), unit.file.key.rpartition("/")[2]
     builder, targets, splits = reader.builder(), array("f"), bytearray()
-    refused: list[Refused] = []
+    quarantine: list[Refused] = []
+    refused = 0
+    numbers, categories = len(schema.named("number")), len(schema.named("category"))
+    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 32)
+    max_distinct = min(MAX_DISTINCT * categories, MAX_DISTINCT_TOGETHER)
     for line, cells in lines:
         try:
             if len(cells) != len(names):
@@ -116,13 +132,27 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
             *inputs, target = [cells[place] for place in places]
             row, y = reader.read(inputs), _target(unit, target)
         except ValueError as fault:
-            refused.append(Refused(file, line, str(fault)))
+            refused += 1
+            if len(quarantine) < MAX_QUARANTINED:
+                quarantine.append(Refused(file, line, str(fault)))
             continue
         builder.add(*row)
+        if builder.distinct > max_distinct:
+            raise _too_many_values(builder.table(), schema.named("category"), place)
+        if len(targets) == max_rows:
+            raise MalformedDataError(
+                f"has more than {max_rows} rows",
+                place=place,
+                hint="cut it into several files, each with the header",
+            )
         targets.append(y)
         splits.append(2 if unit.is_test else _split(unit, [*inputs, target]))
     dtype = np.uint8 if schema.labels else np.float32
-    return Rows(builder.table(), np.array(targets, dtype=dtype), np.frombuffer(splits, np.uint8)), refused
+    return (
+        Rows(builder.table(), np.array(targets, dtype=dtype), np.frombuffer(splits, np.uint8)),
+        quarantine,
+        refused,
+    )
 
 
 def _split(unit: PrepareTableUnit, cells: list[str]) -> int:
@@ -160,9 +190,19 @@ def number_sums(column: np.ndarray) -> NumberSums:
     )
 
 
-def _counts(column: np.ndarray) -> dict[str, int]:
-    values, counts = np.unique(column.astype(str), return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+def _too_many_values(table: Table, names: list[str], place: str) -> InsufficientDataError:
+    sizes = {name: len(set(column)) for name, column in zip(names, table.categories.T.tolist(), strict=True)}
+    name = max(sizes, key=lambda one: sizes[one])
+    return InsufficientDataError(
+        f"the column {name} has {sizes[name]} different values and more, too many to learn from",
+        place=place,
+        hint=f'leave it out with data.columns: "{name}" = "ignore", or make it coarser',
+    )
+
+
+def count_texts(column: np.ndarray) -> dict[str, int]:
+    """How many rows have each text, in the texts' order. An array of text is as wide as the longest in each row."""
+    return dict(sorted(Counter(column.tolist()).items()))
 
 
 def _write(

@@ -13,6 +13,9 @@ from lehr.errors import InsufficientDataError
 # A value that the training rows have once cannot be learnt from; what is rare is learnt together, as "all else".
 MIN_CATEGORY_ROWS = 2
 MAX_CATEGORIES = 20_000
+# Of a mean: less is one value in float32, and what its sums in float64 leave of rounding.
+CONSTANT_STD = 1e-7
+SMALLEST_STD = 1.2e-38
 
 
 def merge_statistics(plan: Sequence[PrepareTableUnit], results: Sequence[TableUnitResult]) -> TableStatistics:
@@ -43,10 +46,11 @@ def _number(name: str, parts: Sequence[NumberSums]) -> NumberColumn:
     rows = sum(part.rows for part in parts)
     mean = sum(part.total for part in parts) / rows if rows else 0.0
     variance = sum(part.squares for part in parts) / rows - mean**2 if rows else 0.0
+    std = sqrt(max(variance, 0.0))
     return NumberColumn(
         name=name,
         mean=mean,
-        std=sqrt(max(variance, 0.0)),
+        std=std if std > max(CONSTANT_STD * abs(mean), SMALLEST_STD) else 0.0,
         missing=sum(part.missing for part in parts),
     )
 

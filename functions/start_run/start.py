@@ -19,7 +19,7 @@ from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
-from functions.start_run.tables import plan_table, table_files
+from functions.start_run.tables import plan_table, refuse_another_table, shards_to_evaluate, table_files
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.data_rules import is_table
@@ -76,15 +76,18 @@ class StartRun:
         plan: Sequence[PrepareUnit] | Sequence[PrepareTableUnit]
         if is_of_table:
             plan, inferred = plan_table(recipe, raw, self.data, run)
+            refuse_another_table(inferred.schema, project, self.registry, self.artifacts)
             amount = f"{len(plan)} file(s) with {inferred.summary}"
+            shards = max(len(plan), shards_to_evaluate(plan, inferred))
         else:
             plan = plan_units(recipe, raw, self.data, run)
             amount = f"{sum(unit.count for unit in plan)} rows in {len(plan)} units"
+            shards = len(plan)
         attempts = plan_attempts(
             recipe.backend, has_batch=self.has_batch, function_memory_mb=self.function_memory_mb
         )
         estimated_usd = check_budget(
-            recipe, self.registry, shards=len(plan), function_memory_mb=self.function_memory_mb
+            recipe, self.registry, shards=shards, function_memory_mb=self.function_memory_mb
         )
         plan_key = layout.plan_key(project, run)
         self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from math import ceil
 
+from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.dataset import ObjectRef
+from lehr.contracts.package import SIGNATURE_FILE, Signature
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
 from lehr.contracts.table_units import PrepareTableUnit
-from lehr.errors import MalformedDataError, MissingDataError
+from lehr.contracts.tables import TableSchema
+from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix
-from lehr.ports import ObjectStore, StoredObject
+from lehr.ports import ModelRegistry, ObjectStore, StoredObject
+from lehr.table_difference import WAY_OUT, table_difference
 from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema
 
 # Text of a file, its cells and its arrays are in the function's memory together.
 MAX_FILE_BYTES = 256 << 20
+# Step Functions passes 256 KiB to a call, of which the schema of the table is nearly all.
+MAX_UNIT_BYTES = 224 << 10
 
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
@@ -73,7 +80,51 @@ def plan_table(
         )
         for index, name in enumerate(names)
     ]
+    size = max(len(unit.to_json()) for unit in units)
+    if size > MAX_UNIT_BYTES:
+        raise MalformedDataError(
+            f"has {len(inferred.schema.columns)} columns, which a unit of work has no room for: {size} bytes, more "
+            f"than {MAX_UNIT_BYTES}",
+            place=data.uri(first.key),
+            hint='leave columns out with data.columns: "ignore", or give them shorter names',
+        )
     return units, inferred
+
+
+def shards_to_evaluate(plan: Sequence[PrepareTableUnit], inferred: Inferred) -> int:
+    """How many shards the test will have if all files are as the start of the first: what a budget is held against."""
+    shards = 0
+    for unit in plan:
+        share = 1.0 if unit.is_test else unit.test_fraction
+        shards += ceil(unit.file.bytes * inferred.rows_per_byte * share / unit.rows_per_shard)
+    return shards
+
+
+def refuse_another_table(
+    schema: TableSchema, project: str, registry: ModelRegistry, artifacts: ObjectStore
+) -> None:
+    """Raise MismatchedDataError for a table that the champion cannot be judged on: before anything is trained."""
+    alias = registry.alias(project)
+    if alias is None:
+        return
+    try:
+        raw = artifacts.get(layout.model_file_key(project, alias.champion, SIGNATURE_FILE))
+        signature = Signature.from_json(raw)
+    except (KeyError, ContractError):  # what is wrong with a champion is the evaluation's to say
+        return
+    if signature.of_table is None:
+        difference = "what they take: the champion takes no table"
+    elif signature.labels != schema.labels:
+        difference = "their labels"
+    else:
+        difference = table_difference(signature.of_table, schema)
+    if difference:
+        raise MismatchedDataError(
+            f"champion {alias.champion} and this table differ in {difference}: no model of it could be judged against "
+            "the champion",
+            place=project,
+            hint=WAY_OUT,
+        )
 
 
 def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:

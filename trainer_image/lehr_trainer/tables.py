@@ -6,6 +6,8 @@ number is divided by and which text is which row of an embedding are part of the
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from lehr_trainer.models.mlp import build_mlp
 Tensor = Any
 Module = Any
 MAX_EMBEDDING = 50
+# In spreads; a training row of n is within sqrt(n). What is asked for may be anything that float32 holds.
+FARTHEST = 1e6
 
 
 def load_table(shards: Sequence[Path], table: TableStatistics, *, device: Any) -> Examples:
@@ -104,6 +108,9 @@ class TableFeatures(nn.Module):  # type: ignore[misc]
             nn.Embedding(len(column.values) + 1, embedding_width(len(column.values) + 1))
             for column in table.categories
         )
+        if table.categories:
+            # By its name, so that weights of an embedding are never taken for those of other values in the same number.
+            self.register_buffer(vocabulary_name(table), torch.zeros(1, dtype=torch.uint8))
         for embedding in self.embeddings:
             nn.init.normal_(embedding.weight, std=0.05)
         self.width: int = (
@@ -113,11 +120,18 @@ class TableFeatures(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         numbers = x[:, : self.numbers]
         missing = torch.isnan(numbers)
-        scaled = torch.where(missing, torch.zeros_like(numbers), (numbers - self.mean) / self.std)
+        spreads = ((numbers - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
+        scaled = torch.where(missing, torch.zeros_like(numbers), spreads)
         features = [scaled, missing.index_select(1, self.lacking).to(x.dtype)]
         for place, embedding in enumerate(self.embeddings):
             features.append(embedding(x[:, self.numbers + place].long()))
         return torch.cat(features, dim=1)
+
+
+def vocabulary_name(table: TableStatistics) -> str:
+    """A name that tables share only if their categories have the same values in the same order."""
+    values = json.dumps([column.values for column in table.categories])
+    return f"vocabulary_{hashlib.sha256(values.encode()).hexdigest()[:12]}"
 
 
 def embedding_width(values: int) -> int:

@@ -58,11 +58,11 @@ def write_package(
         model, job.model_folder, rows, signature, threads=learner.tuning.threads, table=table
     )
     log(
-        f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the logits differ by at "
-        f"most {parity.max_absolute_difference:.2g}"
+        f"exported in {time.monotonic() - started:.2f} s: on {parity.rows} rows the "
+        f"{'logits' if signature.labels else 'values'} differ by at most {parity.max_absolute_difference:.2g}"
     )
     if table:
-        int8 = Int8(is_published=False, reason="the graph of a table takes text")
+        int8 = Int8(is_published=False, reason="the graph of a table stays float32")
     else:
         calibration = examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy()
         int8 = publish_int8(job.model_folder, rows, labels, calibration, signature)

@@ -24,10 +24,11 @@ MAX_COLUMNS_TOLD = 40
 
 @dataclass(frozen=True)
 class Inferred:
-    """The schema, and a line for each column on how it came about."""
+    """The schema, a line for each column on how it came about, and how many rows a byte of the file has."""
 
     schema: TableSchema
     report: list[str]
+    rows_per_byte: float
 
     @property
     def summary(self) -> str:
@@ -40,7 +41,7 @@ class Inferred:
 def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) -> Inferred:
     """From the first bytes of a file, gzipped or plain. Raises DataError's children naming `place`."""
     data = recipe.data
-    text = _sample(start, is_whole=is_whole, place=place)
+    text, read_bytes = _sample(start, is_whole=is_whole, place=place)
     delimiter = data.delimiter or find_delimiter(text.partition("\n")[0])
     rows = [cells for _, cells in iterate_rows(text, delimiter, place=place)]
     if len(rows) < 2:
@@ -79,7 +80,7 @@ def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) ->
     schema = TableSchema(
         columns=columns, target=data.target, labels=labels, delimiter=delimiter, missing=sorted(missing)
     )
-    return Inferred(schema, report)
+    return Inferred(schema, report, (len(rows) - 1) / read_bytes)
 
 
 def _is_number(cell: str) -> bool:
@@ -90,19 +91,22 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _sample(start: bytes, *, is_whole: bool, place: str) -> str:
-    """The text of the first bytes up to the last line that is whole."""
+def _sample(start: bytes, *, is_whole: bool, place: str) -> tuple[str, int]:
+    """The text of the first bytes up to the last line that is whole, and about how many bytes that is of the file."""
+    read_bytes = len(start)
     if is_gzipped(start):
         try:
             inflater = zlib.decompressobj(wbits=31)
             inflated = inflater.decompress(start, MAX_SAMPLE_CHARACTERS)
         except zlib.error as fault:
             raise MalformedDataError(f"is not a gzip file: {fault}", place=place) from fault
-        is_whole, start = is_whole and inflater.eof, inflated
+        # A file may consist of several members, one behind the other, of which this is the first.
+        is_whole, start = is_whole and inflater.eof and not inflater.unused_data, inflated
+        read_bytes -= len(inflater.unconsumed_tail) + len(inflater.unused_data)
     if not is_whole:
         start = start[: start.rfind(b"\n") + 1]
     try:
-        return start.decode("utf-8-sig")
+        return start.decode("utf-8-sig"), max(1, read_bytes)
     except UnicodeDecodeError as fault:
         raise MalformedDataError(
             f"is not UTF-8 at byte {fault.start}",

@@ -20,6 +20,7 @@ import numpy as np
 from lehr import layout
 from lehr.contracts.package import (
     GOLDEN_FILE,
+    INT8_FILE,
     PACKAGE_FILE,
     SIGNATURE_FILE,
     ModelPackage,
@@ -27,7 +28,14 @@ from lehr.contracts.package import (
     serving_file,
 )
 from lehr.errors import ContractError, ModelPackageError
-from lehr_runtime.golden import MAX_GOLDEN_BYTES, Golden, check_golden, read_golden
+from lehr_runtime.golden import (
+    INT8_TOLERANCE,
+    MAX_GOLDEN_BYTES,
+    TOLERANCE,
+    Golden,
+    check_golden,
+    read_golden,
+)
 from lehr_runtime.graphs import check_graph
 from lehr_runtime.package_files import PackageFiles, get_start, together
 from lehr_runtime.predictor import Predictor
@@ -131,7 +139,8 @@ def _open(
     check_signature(session, signature)
     predictor = Predictor(session, signature)
     if golden:
-        check_golden(predictor, golden, place=name)
+        tolerance = INT8_TOLERANCE if signature.graph == INT8_FILE else TOLERANCE
+        check_golden(predictor, golden, place=name, tolerance=tolerance)
     else:
         predictor.predict(_zeros(signature))
     return predictor

@@ -13,6 +13,8 @@ from lehr_runtime.tables import CellError, RowReader, Table
 def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, max_rows: int) -> Table:
     """1 to `max_rows` rows; columns that the model does not take are passed over where the first line has names.
 
+    A first line with half of the names, at least, is one of names.
+
     Raises MalformedDataError whose place is `rows`, or the row, as `rows[3]`; no cell is repeated.
     """
     names = [column.name for column in columns]
@@ -24,7 +26,7 @@ def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, ma
     for number, (_, cells) in enumerate(lines):
         if number == 0:
             header = [cell.strip() for cell in cells]
-            if set(names) <= set(header):
+            if _is_header(header, names):
                 places, width = [header.index(name) for name in names], len(header)
                 continue
         place = f"rows[{count}]"
@@ -40,3 +42,16 @@ def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, ma
     if not count:
         raise MalformedDataError("no rows", place="rows")
     return builder.table()
+
+
+def _is_header(header: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether the first line has the columns' names. Raises MalformedDataError for one that has but some, or twice."""
+    absent = [name for name in names if name not in header]
+    if 2 * len(absent) > len(names):
+        return False
+    if absent:
+        raise MalformedDataError(f"the first line has no column {absent[0]}", place="rows")
+    twice = next((name for name in names if header.count(name) > 1), None)
+    if twice is not None:
+        raise MalformedDataError(f"the first line has two columns {twice}", place="rows")
+    return True

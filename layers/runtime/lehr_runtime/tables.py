@@ -147,6 +147,8 @@ class RowReader:
             return ""
         if len(text) > MAX_CATEGORY_CHARACTERS:
             raise CellError(name, f"more than {MAX_CATEGORY_CHARACTERS} characters")
+        if "\0" in text:  # ends a text for ONNX Runtime
+            raise CellError(name, "text with a NUL byte")
         return text
 
     def _number(self, name: str, text: str) -> float:
@@ -175,6 +177,11 @@ class TableBuilder:
         self._numbers.extend(numbers)
         self._texts.extend([self._known.setdefault(text, text) for text in categories])
         self._rows += 1
+
+    @property
+    def distinct(self) -> int:
+        """How many different texts the categories have together."""
+        return len(self._known)
 
     def table(self) -> Table:
         """The rows together."""

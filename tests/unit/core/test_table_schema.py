@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import pytest
 
@@ -78,6 +79,13 @@ def test_a_gzipped_file_that_is_cut_off_is_read_up_to_its_last_whole_line() -> N
     assert [column.kind for column in inferred.schema.columns] == ["number", "category"]
 
 
+def test_of_a_gzipped_file_of_several_members_the_first_may_end_anywhere() -> None:
+    text = "km,class,price\n1,ä,2\n3,é,4\n".encode()
+    cut = text.index("é".encode()) + 1
+    raw = gzip.compress(text[:cut]) + gzip.compress(text[cut:])
+    assert kinds(raw) == {"km": "number", "class": "category"}
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
@@ -86,6 +94,7 @@ def test_a_gzipped_file_that_is_cut_off_is_read_up_to_its_last_whole_line() -> N
         (b"", ["no rows"]),
         (b"km,,price\n1,2,3\n", ["column 2 has no name"]),
         (b"km,km,price\n1,2,3\n", ["two columns are called 'km'"]),
+        (b"km," + b"x" * 300 + b",price\n1,2,3\n", ["name of column 2 has 300 characters", "more than 256"]),
         (b"km,price\n\xff,2\n", ["not UTF-8 at byte 9"]),
         (b"\x1f\x8bno", ["not a gzip file"]),
         (b"price\n1\n", ["no column to learn from"]),
@@ -105,6 +114,21 @@ def test_quoted_cells_hold_delimiters_quotes_and_lines() -> None:
         (2, ['1,"x"', "two\nlines"]),
         (5, ["3", "4"]),
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_any_system_ends_them(end: str) -> None:
+    text = end.join(["a,b", "1,2", "", '3,"4\r\n\u2028"', ""])
+    assert list(iterate_rows(text, ",", place="t"))[1:] == [(2, ["1", "2"]), (4, ["3", "4\r\n\u2028"])]
+
+
+def test_rows_are_read_without_another_copy_of_the_text() -> None:
+    text = "1.25,some text\n" * 200_000
+    tracemalloc.start()
+    assert sum(1 for _ in iterate_rows(text, ",", place="t")) == 200_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(text) // 10
 
 
 def test_a_quote_that_nobody_closes_is_refused_with_its_line() -> None:
@@ -149,6 +173,12 @@ def test_what_is_no_number_within_float32_is_refused(text: str) -> None:
             ["test_fraction", "test_files"],
         ),
         ("tabular_regression", "tabular_classification", ["data.labels", "length >= 2"]),
+        (
+            'task = "tabular_regression"',
+            'task = "tabular_classification"\n[gate]\nmin_gain = 2',
+            ["gate.min_gain = 2", "share of the rows"],
+        ),
+        ('target = "price"', 'target = "price"\ndelimiter = "\\n"', ["data.delimiter", "leave it out"]),
     ],
 )
 def test_a_recipe_that_does_not_fit_a_table_is_refused(old: str, new: str, words: list[str]) -> None:

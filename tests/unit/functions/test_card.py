@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from functions.package_model.card import write_card
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
-from lehr.contracts.package import Lineage, Signature, TableSignature, TensorSpec
+from lehr.contracts.package import INT8_FILE, Lineage, Signature, TableSignature, TensorSpec
 from lehr.contracts.tables import Column
 from lehr.contracts.training import EpochRecord, Int8, TrainingSummary
+from tests import tiny_tables
 from tests.unit.functions.test_package_model import summary, trained, world
 
 SECTIONS = [
@@ -175,3 +176,27 @@ def test_the_card_of_a_regression_speaks_of_values_and_gives_the_graph_all_of_it
     assert "at most, in the target's units." in body
     for word in ("logits", "probability", "another label"):
         assert word not in body
+
+
+@pytest.mark.parametrize(
+    ("labels", "has_categories", "call"),
+    [
+        ([], True, '(values,) = session.run(["values"], {"x": numbers, "categories": texts})'),
+        (["a", "b"], False, '(probabilities,) = session.run(["probabilities"], {"x": rows})'),
+    ],
+)
+def test_the_card_of_a_table_says_how_its_graph_is_called(
+    labels: list[str], has_categories: bool, call: str
+) -> None:
+    signature = tiny_tables.signature(labels, has_categories=has_categories)
+    training = TrainingSummary.from_json(summary(0.9125))
+    text = write_card(signature, training, LINEAGE, manifest()).decode()
+    assert call in text
+    assert ("logits" in text) == ("another label" in text) == ("A probability" in text) == bool(labels)
+
+
+def test_the_card_opens_the_graph_that_answers() -> None:
+    signature = msgspec.structs.replace(Signature.from_json(trained()["signature.json"]), graph=INT8_FILE)
+    training = TrainingSummary.from_json(summary(0.9125))
+    text = write_card(signature, training, LINEAGE, manifest()).decode()
+    assert 'InferenceSession("model.int8.onnx")' in text

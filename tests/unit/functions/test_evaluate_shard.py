@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,10 +18,11 @@ from lehr import layout
 from lehr.contracts.dataset import Shard
 from lehr.contracts.evaluation import EvaluateUnit, ShardEvaluation
 from lehr.contracts.package import MODEL_FILE, SIGNATURE_FILE
+from lehr.contracts.tables import Column
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr_runtime.packages import LoadedModel, load_package
 from lehr_runtime.shards import write_shard
-from tests import tiny_models
+from tests import tiny_models, tiny_tables
 from tests.fakes import InMemoryObjectStore
 
 KEY = "datasets/mnist/v1/test/shard-00000-of-00001.safetensors"
@@ -159,3 +161,26 @@ def test_the_handler_answers_with_index_and_rows(
     )
     answer = app.handler(unit(put_shard(store), candidate).to_value(), context)
     assert answer == {"index": 3, "rows": ROWS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"columns": [*tiny_tables.COLUMNS[:2], Column(name="hour", kind="category")]}, "the columns hour:"),
+        ({"columns": tiny_tables.COLUMNS[:2]}, "the columns hour:"),
+        ({"columns": tiny_tables.COLUMNS[::-1]}, "the order of their columns"),
+        ({"missing": ["", "NA", "?"]}, "missing values"),
+        ({"target": "fare"}, "their target, fare and price"),
+    ],
+)
+def test_a_champion_of_other_columns_is_refused_by_their_names(changes: dict[str, Any], said: str) -> None:
+    candidate = tiny_tables.signature([], has_categories=True)
+    assert candidate.of_table
+    table = msgspec.structs.replace(candidate.of_table, **changes)
+    models: dict[str, Any] = {
+        "new": SimpleNamespace(version="new", signature=candidate),
+        "old": SimpleNamespace(version="old", signature=msgspec.structs.replace(candidate, table=table)),
+    }
+    shard = Shard(split="test", key=KEY, rows=1, bytes=1, sha256="", class_counts=[])
+    with pytest.raises(ModelPackageError, match=rf"{said}.*data\.columns.*project\.name"):
+        evaluate(unit(shard, "new", "old"), InMemoryObjectStore(), lambda project, version: models[version])

@@ -112,5 +112,27 @@ def test_csv_that_does_not_fit_is_refused(text: str) -> None:
     assert caught.value.document["field"].startswith("rows")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("km,clas\n1,a\n", "no column class"),
+        ("km,class,km\n1,a,2\n", "two columns km"),
+        ("class,class\nb,a\n", "no column km"),
+    ],
+)
+def test_a_line_of_names_that_lacks_one_is_no_row(text: str, said: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_table_csv(text.encode(), TABLE)
+    assert caught.value.document["field"] == "rows"
+    assert said in caught.value.document["detail"]
+
+
+def test_a_number_that_no_type_holds_is_told_as_one() -> None:
+    with pytest.raises(Problem) as caught:
+        parse_table(b'{"inputs": [[1e999, "a"]]}', TABLE)
+    document = caught.value.document
+    assert (document["field"], document["detail"]) == ("inputs", "A number is out of range.")
+
+
 def test_values_are_told_row_by_row() -> None:
     assert [one.value for one in describe_values(np.array([[1.5], [-2.0]], np.float32))] == [1.5, -2.0]

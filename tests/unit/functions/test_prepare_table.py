@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 
 import msgspec
 import numpy as np
 import pytest
 
+from functions.prepare_shard.tables import count_texts
 from functions.start_run.plan import list_raw
 from functions.start_run.tables import plan_table, table_files
 from lehr import layout
@@ -179,9 +181,79 @@ def test_a_file_may_not_be_learnt_from_and_tested_on() -> None:
         plan_table(recipe, list_raw(data, "fares"), data, RUN)
 
 
+def test_a_table_too_wide_for_a_unit_of_work_is_refused() -> None:
+    names = [f"column-{number}" for number in range(6000)]
+    text = ",".join([*names, "class"]) + "\n" + "1," * len(names) + "cheap\n"
+    data = InMemoryObjectStore("data", {"incoming/fares/part-1.csv": text.encode()})
+    with pytest.raises(MalformedDataError, match=r"has 6000 columns.*room.*ignore"):
+        plan_table(parse_recipe(RECIPE), list_raw(data, "fares"), data, RUN)
+
+
 def test_a_plan_is_read_as_it_was_written() -> None:
     recipe = parse_recipe(RECIPE)
     raw = (HEADER + lines(0, 10)).encode()
     data = InMemoryObjectStore("data", {"incoming/fares/part-1.csv": raw})
     plan, _ = plan_table(recipe, list_raw(data, "fares"), data, RUN)
     assert msgspec.json.decode(msgspec.json.encode(plan), type=list[type(plan[0])]) == plan  # type: ignore[misc]
+
+
+def test_a_column_of_one_value_has_no_spread_whatever_rounding_leaves() -> None:
+    text = "km,tax,class\n" + "".join(f"{row},0.1,{'cheap' if row % 2 else 'dear'}\n" for row in range(999))
+    _, manifest, _ = prepare(RECIPE, {"part-1.csv": text.encode()})
+    assert manifest.of_table
+    assert [column.std == 0 for column in manifest.of_table.numbers] == [False, True]
+
+
+def test_a_target_of_one_value_is_refused() -> None:
+    recipe = RECIPE.replace("tabular_classification", "tabular_regression").replace('"class"', '"fare"')
+    recipe = recipe.replace('labels = ["cheap", "dear"]\n', "") + '[training]\nloss = "mse"\n'
+    text = "km,fare\n" + "".join(f"{row},0.1\n" for row in range(999))
+    with pytest.raises(InsufficientDataError, match="fare has one value"):
+        prepare(recipe, {"part-1.csv": text.encode()})
+
+
+def test_of_many_refused_rows_the_first_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.prepare_shard.tables.MAX_QUARANTINED", 2)
+    recipe = RECIPE + "max_refused_fraction = 0.5\n"
+    raw = (HEADER + "1,A,free\n" * 50 + lines(0, 300)).encode()
+    artifacts, manifest, _ = prepare(recipe, {"part-1.csv": raw})
+    assert len(artifacts.objects[layout.quarantine_key("fares", RUN, 0)].splitlines()) == 2
+    assert manifest.of_table
+    assert manifest.of_table.refused == 50
+    with pytest.raises(MalformedDataError, match="50 of 350 rows are refused"):
+        prepare(RECIPE, {"part-1.csv": raw})
+
+
+def test_more_rows_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.prepare_shard.tables.MAX_ARRAY_BYTES", 200 * (8 + 16 + 32))
+    prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 200)).encode()})
+    with pytest.raises(MalformedDataError, match=r"more than 200 rows.*several files"):
+        prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 201)).encode()})
+
+
+def test_a_column_of_ever_new_texts_is_refused_before_it_is_counted_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("functions.prepare_shard.tables.MAX_DISTINCT", 100)
+    text = HEADER + "".join(f"{row},id-{row},{'cheap' if row % 2 else 'dear'}\n" for row in range(999))
+    with pytest.raises(
+        InsufficientDataError, match=r"part-1.csv: the column carrier has 101 different.*ignore"
+    ):
+        prepare(RECIPE, {"part-1.csv": text.encode()})
+
+
+def test_one_long_text_does_not_make_every_row_as_long() -> None:
+    column = np.full(100_000, "A", dtype=object)
+    column[0] = "x" * 256
+    tracemalloc.start()
+    assert count_texts(column) == {"A": 99_999, "x" * 256: 1}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_text_with_a_nul_byte_is_set_aside() -> None:
+    recipe = RECIPE + "max_refused_fraction = 0.1\n"
+    artifacts, _, _ = prepare(recipe, {"part-1.csv": (HEADER + "1,A\0,cheap\n" + lines(0, 300)).encode()})
+    raw = artifacts.objects[layout.quarantine_key("fares", RUN, 0)]
+    assert json.loads(raw)["reason"] == "carrier: text with a NUL byte"

@@ -11,12 +11,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from functions.start_run.plan import list_raw
 from functions.start_run.start import MAX_ATTEMPTS, StartRun
+from functions.start_run.tables import plan_table, shards_to_evaluate
 from functions.start_run.triggers import read_message
 from lehr.contracts.dataset import PrepareUnit
-from lehr.contracts.package import Lineage, ModelPackage, PackagedFile
+from lehr.contracts.package import Lineage, ModelPackage, PackagedFile, Signature
+from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.workflow import RunInput, StartRequest
 from lehr.errors import ContractError, UserError
+from tests import tiny_models, tiny_tables
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 RECIPE = (Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text()
@@ -366,3 +370,67 @@ def test_a_run_in_a_function_that_the_stack_has_not_is_refused_and_leaves_nothin
     assert (answer.outcome, world.executions.inputs) == ("refused", {})
     assert "TrainerFunctionImageUri" in answer.reason
     assert list(world.artifacts.list("runs/")) == []
+
+
+TABLE = """
+[project]
+name = "mnist"
+task = "tabular_regression"
+
+[data]
+format = "csv"
+files = ["*.csv"]
+target = "price"
+
+[training]
+loss = "mse"
+"""
+ROWS = b"km,class,hour,price\n1,best,2,3\n2,plain,3,4\n"
+
+
+@pytest.mark.parametrize(
+    ("champion", "said"),
+    [
+        (tiny_tables.signature([], has_categories=True), ""),
+        (tiny_tables.signature([], has_categories=False), "the columns class"),
+        (tiny_tables.signature(["a", "b"], has_categories=True), "their labels"),
+        (tiny_models.signature(), "what they take"),
+        (None, ""),
+    ],
+    ids=["same", "fewer columns", "labels", "images", "not to be read"],
+)
+def test_a_table_that_the_champion_cannot_be_judged_on_is_refused_before_it_is_trained_on(
+    champion: Signature | None, said: str, world: World
+) -> None:
+    world.push(TABLE.replace('target = "price"', 'target = "price"\nmissing = ["", "NA"]'), "c0de2")
+    world.drop("rows.csv", ROWS)
+    crown(world, "r1")
+    if champion:
+        world.artifacts.objects["models/mnist/cafe/signature.json"] = champion.to_json()
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert (answer.outcome == "started") == (not said)
+    assert len(world.executions.inputs) == (not said)
+    assert said in answer.reason
+    if said:
+        assert "another project.name" in answer.reason
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_worst_case_of_a_table_counts_a_call_for_each_shard_of_the_test(
+    packed: bool, world: World
+) -> None:
+    """One file is one unit of preparation, and 200 shards of the test."""
+    text = "km,price\n" + "".join(f"{row},{row % 7}\n" for row in range(400_000))
+    raw = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
+    recipe = TABLE.replace("target", "rows_per_shard = 1000\ntest_fraction = 0.5\ntarget")
+    world.push(recipe + "\n[budget]\nmax_usd_per_run = 0.01\n", "c0de2")
+    world.drop("rows.csv", raw)
+    plan, inferred = plan_table(parse_recipe(recipe), list_raw(world.data, "mnist"), world.data, "r1")
+    assert len(plan) == 1
+    assert shards_to_evaluate(plan, inferred) == pytest.approx(200, rel=0.2)
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    recipe = recipe.replace("rows_per_shard = 1000", "rows_per_shard = 1000000")
+    world.push(recipe + "\n[budget]\nmax_usd_per_run = 0.01\n", "c0de3")
+    fewer = world.start_run.start(StartRequest(project="mnist"))
+    worst = [float(one.reason.partition("could cost ")[2].partition(" USD")[0]) for one in (answer, fewer)]
+    assert worst[0] > 2 * worst[1]

@@ -105,6 +105,23 @@ def test_the_protocol_serves_numbers_and_says_where_categories_are_taken(world: 
     assert "/predict/fares" in json.loads(refused["body"])["error"]
 
 
+def test_the_protocol_describes_text_beside_numbers(world: World) -> None:
+    _, answer = call("GET", "/v2/models/fares")
+    assert [(one["name"], one["datatype"], one["shape"]) for one in answer["inputs"]] == [
+        ("x", "FP32", [-1, 2]),
+        ("categories", "BYTES", [-1, 1]),
+    ]
+    _, answer = call("GET", "/v2/models/plain")
+    assert [one["name"] for one in answer["inputs"]] == ["x"]
+
+
+def test_a_number_has_no_top_labels(world: World) -> None:
+    body = json.dumps({"instances": INSTANCES})
+    status, answer = call("POST", "/predict/fares", body, rawQueryString="top_k=1")
+    assert (status, answer["field"]) == (422, "top_k")
+    assert "predicts a number" in answer["detail"]
+
+
 def test_a_table_is_captured_by_its_numbers_that_are_there(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

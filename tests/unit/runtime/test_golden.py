@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from lehr.contracts.package import (
     GOLDEN_FILE,
+    INT8_FILE,
     MODEL_FILE,
     PACKAGE_FILE,
     SIGNATURE_FILE,
@@ -137,6 +139,24 @@ def test_a_difference_is_measured_against_the_tolerance(tmp_path: Path) -> None:
     nearly[2, 3] = np.nan
     with pytest.raises(ModelPackageError, match="differs by nan"):
         check_golden(predictor, Golden(ROWS, nearly), place="g")
+
+
+def test_eight_bits_may_differ_by_a_step_of_theirs_from_one_processor_to_another(tmp_path: Path) -> None:
+    content = complete(tmp_path)
+    content = {name: content[name] for name in (MODEL_FILE, SIGNATURE_FILE, GOLDEN_FILE)}
+    golden = read_golden(content[GOLDEN_FILE], place="g")
+    nearly = golden.y.copy()
+    nearly[:, 0] += 5e-3
+    content[GOLDEN_FILE] = write_golden(Golden(golden.x, nearly))
+    with pytest.raises(ModelPackageError, match="more than 1e-04"):
+        load(content, tmp_path)
+    content[INT8_FILE] = content[MODEL_FILE]
+    content[SIGNATURE_FILE] = msgspec.structs.replace(models.signature(), graph=INT8_FILE).to_json()
+    assert load(content, tmp_path)[0].signature.graph == INT8_FILE
+    nearly[:, 0] += 5e-2
+    content[GOLDEN_FILE] = write_golden(Golden(golden.x, nearly))
+    with pytest.raises(ModelPackageError, match="more than 2e-02"):
+        load(content, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
             place=place,
             hint=f"it takes {' or '.join(FORMATS_OF_TASK[task])}",
         )
+    if task not in REGRESSIONS and recipe.gate.min_gain > 1:
+        raise RecipeError(
+            f"gate.min_gain = {recipe.gate.min_gain:g} is more than an accuracy can gain",
+            place=place,
+            hint="it is a share of the rows: 0.01 is one point",
+        )
     for misfits in (_of_table(recipe) if is_table(task) else _of_images(recipe), _of_labels(recipe)):
         for message, hint in misfits:
             raise RecipeError(message, place=place, hint=hint)
@@ -83,6 +89,11 @@ def _of_table(recipe: Recipe) -> Misfits:
         yield "data.target is missing", "name the column that the model is to predict"
     if data.target in data.columns:
         yield f"data.columns names {data.target!r}, the target", "leave it out of columns"
+    if data.delimiter in ('"', "\r", "\n"):
+        yield (
+            f"data.delimiter is {data.delimiter!r}, which has a meaning of its own in CSV",
+            "leave it out: the delimiter is found",
+        )
     if data.test_files and data.test_fraction is not None:
         yield (
             "data.test_fraction has no meaning beside test_files",

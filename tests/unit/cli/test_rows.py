@@ -1,0 +1,67 @@
+"""A row of the dropped data of a table: read by the schema that a run would plan with, or refused by its line."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lehr import layout
+from lehr.errors import UserError
+from lehr_cli.rows import Row
+from lehr_cli.rows import test_row as read_row
+from tests.fakes import InMemoryObjectStore
+
+RECIPE = """
+[project]
+name = "fares"
+task = "tabular_regression"
+
+[data]
+format = "csv"
+files = ["part-*.csv"]
+target = "price"
+
+[training]
+loss = "mse"
+"""
+# Of the first MB, the class is a number in all rows; of the whole, it is not.
+TABLE = "km,class,price\n" + "1.5,2,3\n" * 200_000 + "NA,first,4\n" * 100_000 + "1,2\n"
+
+
+def row(number: int, files: dict[str, str], recipe: str = RECIPE) -> Row:
+    prefix, code = layout.incoming_prefix("fares"), layout.project_prefix("fares", "c0de")
+    artifacts = {
+        layout.project_head_key("fares"): b'{"code_sha": "c0de"}',
+        f"{code}lehr.toml": recipe.encode(),
+    }
+    stack: Any = SimpleNamespace(
+        artifacts=InMemoryObjectStore("artifacts", artifacts),
+        data=InMemoryObjectStore("data", {prefix + name: text.encode() for name, text in files.items()}),
+    )
+    return read_row(stack, "fares", number)
+
+
+def test_a_row_has_the_kinds_that_a_run_would_infer() -> None:
+    found = row(0, {"part-1.csv": TABLE})
+    assert (found.cells, found.label, found.file) == ({"km": 1.5, "class": 2.0}, "3", "part-1.csv")
+
+
+def test_a_row_of_the_test_is_one_of_its_own_file() -> None:
+    recipe = RECIPE.replace("target", 'test_files = ["last.csv"]\ntarget')
+    found = row(0, {"part-1.csv": "km,price\n1,2\n", "last.csv": "price,km\n7,NA\n"}, recipe)
+    assert (found.cells, found.label, found.file) == ({"km": None}, "7", "last.csv")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (200_000, "line 200002: row 200000 cannot be read: 'first' is no number"),
+        (300_000, "line 300002"),
+        (300_001, "no row"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_by_its_line(number: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        row(number, {"part-1.csv": TABLE})
