@@ -166,16 +166,6 @@ def _parity(summary: TrainingSummary, signature: Signature) -> str:
     return text + "at most, in the target's units."
 
 
-def _call(signature: Signature) -> str:
-    """A line of Python that gives the graph all of its inputs."""
-    given = {signature.input.name: "rows"}
-    if signature.of_table and (categories := signature.of_table.categories):
-        given = {signature.input.name: "numbers", categories.name: "categories"}
-    inputs = ", ".join(f"{json.dumps(name)}: {value}" for name, value in given.items())
-    found = "probabilities" if signature.labels else "values"
-    return f"({found},) = session.run([{json.dumps(signature.output.name)}], {{{inputs}}})"
-
-
 def _outputs(signature: Signature) -> str:
     table = signature.of_table
     columns = ""

@@ -65,13 +65,16 @@ def with_slices_of(place: Workplace, seconds: float) -> str:
     return str(name)
 
 
-def push(place: Workplace, project: str, backend: str, **changes: str) -> None:
+def push(place: Workplace, project: str, backend: str, code: str = "", **changes: str) -> None:
+    """Push a project; `code` is its net.py, if it has one."""
     text = recipe(project, **changes)
     head, _, rest = text.partition("[backend]\n")
     gate = rest[rest.index("[gate]") :]
     folder = place.folder / project
     folder.mkdir()
     (folder / "lehr.toml").write_text(f"{head}[backend]\n{backend}\n\n{gate}")
+    if code:
+        (folder / "net.py").write_text(code)
     assert place.lehr("push", str(folder)).code == 0
 
 
@@ -191,12 +194,9 @@ def test_a_trainer_that_fails_in_a_function_says_why_and_shows_its_log(function_
         function_stack,
         project,
         IN_A_FUNCTION,
+        code="def build(**shape):\n    raise ValueError('no such layer: convolver')\n",
         **{'name = "mlp"': 'name = "custom"\nfactory = "net:build"'},
     )
-    (function_stack.folder / project / "net.py").write_text(
-        "def build(**shape):\n    raise ValueError('no such layer: convolver')\n"
-    )
-    assert function_stack.lehr("push", str(function_stack.folder / project)).code == 0
     data = write_data(function_stack.folder / "data-1000", 1000)
     failed = function_stack.lehr("train", project, "--data", str(data))
     assert failed.code == 1

@@ -99,9 +99,17 @@ class Workplace:
         return [name for name, _ in self._training_jobs(project)]
 
     def keys(self, project: str) -> list[tuple[str, str]]:
-        """Bucket and key of every object of a project."""
-        pages = self._pages(project)
-        return [(bucket, version["Key"]) for bucket, page in pages for version in page if version["IsLatest"]]
+        """Bucket and key of every object of a project.
+
+        Versions would tell too, but moto copies the bytes of a whole bucket to list them.
+        """
+        objects = self.client("s3").get_paginator("list_objects_v2")
+        return [
+            (bucket, found["Key"])
+            for bucket, prefix in self._places(project)
+            for page in objects.paginate(Bucket=bucket, Prefix=prefix)
+            for found in page.get("Contents", [])
+        ]
 
     def clean_up(self) -> None:
         """Take away what the tests made: what still runs, then the objects and the items of the registry.
@@ -166,14 +174,17 @@ class Workplace:
             if name.match(job["TrainingJobName"])
         ]
 
+    def _places(self, project: str) -> list[tuple[str, str]]:
+        """Buckets, and the prefixes in them that are a project's."""
+        outputs = self.outputs()
+        areas = [("ArtifactBucket", area) for area in AREAS] + [("DataBucket", area) for area in DATA_AREAS]
+        return [(outputs[name], f"{area}/{project}/") for name, area in areas]
+
     def _pages(self, project: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Every version of every object of a project, and the markers of deleted ones, by bucket."""
-        outputs = self.outputs()
         versions = self.client("s3").get_paginator("list_object_versions")
-        places = [("ArtifactBucket", area) for area in AREAS] + [("DataBucket", area) for area in DATA_AREAS]
-        for name, area in places:
-            bucket = outputs[name]
-            for page in versions.paginate(Bucket=bucket, Prefix=f"{area}/{project}/"):
+        for bucket, prefix in self._places(project):
+            for page in versions.paginate(Bucket=bucket, Prefix=prefix):
                 if found := [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
                     yield bucket, found
 

@@ -172,7 +172,7 @@ def test_the_card_of_a_regression_speaks_of_values_and_gives_the_graph_all_of_it
     )
     training = TrainingSummary.from_json(summary(0.9))
     body = write_card(signature, training, LINEAGE, manifest()).decode()
-    assert '(values,) = session.run(["values"], {"numbers": numbers, "categories": categories})' in body
+    assert '(values,) = session.run(["values"], {"numbers": numbers, "categories": texts})' in body
     assert "at most, in the target's units." in body
     for word in ("logits", "probability", "another label"):
         assert word not in body
