@@ -113,11 +113,19 @@ def compose(
 
     runtime = lambda_functions.install(settings, supervisor)
 
-    from lehr_local import batch_backend, cloudformation, event_delivery, step_functions, training_jobs
+    from lehr_local import (
+        batch_backend,
+        cloudformation,
+        event_delivery,
+        object_listing,
+        step_functions,
+        training_jobs,
+    )
     from lehr_local.control_requests import ControlRequests
     from lehr_local.https_front import HttpsFront
     from lehr_local.interruptions import interruption
 
+    object_listing.install()
     delivery = event_delivery.install(settings, runtime)
     cloudformation.install(settings)
     step_functions.install(settings)
