@@ -76,9 +76,13 @@ def losses(job: Any, processes: int, fault: str = "") -> list[float]:
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        (WITHOUT_CHANCE, {}),
-        (WIDE, {"sharding": "fsdp", "ema_decay": 0.9, "clip_norm": 0.5, "epochs": 3, "learning_rate": 0.001}),
-        (
+        pytest.param(WITHOUT_CHANCE, {}, id="plain"),
+        pytest.param(
+            WIDE,
+            {"sharding": "fsdp", "ema_decay": 0.9, "clip_norm": 0.5, "epochs": 3, "learning_rate": 0.001},
+            id="fsdp",
+        ),
+        pytest.param(
             WITHOUT_CHANCE + "\n[augment]\ncrop_padding = 2\n",
             {
                 "class_weights": "balanced",
@@ -87,10 +91,11 @@ def losses(job: Any, processes: int, fault: str = "") -> list[float]:
                 "ema_decay": 0.9,
                 "epochs": 5,
             },
+            id="settings",
+            marks=pytest.mark.slow,
         ),
-        (NORMED, {"code": CODE}),
+        pytest.param(NORMED, {"code": CODE}, id="batch-norm", marks=pytest.mark.slow),
     ],
-    ids=["plain", "fsdp", "settings", "batch-norm"],
 )
 def test_two_processes_reproduce_the_losses_of_one(
     make_job: MakeJob, record_property: Any, model: str, settings: dict[str, Any]
@@ -115,8 +120,10 @@ def test_two_processes_reproduce_the_losses_of_one(
     ("fault", "model", "settings"),
     [
         ("unweighted", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}),
-        ("unreduced", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}),
-        ("unsynchronised", NORMED, FEW_STEPS | {"code": CODE}),
+        pytest.param(
+            "unreduced", WITHOUT_CHANCE, THREE_HUNDRED_STEPS | {"epochs": 3}, marks=pytest.mark.slow
+        ),
+        pytest.param("unsynchronised", NORMED, FEW_STEPS | {"code": CODE}, marks=pytest.mark.slow),
     ],
 )
 def test_without_a_part_of_the_exchange_the_losses_are_others(
