@@ -148,6 +148,7 @@ class KillsOnce(threading.Thread):
                 yield int(folder.name)
 
 
+@pytest.mark.slow  # two minutes; its quick form is of the trainer alone, tests/unit/trainer/test_train_slice.py
 def test_mnist_in_slices_of_five_seconds_is_the_model_that_one_piece_gives(function_stack: Workplace) -> None:
     """Though one of the slices is killed."""
     with_slices_of(function_stack, SLICE_S)

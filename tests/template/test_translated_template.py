@@ -197,6 +197,7 @@ def test_models_and_datasets_never_expire() -> None:
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in expiring] == [
         ("batches/", "9"),
         ("runs/", "9"),
+        ("quarantine/", "9"),
         ("batches/", "9"),
     ]
     # Current versions go by those rules alone; every other rule is about uploads, markers and old versions.

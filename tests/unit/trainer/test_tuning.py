@@ -182,6 +182,7 @@ def test_a_resumed_run_has_the_threads_of_its_first_start(
     assert job.summary.threads == 2
 
 
+@pytest.mark.slow  # it compiles
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in what the compiler imports
 @pytest.mark.usefixtures("without_export")
 def test_a_compiled_run_learns_what_an_eager_one_does_and_resumes_with_the_same_bits(
