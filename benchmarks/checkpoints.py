@@ -154,7 +154,7 @@ def train(
     )
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(
+        loop.Loop(
             learner,
             examples,
             NOTHING,
@@ -164,7 +164,7 @@ def train(
             log=lambda line: None,
             heartbeat=heartbeat,
             meter=NoMeter(),
-        )
+        ).run()
     return clock
 
 

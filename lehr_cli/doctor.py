@@ -14,7 +14,7 @@ from lehr.attempts import backends_of
 from lehr.contracts.recipe import RECIPE_FILE, Recipe
 from lehr.contracts.recipe_tables import Backend
 from lehr.sweeps import trials_at_once
-from lehr_cli import check_quotas, check_stack
+from lehr_cli import check_image, check_quotas, check_stack
 from lehr_cli.check_account import check_account
 from lehr_cli.failures import CommandError, explain
 from lehr_cli.findings import Finding, Status, carefully, not_here
@@ -120,7 +120,7 @@ def _examine_stack(target: Target, name: str, backend: Backend) -> Iterator[Find
         return
     yield from check_stack.check_backends(stack, backend)
     yield from carefully("S3", partial(check_stack.check_buckets, target, stack))
-    yield from carefully("trainer image", partial(check_stack.check_image, target, stack))
+    yield from carefully("trainer image", partial(check_image.check_image, target, stack))
     yield from carefully("roles", partial(check_stack.check_roles, target, stack))
     yield from carefully("notifications", partial(check_stack.check_subscribers, target, stack))
 

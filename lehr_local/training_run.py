@@ -17,7 +17,8 @@ from moto.core.utils import utcnow
 
 from lehr_local.cloudwatch_logs import LogStream, log_permit
 from lehr_local.errors import LocalCloudError
-from lehr_local.processes import ManagedProcess, Supervisor
+from lehr_local.host_processes import HostProcesses
+from lehr_local.processes import Supervisor
 from lehr_local.spot_capacity import SpotCapacity
 from lehr_local.training_container import TrainingContainer
 from lehr_local.training_log import TrainingLog
@@ -31,11 +32,7 @@ from lehr_local.training_storage import (
 logger = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-# Between SIGTERM and SIGKILL, as SageMaker documents it.
-STOP_GRACE_S = 120.0
 CHECKPOINT_INTERVAL_S = 3.0
-# How soon the end of one of several hosts is noticed.
-HOST_INTERVAL_S = 0.2
 # What SageMaker does to a log under the role of the job.
 _LOG_ACTIONS = ("CreateLogGroup", "DescribeLogStreams", "CreateLogStream", "PutLogEvents")
 
@@ -43,8 +40,8 @@ _LOG_ACTIONS = ("CreateLogGroup", "DescribeLogStreams", "CreateLogStream", "PutL
 class TrainingRun:
     """Runs one job in a thread. `job` is moto's record of it, `container` its folder and its request.
 
-    A job of several instances is a process for each, with a folder and a log of its own. It has trained once all have;
-    where one fails the others are stopped. Model and output are those of the first.
+    A job of several instances is a process for each, with a folder and a log of its own. Model and output are those of
+    the first.
     """
 
     def __init__(
@@ -61,10 +58,8 @@ class TrainingRun:
         self._over_time = ""
         self._has_ended = False
         self._hosts = container.on_all_hosts()
-        self._processes: list[ManagedProcess] = []
-        # Of several hosts the one that failed first.
-        self._failed_host: TrainingContainer | None = None
         self._logs = [_log_of(host) for host in self._hosts]
+        self._processes = HostProcesses(self._hosts, self._logs)
         self._checkpoints: list[CheckpointSync] = []
         self._capacity = SpotCapacity(container.request)
         self._enter("Starting", "Preparing the instances for training")
@@ -82,25 +77,25 @@ class TrainingRun:
                 self._is_stopping.set()
                 self._job.training_job_status = "Stopping"
                 self._enter("Stopping", "Stopping the training job")
-                self._terminate()
+                self._processes.terminate()
             return True
 
     def interrupt(self, gone_for_s: float) -> bool:
         """Take the spot instance away for a while; False if the job trains on none at this moment."""
         with self._lock:
-            is_alive = any(process.is_alive() for process in self._processes)
-            is_training = is_alive and not self._is_stopping.is_set() and not self._over_time
+            is_training = (
+                self._processes.is_any_alive and not self._is_stopping.is_set() and not self._over_time
+            )
             if not is_training or not self._capacity.is_spot:
                 return False
             self._capacity.take_away(gone_for_s)
-            self._terminate()
+            self._processes.terminate()
             return True
 
     def kill(self) -> None:
         """End the processes without grace; the job then ends as it would have ended."""
         with self._lock:
-            for process in self._processes:
-                process.kill()
+            self._processes.kill()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; False if it did not come in time."""
@@ -119,7 +114,7 @@ class TrainingRun:
         except Exception as error:
             logger.exception("the training job %s could not be run", self._container.name)
             status, secondary, reason = "Failed", "Failed", f"InternalServerError: {error!r}"
-        if self._is_stopping.is_set() and secondary == "Failed" and not self._processes:
+        if self._is_stopping.is_set() and secondary == "Failed" and not self._processes.were_started:
             # A stop that came while the job was being prepared wins over what the preparation ran into.
             status, secondary, reason = "Stopped", "Stopped", None
         for log in self._logs:
@@ -150,7 +145,7 @@ class TrainingRun:
         prefix = f"{output}/{self._container.name}/output"
         self._storage.upload_archive(self._container.output_data_dir, f"{prefix}/output.tar.gz")
         if exit_code != 0 and not was_stopped:
-            text = (self._failed_host or self._container).failure_text()
+            text = (self._processes.failed_host or self._container).failure_text()
             return "Failed", "Failed", f"AlgorithmError: {text}, exit code: {exit_code}"
         self._storage.upload_archive(self._container.model_dir, f"{prefix}/model.tar.gz")
         if self._over_time:
@@ -163,7 +158,6 @@ class TrainingRun:
         """Prepare, download, train and save checkpoints on one instance; gives what `_train` gives."""
         for host in self._hosts:
             host.prepare()
-        self._failed_host = None
         self._capacity.begin()
         with self._lock:
             self._job.training_start_time = self._job.training_start_time or utcnow()
@@ -201,53 +195,20 @@ class TrainingRun:
         with self._lock:
             if self._is_stopping.is_set():
                 return None
-            self._processes = [
-                self._supervisor.spawn(host.argv(), env=host.environment(), cwd=host.home, on_line=log.add)
-                for host, log in zip(self._hosts, self._logs, strict=True)
-            ]
+            self._processes.start(self._supervisor)
             self._enter("Training", "Training image download completed. Training in progress.")
         deadline, end = self._capacity.deadline()
         while True:
             is_ending = self._over_time or self._capacity.is_gone or self._is_stopping.is_set()
             left_s = math.inf if is_ending else max(deadline - time.monotonic(), 0.0)
             try:
-                code = self._wait(min(CHECKPOINT_INTERVAL_S, left_s))
+                code = self._processes.wait(min(CHECKPOINT_INTERVAL_S, left_s))
             except TimeoutError:
                 if time.monotonic() >= deadline:
                     self._stop_for_time(end)
                 self._push_checkpoints()
             else:
                 return code if code >= 0 else 128 - code
-
-    def _wait(self, limit_s: float) -> int:
-        """Wait for all processes; gives 0, or what the first that failed gave. Raises TimeoutError."""
-        deadline = time.monotonic() + limit_s
-        pause_s = limit_s if len(self._processes) == 1 else HOST_INTERVAL_S
-        for process in self._processes:
-            while process.returncode is None:
-                left_s = max(deadline - time.monotonic(), 0.0)
-                try:
-                    process.wait(timeout_s=min(pause_s, left_s))
-                except TimeoutError:
-                    if left_s <= pause_s:
-                        raise
-                self._notice_failure()
-        self._notice_failure()
-        failed = self._failed_host
-        return 0 if failed is None else self._processes[self._hosts.index(failed)].wait()
-
-    def _notice_failure(self) -> None:
-        if self._failed_host is not None:
-            return
-        for host, process in zip(self._hosts, self._processes, strict=True):
-            if process.returncode:
-                self._failed_host = host
-                self._terminate()
-                return
-
-    def _terminate(self) -> None:
-        for process in self._processes:
-            process.terminate(STOP_GRACE_S)
 
     def _stop_for_time(self, end: str) -> None:
         with self._lock:
@@ -256,7 +217,7 @@ class TrainingRun:
             self._over_time = end
             self._job.training_job_status = "Stopping"
             self._enter("Stopping", f"{end}: stopping the job")
-        self._terminate()
+        self._processes.terminate()
 
     def _push_checkpoints(self) -> None:
         try:

@@ -26,10 +26,10 @@ from lehr_trainer.checkpoint import CheckpointFolder
 from lehr_trainer.data import Examples
 from lehr_trainer.determinism import make_deterministic, seed_everything
 from lehr_trainer.learner import Learner, updates_per_epoch
-from lehr_trainer.measuring import evaluate
+from lehr_trainer.measuring import measure
 from lehr_trainer.models import build_model, count_parameters
 from lehr_trainer.stop import StopFlag
-from lehr_trainer.train import train
+from lehr_trainer.train import Loop
 from lehr_trainer.utilisation import Meter
 
 NOTHING = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
@@ -107,7 +107,7 @@ def train_lehr(examples: Examples, model: Any, training: Training) -> dict[str, 
         device=torch.device("cpu"),
     )
     with tempfile.TemporaryDirectory() as folder:
-        records = train(
+        loop = Loop(
             learner,
             examples,
             NOTHING,
@@ -117,6 +117,7 @@ def train_lehr(examples: Examples, model: Any, training: Training) -> dict[str, 
             log=log,
             meter=meter,
         )
+        records = loop.run()
     seen = meter.report(records[1:], len(examples))
     return {"model": model, "gemm_share": seen.gemm_share} | times
 
@@ -181,7 +182,7 @@ def main() -> None:
             case _:
                 raise ValueError(name)
         model = found.pop("model")
-        _, accuracy = evaluate(model, seen)
+        accuracy = measure(model, seen).accuracy
         rows = len(coloured) if name.startswith("resnet") else len(examples)
         return found | {"accuracy": accuracy, "parameters": count_parameters(model), "rows": rows}
 

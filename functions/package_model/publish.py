@@ -28,9 +28,9 @@ from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
-from lehr.errors import ModelPackageError, NoCompletedTrialError
+from lehr.errors import NoCompletedTrialError
 from lehr.function_types import memory_of
-from lehr.model_archive import read_archive
+from lehr.model_archive import fetch_archive
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import load_prices
 
@@ -48,7 +48,7 @@ def package_best_trial(
         causes = "; ".join(f"trial {record.name}: {record.reason}" for record in sweep.trials)
         raise NoCompletedTrialError(causes or "the run had no trials")
     best = sweep.record(sweep.best)
-    files = _open_trial(best, artifacts)
+    files = fetch_archive(best.result, artifacts)
     registry.set_run_trial(request.project, request.run, best.id, sweep.count)
     manifest = DatasetManifest.from_json(
         artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
@@ -87,17 +87,6 @@ def _record_cost(
         is_complete=request.keep_alive_s == 0,
     )
     record_cost(cost, artifacts, registry)
-
-
-def _open_trial(record: TrialRecord, artifacts: ObjectStore) -> dict[str, bytes]:
-    result, prefix = record.result, artifacts.uri("")
-    if not result.model.startswith(prefix):
-        raise ModelPackageError(f"trial {result.id}: its model is not in {prefix}")
-    try:
-        raw = artifacts.get(result.model.removeprefix(prefix))
-    except KeyError as fault:
-        raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
-    return read_archive(raw, place=result.model)
 
 
 def _publish(

@@ -24,7 +24,7 @@ class Settings(Environment, frozen=True, kw_only=True):
 
 
 @cache
-def bucket() -> ObjectStore:
+def artifacts() -> ObjectStore:
     """The composition root: adapters are built on the first invocation."""
     from lehr.aws.connect import open_bucket
 
@@ -36,6 +36,6 @@ def bucket() -> ObjectStore:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """ProposeRequest in, ProposedTrials out."""
-    proposed = propose(ProposeRequest.from_value(event), bucket())
+    proposed = propose(ProposeRequest.from_value(event), artifacts())
     metrics.add_metric(name="TrialsProposed", unit=MetricUnit.Count, value=len(proposed.trials))
     return proposed.to_value()

@@ -12,7 +12,7 @@ from lehr.contracts.sweep import Objective, Proposal, RoundResult, TrialRecord
 from lehr.contracts.training import TrainingSummary, Trial
 from lehr.contracts.workflow import TrialResult
 from lehr.errors import ContractError, ModelPackageError
-from lehr.model_archive import read_archive
+from lehr.model_archive import fetch_archive
 from lehr.ports import ObjectStore
 
 MAX_REASON = 300
@@ -70,14 +70,7 @@ def _record(
 
 def _summary(result: TrialResult, artifacts: ObjectStore) -> TrainingSummary:
     """Of the trial's own archive, and of no other file of it. Raises ModelPackageError or ContractError."""
-    prefix = artifacts.uri("")
-    if not result.model.startswith(prefix):
-        raise ModelPackageError(f"trial {result.id}: its model is not in {prefix}")
-    try:
-        raw = artifacts.get(result.model.removeprefix(prefix))
-    except KeyError as fault:
-        raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
-    files = read_archive(raw, place=result.model, names=(TRAINING_FILE,))
+    files = fetch_archive(result, artifacts, names=(TRAINING_FILE,))
     summary = TrainingSummary.from_json(files[TRAINING_FILE])
     if not summary.epochs:
         raise ModelPackageError(f"trial {result.id}: its {TRAINING_FILE} tells of no epoch")

@@ -36,7 +36,7 @@ def find_initial(recipe: Recipe, registry: ModelRegistry, artifacts: ObjectStore
     if alias is None:
         return Initial()
     version = alias.champion
-    package = ModelPackage.from_json(artifacts.get(layout.model_file_key(project, version, PACKAGE_FILE)))
+    package = ModelPackage.from_json(_document(project, version, PACKAGE_FILE, artifacts))
     if WEIGHTS_FILE not in package.files:
         raise UserError(
             f"champion {version} has no {WEIGHTS_FILE}: an older trainer made it, or they are too large",
@@ -61,10 +61,20 @@ def made_of_the_same(
     """
     if not initial.version:
         return None
-    key = layout.model_file_key(project, initial.version, LINEAGE_FILE)
-    lineage = Lineage.from_json(artifacts.get(key))
+    lineage = Lineage.from_json(_document(project, initial.version, LINEAGE_FILE, artifacts))
     record = registry.run(project, lineage.run)
     if record is None:
         return None
     starts = (lineage.initial_version, initial.previous)
     return record if record.fingerprint in map(identity, starts) else None
+
+
+def _document(project: str, version: str, name: str, artifacts: ObjectStore) -> bytes:
+    try:
+        return artifacts.get(layout.model_file_key(project, version, name))
+    except KeyError as fault:
+        raise UserError(
+            f"champion {version} has no {name}: its package is not whole",
+            place="training.start_from",
+            hint="train once without start_from",
+        ) from fault

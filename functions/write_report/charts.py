@@ -28,7 +28,7 @@ class Line:
 
     @property
     def path(self) -> str:
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
+        return polyline(self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,11 @@ class LineChart:
     lines: list[Line]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
+
+
+def polyline(points: Sequence[tuple[float, float]]) -> str:
+    """The `points` attribute of SVG's element of that name."""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def line_chart(title: str, unit: str, series: Mapping[str, Sequence[float]]) -> LineChart:

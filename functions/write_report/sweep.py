@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.write_report.charts import LineChart, Tick, line_chart
+from functions.write_report.charts import LineChart, Tick, line_chart, polyline
 from lehr.contracts.cost import RunCost
 from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.sweeps import ranked
@@ -57,7 +57,7 @@ class Path:
 
     @property
     def path(self) -> str:
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
+        return polyline(self.points)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.targets import LocalTarget
-from tests.e2e.workplace import Workplace, cleaned_up
+from tests.e2e.workplace import Workplace, deployed_beside
 
 TRAINING_JOBS = 2
 STACK = "lehr-batch"
@@ -25,20 +23,8 @@ def batch_stack(workplace: Workplace) -> Iterator[Workplace]:
             pytest.skip(f"the stack {workplace.target.stack} was deployed without BatchSubnetIds")
         yield workplace
         return
-    deploy = [sys.executable, "-m", "lehr_local.deploy", "--template", "template.yaml", "--stack", STACK]
-    deploy += ["--endpoint-url", str(workplace.cloud.endpoint_url)]
-    deploy += ["--parameter", "BatchSubnetIds=subnet-0123456789abcdef0"]
-    deploy += ["--parameter", "BatchSecurityGroupIds=sg-0123456789abcdef0"]
-    result = subprocess.run(
-        deploy,
-        cwd=workplace.folder,
-        env=workplace.target.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    with cleaned_up(Workplace(workplace.folder, LocalTarget(STACK))) as place:
+    subnets = {"BatchSubnetIds": "subnet-0123456789abcdef0", "BatchSecurityGroupIds": "sg-0123456789abcdef0"}
+    with deployed_beside(workplace, STACK, **subnets) as place:
         yield place
 
 

@@ -6,8 +6,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -18,8 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.small_mnist import EXAMPLE, recipe, write_data
-from tests.e2e.targets import LocalTarget
-from tests.e2e.workplace import Workplace, cleaned_up
+from tests.e2e.workplace import Workplace, deployed_beside
 
 TRAINING_JOBS = 1
 STACK = "lehr-function"
@@ -35,19 +32,7 @@ pytestmark = pytest.mark.local_only("the slices of a deployed function take minu
 @pytest.fixture(scope="module")
 def function_stack(workplace: Workplace) -> Iterator[Workplace]:
     """A stack with the training function, beside the suite's."""
-    deploy = [sys.executable, "-m", "lehr_local.deploy", "--template", "template.yaml", "--stack", STACK]
-    deploy += ["--endpoint-url", str(workplace.cloud.endpoint_url)]
-    deploy += ["--parameter", f"TrainerFunctionImageUri={IMAGE}"]
-    result = subprocess.run(
-        deploy,
-        cwd=workplace.folder,
-        env=workplace.target.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    with cleaned_up(Workplace(workplace.folder, LocalTarget(STACK))) as place:
+    with deployed_beside(workplace, STACK, TrainerFunctionImageUri=IMAGE) as place:
         yield place
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from lehr_cli.target import Target as Cloud
-from tests.e2e.targets import Target, stack_parameters
+from tests.e2e.targets import LocalTarget, Target, stack_parameters
 
 ROOT = Path(__file__).parents[2]
 DEPLOYED = ("template.yaml", "functions", "layers", "trainer_image", "statemachine", "examples")
@@ -197,6 +197,26 @@ def make_workplace(folder: Path, target: Target) -> Workplace:
         else:
             shutil.copy(source, folder)
     return Workplace(folder, target)
+
+
+@contextlib.contextmanager
+def deployed_beside(workplace: Workplace, stack: str, **parameters: str) -> Iterator[Workplace]:
+    """A stack of that name in the local cloud of the suite, deployed with parameters."""
+    command = [sys.executable, "-m", "lehr_local.deploy", "--template", "template.yaml", "--stack", stack]
+    command += ["--endpoint-url", str(workplace.cloud.endpoint_url)]
+    for name, value in parameters.items():
+        command += ["--parameter", f"{name}={value}"]
+    result = subprocess.run(
+        command,
+        cwd=workplace.folder,
+        env=workplace.target.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    with cleaned_up(Workplace(workplace.folder, LocalTarget(stack))) as place:
+        yield place
 
 
 @contextlib.contextmanager

@@ -37,8 +37,13 @@ class Examples:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    @property
+    def index_device(self) -> Any:
+        """Where indices of rows are to be: with the rows."""
+        return self.labels.device
+
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and labels of `rows`, int64 indices on the same device, in their order."""
+        """Images and labels of `rows`, int64 indices on `index_device`, in their order."""
         return self.images.index_select(0, rows), self.labels.index_select(0, rows)
 
     def read_ahead(self, batches: Iterable[Tensor]) -> None:

@@ -43,7 +43,7 @@ from lehr_trainer.progress import STATE_VERSION
 from lehr_trainer.ranks import Ranks
 from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.tables import build_table_model, load_table
-from lehr_trainer.train import Tune, train
+from lehr_trainer.train import Loop, Tune
 from lehr_trainer.trained_package import write_package
 from lehr_trainer.tuning import Tuning, refuse_compiling, shared_threads, tune
 from lehr_trainer.utilisation import Meter, utilisation_line
@@ -138,7 +138,7 @@ def train_job(
 
     def fresh_model() -> Any:
         if table:
-            return build_table_model(job.recipe.model, table, code_folder=job.code_folder)
+            return build_table_model(job.recipe.model, table, code_folder=job.code_folder, log=log)
         return build_model(
             job.recipe.model,
             input_shape=input_shape,
@@ -174,7 +174,7 @@ def train_job(
             f"seed {job.training.seed}"
         )
         meter = Meter()
-        records = train(
+        loop = Loop(
             learner,
             examples,
             validation,
@@ -197,13 +197,13 @@ def train_job(
             stop=stop,
             log=log,
             meter=meter,
-            tune=_tuner(job, ranks, environ, updates, device),
             heartbeat=heartbeat,
             micro_batch=micro_batch,
             group=group,
             rung_epochs=job.rung_epochs,
             target_std=table.target_std if table else 1.0,
         )
+        records = loop.run(_tuner(job, ranks, environ, updates, device))
         best_epoch = learner.finish()
         model = learner.unsharded(fresh_model)
         together.close()

@@ -15,6 +15,8 @@ from lehr_trainer.models import scale_pixels
 
 Tensor = Any
 Watch = Callable[[Tensor, Tensor], None]
+# Outputs and targets, part by part.
+Parts = Iterator[tuple[Tensor, Tensor]]
 EVALUATION_ROWS = 2048
 
 
@@ -50,53 +52,35 @@ def measure(
     `watch` is given outputs and targets, part by part; `rows` are evaluated at a time, and `beat` is called before
     each time.
     """
-    if examples.labels.is_floating_point():
-        return measure_values(model, examples, watch=watch, rows=rows, beat=beat)
-    loss, accuracy = evaluate(model, examples, watch=watch, rows=rows, beat=beat)
-    return Measured(loss=loss, accuracy=accuracy)
-
-
-def evaluate(
-    model: Any,
-    examples: AnyExamples,
-    *,
-    watch: Watch | None = None,
-    rows: int = EVALUATION_ROWS,
-    beat: Callable[[], None] = lambda: None,
-) -> tuple[float, float] | tuple[None, None]:
-    """Mean cross-entropy in nats, without label smoothing, and accuracy; None of no rows. As `measure`."""
-    if not len(examples):
-        return None, None
-    loss_sum, correct = 0.0, 0
-    for logits, labels in _outputs(model, examples, watch, rows, beat):
-        loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(1) == labels).sum())
-    return loss_sum / len(examples), correct / len(examples)
-
-
-def measure_values(
-    model: Any,
-    examples: AnyExamples,
-    *,
-    watch: Watch | None = None,
-    rows: int = EVALUATION_ROWS,
-    beat: Callable[[], None] = lambda: None,
-) -> Measured:
-    """The errors of a model that predicts values. As `measure`."""
     if not len(examples):
         return Measured()
+    parts = _outputs(model, examples, watch, rows, beat)
+    if examples.labels.is_floating_point():
+        return _of_values(parts, len(examples))
+    return _of_labels(parts, len(examples))
+
+
+def _of_labels(parts: Parts, rows: int) -> Measured:
+    loss_sum, correct = 0.0, 0
+    for logits, labels in parts:
+        loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(1) == labels).sum())
+    return Measured(loss=loss_sum / rows, accuracy=correct / rows)
+
+
+def _of_values(parts: Parts, rows: int) -> Measured:
     squares = absolutes = 0.0
-    for values, targets in _outputs(model, examples, watch, rows, beat):
+    for values, targets in parts:
         errors = (values - targets).double()
         squares += float(errors.square().sum())
         absolutes += float(errors.abs().sum())
-    loss = squares / len(examples)
-    return Measured(loss=loss, rmse=math.sqrt(loss), mae=absolutes / len(examples))
+    loss = squares / rows
+    return Measured(loss=loss, rmse=math.sqrt(loss), mae=absolutes / rows)
 
 
 def _outputs(
     model: Any, examples: AnyExamples, watch: Watch | None, rows: int, beat: Callable[[], None]
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Parts:
     model.eval()
     with torch.inference_mode():
         for first in range(0, len(examples), rows):

@@ -26,7 +26,12 @@ _CGROUP_LIMIT, _CGROUP_USED = (Path("/sys/fs/cgroup") / name for name in ("memor
 
 
 class StreamedExamples:
-    """Images as one part or more, each uint8 [rows, ...], on the host; labels, int64 [rows], on the device."""
+    """Images as one part or more, each uint8 [rows, ...], on the host; labels, int64 [rows], on the device.
+
+    Rows are asked for by indices on the host, `index_device`, so that no comparison and no gather waits for a GPU.
+    """
+
+    index_device = torch.device("cpu")
 
     def __init__(self, images: Sequence[np.ndarray], labels: Tensor) -> None:
         self._row_shape = images[0].shape[1:]
@@ -59,11 +64,11 @@ class StreamedExamples:
         if copied is not None:
             torch.cuda.current_stream(self._device).wait_event(copied)
             images.record_stream(torch.cuda.current_stream(self._device))
-        return images, self.labels.index_select(0, rows)
+        return images, self.labels.index_select(0, rows.to(self._device, non_blocking=True))
 
     def span(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Images and labels of the rows from `first` to `last`, that one not included, or to the end."""
-        return self.batch(torch.arange(first, min(last, len(self)), device=self._device))
+        return self.batch(torch.arange(first, min(last, len(self))))
 
     def _fill(self) -> None:
         while len(self._ahead) < READY and (rows := next(self._coming, None)) is not None:
@@ -76,7 +81,7 @@ class StreamedExamples:
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, Any]:
         """The images on the device, and the event after which they are there (None: they are)."""
-        wanted = rows.cpu().numpy()
+        wanted = rows.numpy()
         owner = np.searchsorted(self._starts, wanted, side="right") - 1
         gathered = torch.empty(
             (len(wanted), *self._row_shape),

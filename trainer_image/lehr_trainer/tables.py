@@ -6,9 +6,7 @@ number is divided by and which text is which row of an embedding are part of the
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +106,6 @@ class TableFeatures(nn.Module):  # type: ignore[misc]
             nn.Embedding(len(column.values) + 1, embedding_width(len(column.values) + 1))
             for column in table.categories
         )
-        if table.categories:
-            # By its name, so that weights of an embedding are never taken for those of other values in the same number.
-            self.register_buffer(vocabulary_name(table), torch.zeros(1, dtype=torch.uint8))
         for embedding in self.embeddings:
             nn.init.normal_(embedding.weight, std=0.05)
         self.width: int = (
@@ -126,12 +121,6 @@ class TableFeatures(nn.Module):  # type: ignore[misc]
         for place, embedding in enumerate(self.embeddings):
             features.append(embedding(x[:, self.numbers + place].long()))
         return torch.cat(features, dim=1)
-
-
-def vocabulary_name(table: TableStatistics) -> str:
-    """A name that tables share only if their categories have the same values in the same order."""
-    values = json.dumps([column.values for column in table.categories])
-    return f"vocabulary_{hashlib.sha256(values.encode()).hexdigest()[:12]}"
 
 
 def embedding_width(values: int) -> int:
@@ -150,12 +139,16 @@ class TableModel(nn.Module):  # type: ignore[misc]
         return self.body(self.features(x))
 
 
-def build_table_model(model: Model, table: TableStatistics, *, code_folder: Path) -> Module:
+def build_table_model(
+    model: Model, table: TableStatistics, *, code_folder: Path, log: Callable[[str], None] = print
+) -> Module:
     """The recipe's mlp, or the project's own module, behind the features. Raises as `build_model` does."""
     features = TableFeatures(table)
     shape, outputs = (features.width,), len(table.table.labels) or 1
     if model.name == "custom":
-        body = build_custom(model.factory, input_shape=shape, classes=outputs, code_folder=code_folder)
+        body = build_custom(
+            model.factory, input_shape=shape, classes=outputs, code_folder=code_folder, log=log
+        )
     else:
         body = build_mlp(model, input_shape=shape, classes=outputs)
     return TableModel(features, body)

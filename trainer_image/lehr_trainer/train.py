@@ -39,58 +39,14 @@ PROGRESS_EVERY_S = 5.0
 Tune = Callable[[Learner, AnyExamples, float | None], Tuning]
 
 
-@flushed_denormals()
-def train(
-    learner: Learner,
-    examples: AnyExamples,
-    validation: AnyExamples,
-    training: Training,
-    *,
-    checkpoints: CheckpointFolder,
-    stop: StopFlag,
-    log: Callable[[str], None],
-    meter: Meter | None = None,
-    tune: Tune | None = None,
-    heartbeat: Heartbeat | None = None,
-    micro_batch: MicroBatch | None = None,
-    group: Group = ALONE,
-    rung_epochs: int | None = None,
-    target_std: float = 1.0,
-) -> list[EpochRecord]:
-    """Train the learner's model in place from its newest checkpoint, if any, to the last epoch or an early end.
+class Loop:
+    """One training, of the learner's model in place. What it writes between two steps is all that the next depends on.
 
     With `rung_epochs` it ends after so many, as planned for all of them: a longer training goes on from there.
-    `target_std` is how much of its own units a target to predict has been divided by.
-    `meter` is told what it takes, `heartbeat` that it goes on; `micro_batch` is how much goes through the model at
-    once. `tune` is asked before the first step of a run that begins how steps are to run, with the operations of one
-    row, or None. `group` are the processes that train together, all of which call this; rank 0 alone reads and writes
-    checkpoints. Raises DivergedError when the loss or a weight is no longer finite or the loss has exploded,
-    TrainingStopped when asked to stop.
+    `target_std` is how much of its own units a target to predict has been divided by. `meter` is told what it takes,
+    `heartbeat` that it goes on; `micro_batch` is how much goes through the model at once. `group` are the processes
+    that train together, each with a loop of its own; rank 0 alone reads and writes checkpoints.
     """
-    loop = Loop(
-        learner,
-        examples,
-        validation,
-        training,
-        checkpoints=checkpoints,
-        stop=stop,
-        log=log,
-        meter=meter or Meter(),
-        heartbeat=heartbeat,
-        micro_batch=micro_batch or MicroBatch.of(training.batch_size),
-        group=group,
-        epochs=min(training.epochs, rung_epochs or training.epochs),
-        target_std=target_std,
-    )
-    loop.begin(tune)
-    while loop.goes_on():
-        loop.train_epoch()
-        loop.end_epoch()
-    return loop.finish()
-
-
-class Loop:
-    """One training. What it writes between two steps is all that the next one depends on."""
 
     def __init__(
         self,
@@ -102,17 +58,18 @@ class Loop:
         checkpoints: CheckpointFolder,
         stop: StopFlag,
         log: Callable[[str], None],
-        meter: Meter,
-        heartbeat: Heartbeat | None,
-        micro_batch: MicroBatch,
-        group: Group,
-        epochs: int,
-        target_std: float,
+        meter: Meter | None = None,
+        heartbeat: Heartbeat | None = None,
+        micro_batch: MicroBatch | None = None,
+        group: Group = ALONE,
+        rung_epochs: int | None = None,
+        target_std: float = 1.0,
     ) -> None:
         self._learner, self._examples, self._validation = learner, examples, validation
         self._training, self._checkpoints, self._stop, self._log = training, checkpoints, stop, log
-        self._meter, self._heartbeat, self._micro_batch, self._group = meter, heartbeat, micro_batch, group
-        self._epochs, self._target_std = epochs, target_std
+        self._meter, self._heartbeat, self._group = meter or Meter(), heartbeat, group
+        self._micro_batch = micro_batch or MicroBatch.of(training.batch_size)
+        self._epochs, self._target_std = min(training.epochs, rung_epochs or training.epochs), target_std
         self._device = examples.labels.device
         self._agree = Agreement(group)
         self._progress = Progress(Sums.zero(self._device))
@@ -123,7 +80,21 @@ class Loop:
         )
         self._began = 0
 
-    def begin(self, tune: Tune | None) -> None:
+    @flushed_denormals()
+    def run(self, tune: Tune | None = None) -> list[EpochRecord]:
+        """Train from the newest checkpoint, if any, to the last epoch or an early end. Returns all epochs' records.
+
+        `tune` is asked before the first step of a run that begins how steps are to run, with the operations of one row,
+        or None. Raises DivergedError when the loss or a weight is no longer finite or the loss has exploded,
+        TrainingStopped when asked to stop.
+        """
+        self._begin(tune)
+        while self._goes_on():
+            self._train_epoch()
+            self._end_epoch()
+        return self._finish()
+
+    def _begin(self, tune: Tune | None) -> None:
         """Take the newest checkpoint, or find how steps are to run."""
         learner, group, progress, micro_batch = self._learner, self._group, self._progress, self._micro_batch
         saved = group.of_first(self._checkpoints.load() if group.is_first else None)
@@ -138,7 +109,7 @@ class Loop:
             learner.run_as(learner.tuning)
         micro_batch.is_training = True
         self._began = self._updates_done
-        if self.goes_on():
+        if self._goes_on():
             self._meter.count(learner.model, self._examples.span(0, 1)[0], self._log)
             if saved is None and tune is not None:
                 # Hosts may have different numbers of cores; what rank 0 found is what a checkpoint says.
@@ -151,11 +122,11 @@ class Loop:
         ):
             self._save()
 
-    def goes_on(self) -> bool:
+    def _goes_on(self) -> bool:
         epoch = self._progress.epoch
         return epoch < self._epochs and not self._learner.is_over(epoch)
 
-    def train_epoch(self) -> None:
+    def _train_epoch(self) -> None:
         """The rest of the epoch, update by update."""
         progress, learner, meter, watch = self._progress, self._learner, self._meter, self._watch
         updates = self._updates()
@@ -188,7 +159,7 @@ class Loop:
                 last_sign = now
         progress.epoch_seconds = before + time.monotonic() - entered
 
-    def end_epoch(self) -> None:
+    def _end_epoch(self) -> None:
         """Measure the weights that the epoch would export, and write them down."""
         progress, learner, rows = self._progress, self._learner, len(self._examples)
         self._meter.end_epoch(self._device)
@@ -215,7 +186,7 @@ class Loop:
         self._save()
         self._log(epoch_line(record, self._training.epochs))
 
-    def finish(self) -> list[EpochRecord]:
+    def _finish(self) -> list[EpochRecord]:
         """The records of all epochs."""
         if self._heartbeat is not None:
             self._heartbeat.rest()
@@ -231,7 +202,7 @@ class Loop:
     def _updates(self) -> Iterator[tuple[Any, Any]]:
         """The rows and draws of the updates that the epoch still has."""
         rows, seed, progress = len(self._examples), self._training.seed, self._progress
-        order = epoch_order(rows, seed=seed, epoch=progress.epoch).to(self._device)
+        order = epoch_order(rows, seed=seed, epoch=progress.epoch).to(self._examples.index_device)
         drawn = self._learner.augmentation.draws(rows, seed=seed, epoch=progress.epoch, device=self._device)
         groups = order.split(self._rows_per_step)
         self._examples.read_ahead(self._learner.own_batches(groups[progress.step :]))

@@ -53,16 +53,17 @@ def decide(report: EvaluationReport, policy: Gate) -> Decision:
                 gain > 0 and gain >= policy.min_gain,
             )
         )
+    against = f"champion {champion.accuracy:.4f}" if champion else "no champion yet"
+    return decision_of(rules, f"accuracy {candidate.accuracy:.4f}, {against}")
+
+
+def decision_of(rules: list[RuleResult], figures: str) -> Decision:
+    """What follows from the rules; `figures` are what a promotion is told with."""
     failed = [rule for rule in rules if not rule.passed]
     if failed:
         reason = "; ".join(f"{rule.rule}: {rule.observed}, required {rule.required}" for rule in failed)
         return Decision(verdict="reject", reason=reason, rules=rules)
-    against = f"champion {champion.accuracy:.4f}" if champion else "no champion yet"
-    return Decision(
-        verdict="promote",
-        reason=f"accuracy {candidate.accuracy:.4f}, {against}; all rules passed",
-        rules=rules,
-    )
+    return Decision(verdict="promote", reason=f"{figures}; all rules passed", rules=rules)
 
 
 def _rule(rule: str, required: str, observed: str, passed: bool) -> RuleResult:

@@ -11,11 +11,30 @@ import zlib
 from collections.abc import Collection
 
 from lehr.contracts.package import OPTIONAL_FILES, TRAINED_FILES, WEIGHTS_FILE
+from lehr.contracts.workflow import TrialResult
 from lehr.errors import ModelPackageError
+from lehr.ports import ObjectStore
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_ARCHIVE_BYTES = 1024 * 1024 * 1024
 MAX_MEMBERS = 100
+
+
+def fetch_archive(
+    result: TrialResult,
+    artifacts: ObjectStore,
+    *,
+    names: Collection[str] = (*TRAINED_FILES, *OPTIONAL_FILES),
+) -> dict[str, bytes]:
+    """The trained files of a trial's own archive, as `read_archive`. Raises ModelPackageError."""
+    prefix = artifacts.uri("")
+    if not result.model.startswith(prefix):
+        raise ModelPackageError(f"trial {result.id}: its model is not in {prefix}")
+    try:
+        raw = artifacts.get(result.model.removeprefix(prefix))
+    except KeyError as fault:
+        raise ModelPackageError(f"trial {result.id}: {result.model} does not exist") from fault
+    return read_archive(raw, place=result.model, names=names)
 
 
 def read_archive(

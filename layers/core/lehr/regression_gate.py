@@ -7,6 +7,7 @@ import math
 from lehr.contracts.evaluation import Decision, RuleResult
 from lehr.contracts.recipe_tables import Gate
 from lehr.contracts.regression import RegressionReport
+from lehr.gate import decision_of
 
 
 def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
@@ -57,11 +58,5 @@ def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
                 passed=gain > 0 and gain >= policy.min_gain,
             )
         )
-    failed = [rule for rule in rules if not rule.passed]
-    if failed:
-        reason = "; ".join(f"{rule.rule}: {rule.observed}, required {rule.required}" for rule in failed)
-        return Decision(verdict="reject", reason=reason, rules=rules)
     against = f"champion {champion.rmse:.6g}" if champion else "no champion yet"
-    return Decision(
-        verdict="promote", reason=f"RMSE {candidate.rmse:.6g}, {against}; all rules passed", rules=rules
-    )
+    return decision_of(rules, f"RMSE {candidate.rmse:.6g}, {against}")

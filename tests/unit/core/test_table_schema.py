@@ -162,6 +162,12 @@ def test_what_is_no_number_within_float32_is_refused(text: str) -> None:
             'loss = "mse"\nstart_from = "champion"',
             ["start_from", "tabular_regression", "leave it"],
         ),
+        ('loss = "mse"', 'loss = "mse"\nresidency = "streamed"', ["residency", "meaning for a table"]),
+        (
+            'loss = "mse"',
+            'loss = "mse"\n[trials]\noverrides = [{ residency = "streamed" }]',
+            ["overrides[0]", "meaning for a table"],
+        ),
         (
             'loss = "mse"',
             'loss = "mse"\npatience = 1\nmonitor = "validation_accuracy"',

@@ -434,3 +434,17 @@ def test_the_worst_case_of_a_table_counts_a_call_for_each_shard_of_the_test(
     fewer = world.start_run.start(StartRequest(project="mnist"))
     worst = [float(one.reason.partition("could cost ")[2].partition(" USD")[0]) for one in (answer, fewer)]
     assert worst[0] > 2 * worst[1]
+
+
+@pytest.mark.parametrize("name", ["package.json", "lineage.json"])
+def test_a_champion_whose_package_is_not_whole_is_an_answer_that_names_the_file(
+    world: World, name: str
+) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    crown(world, first.run)
+    world.artifacts.objects.pop(f"models/mnist/cafe/{name}")
+    world.push(FINE_TUNING, "c0de2")
+    answer = world.start_run.start(StartRequest(project="mnist"))
+    assert answer.outcome == "refused"
+    assert f"champion cafe has no {name}" in answer.reason
+    assert "without start_from" in answer.reason

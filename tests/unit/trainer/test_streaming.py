@@ -61,6 +61,20 @@ def test_announced_batches_come_in_order_and_others_at_once(shards: list[Path]) 
         )
 
 
+def test_indices_of_streamed_rows_are_on_the_host_and_of_resident_ones_with_the_rows(
+    shards: list[Path],
+) -> None:
+    """Indices on a GPU would make the thread that gathers, and the step, wait for it."""
+    streamed = StreamedExamples(
+        [np.zeros((4, 2, 2), np.uint8)], torch.zeros(4, dtype=torch.int64, device="meta")
+    )
+    assert streamed.index_device == torch.device("cpu")
+    assert streamed._gather(torch.tensor([3, 1]))[0].shape == (2, 2, 2)
+    assert load(shards, "device").index_device == torch.device("cpu")
+    on_meta = Examples(torch.empty(4, 2, 2, device="meta"), torch.empty(4, device="meta"))
+    assert on_meta.index_device.type == "meta"
+
+
 def test_at_most_two_batches_are_gathered_before_they_are_asked_for(
     shards: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

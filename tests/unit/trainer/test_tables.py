@@ -32,9 +32,8 @@ from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import open_session
 from lehr_runtime.tables import Table
 from lehr_trainer import export, table_export
-from lehr_trainer.errors import ExportParityError, InitialWeightsError
+from lehr_trainer.errors import ExportParityError
 from lehr_trainer.export import export_model, make_signature
-from lehr_trainer.initial_weights import take_weights
 from lehr_trainer.stop import StopFlag
 from lehr_trainer.tables import TableFeatures, build_table_model, decode, encode
 from tests.fakes import InMemoryObjectStore
@@ -129,24 +128,6 @@ def test_the_graph_takes_numbers_and_text_and_gives_what_the_module_gives(
         given = model(torch.from_numpy(x))
     expected = torch.softmax(given, 1) if table.table.labels else given * 20 + 500
     np.testing.assert_allclose(predictor.predict(decode(x, table)), expected.numpy(), rtol=1e-5, atol=1e-5)
-
-
-def test_weights_of_other_categories_in_the_same_number_are_refused(tmp_path: Path) -> None:
-    table = statistics()
-    other = msgspec.structs.replace(
-        table,
-        categories=[
-            msgspec.structs.replace(table.categories[0], values=["best", "grand", "plain"]),
-            table.categories[1],
-        ],
-    )
-    champion, same, changed = (
-        build_table_model(Model(hidden=(8,)), one, code_folder=tmp_path) for one in (table, table, other)
-    )
-    saved = {name: tensor.numpy() for name, tensor in champion.state_dict().items()}
-    assert len(take_weights(same, saved)[0]) == len(saved)
-    with pytest.raises(InitialWeightsError, match=r'vocabulary_.*start_anew = \["features\.\*"\]'):
-        take_weights(changed, saved)
 
 
 @pytest.mark.parametrize("far", [3.4e38, -3.4e38])

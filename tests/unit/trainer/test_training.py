@@ -59,17 +59,17 @@ def test_evaluation_agrees_with_scikit_learn(digits: tuple[np.ndarray, np.ndarra
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(784, 10))
     examples = Examples(torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)))
-    loss, accuracy = measuring.evaluate(model, examples)
+    measured = measuring.measure(model, examples)
     with torch.no_grad():
         probabilities = model.eval()(examples.images.double().float() / 255).softmax(1).double().numpy()
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    assert loss == pytest.approx(log_loss(y, probabilities, labels=range(10)), rel=1e-5)
-    assert accuracy == (probabilities.argmax(axis=1) == y).mean()
+    assert measured.loss == pytest.approx(log_loss(y, probabilities, labels=range(10)), rel=1e-5)
+    assert measured.accuracy == (probabilities.argmax(axis=1) == y).mean()
 
 
 def test_evaluation_of_no_rows_measures_nothing() -> None:
     nothing = Examples(torch.empty(0, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    assert measuring.evaluate(torch.nn.Flatten(), nothing) == (None, None)
+    assert measuring.measure(torch.nn.Flatten(), nothing) == measuring.Measured()
 
 
 def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch_alone() -> None:

@@ -210,6 +210,7 @@ def test_cuda_graphs_are_not_tried_where_gradients_add_up(monkeypatch: pytest.Mo
     assert "reduce-overhead" not in machine.asked
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in what the compiler imports
 @pytest.mark.parametrize(
     ("settings", "rows", "expected"),
     [({}, 32, "reduce-overhead"), ({}, 16, "default"), ({"accumulate_steps": 2}, 32, "default")],

@@ -105,11 +105,6 @@ def _of_table(recipe: Recipe) -> Misfits:
         yield "[augment] changes images", f"leave it out: the task is {task}"
     if recipe.hooks.augment:
         yield "hooks.augment changes images", f"leave it out: the task is {task}"
-    if recipe.training.residency == "streamed":
-        yield (
-            'training.residency = "streamed" has no meaning for a table',
-            "leave it out: the rows of a table stay on the device",
-        )
     if recipe.serving.precision == "int8":
         yield 'serving.precision = "int8" has no meaning for a table', "leave it out"
     if task in REGRESSIONS and (recipe.hooks.loss or recipe.hooks.metrics):

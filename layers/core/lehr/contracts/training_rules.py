@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lehr.contracts.data_rules import is_table
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ LOSSES_OF_TASK = {
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
-TASKS_OF_TABLES = ("tabular_classification", "tabular_regression")
 OPTIMIZERS_WITH_MOMENTUM = ("muon", "rmsprop", "sgd")
 # SageMaker's limit on the value of one hyperparameter:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -40,6 +40,7 @@ def refuse_misfits(training: Training, *, task: str, labels: int, is_validated: 
         *_of_loss(training, task, labels),
         *_of_stopping(training, task, is_validated),
         *_of_start(training, task),
+        *_of_residency(training, task),
         *_of_length(training),
     )
     for message, hint in misfits:
@@ -130,7 +131,7 @@ def _of_stopping(training: Training, task: str, is_validated: bool) -> Misfits:
 
 
 def _of_start(training: Training, task: str) -> Misfits:
-    if training.start_from is not None and task in TASKS_OF_TABLES:
+    if training.start_from is not None and is_table(task):
         yield (
             f'start_from does not go with project.task = "{task}"',
             "leave it out: codes of categories and the scale of a target are those of each dataset, not of its weights",
@@ -139,6 +140,14 @@ def _of_start(training: Training, task: str) -> Misfits:
         yield (
             "start_anew has no meaning without start_from",
             'add start_from = "champion", or leave start_anew out: every parameter starts anew then',
+        )
+
+
+def _of_residency(training: Training, task: str) -> Misfits:
+    if training.residency == "streamed" and is_table(task):
+        yield (
+            'residency = "streamed" has no meaning for a table',
+            "leave it out: the rows of a table stay on the device",
         )
 
 
