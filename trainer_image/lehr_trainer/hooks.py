@@ -99,8 +99,9 @@ NO_HOOKS = ProjectHooks()
 
 def find_hooks(hooks: Hooks, training: Training, *, classes: int, code_folder: Path) -> ProjectHooks:
     """Find the functions, and try loss and metrics on a few rows now rather than an epoch later. Raises HookError."""
+    own_loss = Hook("loss", hooks.loss, code_folder) if hooks.loss else None
     found = ProjectHooks(
-        loss=checked_loss(Hook("loss", hooks.loss, code_folder)) if hooks.loss else None,
+        loss=checked_loss(own_loss) if own_loss else None,
         metrics=tuple(Hook("metrics", name, code_folder) for name in hooks.metrics),
         augment=_seeded_augment(Hook("augment", hooks.augment, code_folder), training.seed)
         if hooks.augment
@@ -111,8 +112,8 @@ def find_hooks(hooks: Hooks, training: Training, *, classes: int, code_folder: P
     )
     labels = torch.arange(max(1, classes)).repeat(_TRIAL_ROWS_OF_A_CLASS)
     logits = torch.rand(len(labels), max(1, classes), generator=torch.Generator().manual_seed(0))
-    if hooks.loss and found.loss:
-        _refuse_sum(found.loss, logits, labels, Hook("loss", hooks.loss, code_folder))
+    if own_loss and found.loss:
+        _refuse_sum(found.loss, logits, labels, own_loss)
     for metric in found.metrics:
         measure(metric, logits, labels)
     return found
