@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from functions.prepare_shard.tables import count_texts
 from functions.start_run.plan import list_raw
 from functions.start_run.tables import plan_table, table_files
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
 from lehr.errors import InsufficientDataError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr_runtime.profiles import count_texts
 from lehr_runtime.shards import read_shard
 from lehr_runtime.tables import Table, from_tensors
 from tests.fakes import InMemoryObjectStore
