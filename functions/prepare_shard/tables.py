@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from functions.prepare_shard.origins import write_origins
+from functions.prepare_shard.ranges import Ranges
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split
 from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
@@ -47,12 +48,16 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Rows:
-    """What was read: inputs, targets, which split each row belongs to (a place in _SPLITS), and its line in the file."""
+    """What was read: inputs, targets, which split each row belongs to (a place in _SPLITS), and its line.
+
+    `out_of_range` counts values outside of [checks.ranges] by column, of refused rows too.
+    """
 
     table: Table
     targets: np.ndarray
     splits: np.ndarray
     lines: np.ndarray
+    out_of_range: dict[str, int]
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -104,6 +109,7 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
     hashes = table_hashes(rows.table, rows.targets)
     write_origins(unit, hashes[by_split], rows.lines[by_split], artifacts)
     profile = profile_table(unit.index, training, targets, unit.table)
+    profile = msgspec.structs.replace(profile, out_of_range=rows.out_of_range)
     key = layout.unit_profile_key(unit.project, unit.run, unit.index)
     artifacts.put(key, profile.to_json(), content_type="application/json")
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
@@ -127,12 +133,13 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
             hint="all files of a table have the same columns",
         )
     places = [names.index(name) for name in wanted]
+    ranges = Ranges(unit)
     reader, file = schema_reader(schema), unit.file.key.rpartition("/")[2]
     builder, targets, splits, places_in_file = reader.builder(), array("f"), bytearray(), array("q")
     quarantine: list[Refused] = []
     refused = 0
     numbers, categories = len(schema.named("number")), len(schema.named("category"))
-    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 32)
+    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 64)
     max_distinct = min(MAX_DISTINCT * categories, MAX_DISTINCT_TOGETHER)
     for line, cells in lines:
         try:
@@ -140,6 +147,7 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
                 raise ValueError(f"{len(cells)} cells where the header has {len(names)}")
             *inputs, target = [cells[place] for place in places]
             row, y = reader.read(inputs), _target(unit, target)
+            ranges.check(row[0], y)
         except ValueError as fault:
             refused += 1
             if len(quarantine) < MAX_QUARANTINED:
@@ -164,6 +172,7 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
             np.array(targets, dtype=dtype),
             np.frombuffer(splits, np.uint8),
             np.array(places_in_file, dtype=np.int64),
+            ranges.outside,
         ),
         quarantine,
         refused,

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
+from functions.seal_dataset.screening import screen
 from functions.seal_dataset.tables import merge_statistics
+from functions.seal_dataset.vouching import Evidence, vouch
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.data_rules import is_table
@@ -29,18 +31,24 @@ Moves = list[tuple[str, str]]
 
 
 def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) -> SealedDataset:
-    """Write the version. Running it again writes the same bytes to the same keys."""
+    """Write the version. Running it again writes the same bytes to the same keys.
+
+    Raises DataError's children for data that is not enough, or fails a check that [checks] says to reject it for.
+    """
     project, run = request.project, request.run
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
     raw_plan = artifacts.get(layout.plan_key(project, run))
     describe = _table_manifest if is_table(recipe.project.task) else _image_manifest
-    manifest, moves = describe(recipe, raw_plan, artifacts)
+    manifest, moves, evidence = describe(recipe, raw_plan, artifacts)
     version = manifest.sha256()[:16]
+    statistics = vouch(recipe, run, version, evidence, artifacts, registry)
     prefix = layout.dataset_prefix(project, version)
     manifest_key = layout.dataset_manifest_key(project, version)
     if not artifacts.exists(manifest_key):
         for source, target in moves:
             artifacts.copy(source, prefix + target)
+        for key, document in statistics.items():
+            artifacts.put_once(key, document.to_json(), content_type="application/json")
         artifacts.put_once(manifest_key, manifest.to_json(), content_type="application/json")
     rows: dict[str, int] = {split: manifest.rows(split) for split in SPLITS}
     registry.add_dataset(
@@ -55,9 +63,12 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     )
 
 
-def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+def _image_manifest(
+    recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore
+) -> tuple[DatasetManifest, Moves, Evidence]:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
     results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
@@ -78,12 +89,15 @@ def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
     )
-    return manifest, moves
+    return manifest, moves, Evidence(manifest=manifest, screened=screened)
 
 
-def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+def _table_manifest(
+    recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore
+) -> tuple[DatasetManifest, Moves, Evidence]:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
     results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
+    results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
@@ -102,7 +116,21 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         validation_fraction=recipe.data.validation_fraction,
         table=table,
     )
-    return manifest, moves
+    names = plan[0].table.named("category")
+    refused = {
+        layout.quarantine_key(unit.project, unit.run, unit.index): one.refused
+        for unit, one in zip(plan, results, strict=True)
+    }
+    return (
+        manifest,
+        moves,
+        Evidence(
+            manifest=manifest,
+            screened=screened,
+            counts=[dict(zip(names, one.categories, strict=True)) for one in results],
+            refused=refused,
+        ),
+    )
 
 
 def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction: float) -> None:

@@ -2,7 +2,8 @@
 
 incoming/<project>/…                         raw data as the user drops it; _READY commits it   (data bucket)
 projects/<project>/<code-sha>/               recipe and user code; head.json names the current one
-datasets/<project>/<version>/manifest.json   statistics, samples, card and {train,validation,test}/shard-00003-of-00008.safetensors
+datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors;
+                                             statistics.json, samples.json, card.html
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, sweep, evaluation, decision, report
 models/<project>/<version>/                  model package

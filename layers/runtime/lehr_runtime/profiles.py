@@ -1,4 +1,4 @@
-"""A unit's rows as what its statistics and checks are made of: when it is prepared, and again where rows were set aside.
+"""What statistics and checks of a unit's rows are made of: when it is prepared, and again where rows were set aside.
 
 Columns of a table are its own; an image is a number, its brightness. Other data takes part by being a few numbers too.
 """
@@ -49,7 +49,9 @@ def profile_table(index: int, table: Table, targets: np.ndarray, schema: TableSc
     categories = list(zip(schema.named("category"), table.categories.T, strict=True))
     determined = {
         name: _rounded(determined_by_number(column, targets, is_label=is_label)) for name, column in numbers
-    } | {name: _rounded(determined_by_text(column, targets, is_label=is_label)) for name, column in categories}
+    } | {
+        name: _rounded(determined_by_text(column, targets, is_label=is_label)) for name, column in categories
+    }
     chosen = _few_of_each(targets if is_label else np.zeros(len(table), dtype=np.uint8), at_most=8)
     return UnitProfile(
         index=index,

@@ -1,7 +1,7 @@
 """Which rows are the same: 64 bits of each row's content, the same in whatever unit, file or order it stands.
 
-Two different rows among a hundred million share one with a probability of 0.03 %. The bits are mixed by the finaliser of
-SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), column by column, so that no row costs a call.
+Two different rows among a hundred million share one with a probability of 0.03 %. The bits are mixed by the finaliser
+of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), column by column, so that no row costs a call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def array_hashes(x: np.ndarray) -> np.ndarray:
 
 
 def table_hashes(table: Table, targets: np.ndarray) -> np.ndarray:
-    """uint64 [rows] of rows with their targets; equal numbers are equal however they were written, and so is missing."""
+    """uint64 [rows] of rows with their targets: of the values that were read, however they were written."""
     texts: dict[str, int] = {}
     hashes = np.empty(len(table), dtype=np.uint64)
     for first in range(0, len(table), _BLOCK_ROWS):

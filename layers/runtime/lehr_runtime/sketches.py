@@ -47,18 +47,17 @@ def merge_sketches(parts: Sequence[NumberSketch]) -> NumberStatistics:
     variance = sum(part.squares for part in parts) / rows - mean**2 if rows else 0.0
     given = [part for part in parts if part.rows]
     points = np.unique(np.concatenate([part.quantiles for part in given])) if given else np.empty(0)
-    quantiles, histogram = [], [0] * HISTOGRAM_BINS
+    quantiles: list[float] = []
+    histogram = [0] * HISTOGRAM_BINS
     if rows:
         ranks = np.linspace(0, rows, QUANTILES)
         # Of the points, the first that so many rows do not exceed.
         places = np.searchsorted(_cumulated(given, points), ranks * (1 - 1e-12), side="left")
-        quantiles = points[np.minimum(places, len(points) - 1)]
-        quantiles[-1] = points[-1]
+        quantiles = [*points[np.minimum(places, len(points) - 1)][:-1].tolist(), float(points[-1])]
         edges = np.linspace(points[0], points[-1], HISTOGRAM_BINS + 1)
         below = _cumulated(given, edges)
         below[0], below[-1] = 0, rows
         histogram = np.diff(np.round(below)).astype(np.int64).tolist()
-        quantiles = quantiles.tolist()
     return NumberStatistics(
         name=parts[0].name,
         rows=rows,
@@ -67,7 +66,7 @@ def merge_sketches(parts: Sequence[NumberSketch]) -> NumberStatistics:
         std=sqrt(max(variance, 0.0)),
         min=quantiles[0] if rows else 0.0,
         max=quantiles[-1] if rows else 0.0,
-        quantiles=list(quantiles),
+        quantiles=quantiles,
         histogram=histogram,
     )
 
@@ -76,7 +75,10 @@ def _cumulated(parts: Sequence[NumberSketch], at: np.ndarray) -> np.ndarray:
     """About how many rows are at most `at`, which is float64 [n] in rising order."""
     shares = np.linspace(0, 1, QUANTILES)
     # Between equal quantiles np.interp takes the last, as a distribution function does.
-    return np.sum([part.rows * np.interp(at, part.quantiles, shares, left=0.0) for part in parts], axis=0)
+    cumulated = np.zeros(len(at))
+    for part in parts:
+        cumulated += part.rows * np.interp(at, part.quantiles, shares, left=0.0)
+    return cumulated
 
 
 def determined_by_number(column: np.ndarray, target: np.ndarray, *, is_label: bool) -> float:

@@ -37,7 +37,10 @@ def _misfits(recipe: Recipe) -> Misfits:
         )
     for name, bounds in checks.ranges.items():
         if bounds.min is None and bounds.max is None:
-            yield f"checks.ranges.{name} has neither min nor max", "write { min = 0, max = 120 }, or one of them"
+            yield (
+                f"checks.ranges.{name} has neither min nor max",
+                "write { min = 0, max = 120 }, or one of them",
+            )
         if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
             yield f"checks.ranges.{name} has min {bounds.min:g} above max {bounds.max:g}", "exchange them"
         if name == recipe.data.target and task not in REGRESSIONS:

@@ -96,7 +96,7 @@ class CategoryStatistics(Part, frozen=True, kw_only=True):
 class DatasetStatistics(Document, frozen=True, kw_only=True):
     """datasets/<project>/<version>/statistics.json: a function of the version's content alone.
 
-    `class_counts` are in the order of `labels`, by split. Columns are in the order of the schema, numbers before categories.
+    `class_counts` are in the order of `labels`, by split. Columns are in the schema's order, numbers first.
     """
 
     schema: Literal[1] = 1

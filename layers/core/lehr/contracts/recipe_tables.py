@@ -99,7 +99,7 @@ class Checks(Part, frozen=True, kw_only=True):
     ranges: dict[str, Range] = field(default_factory=dict)
     max_missing_fraction: Probability = 0.5
     max_leakage: Probability = 0.99
-    min_class_fraction: Fraction = 0.01
+    min_class_fraction: Fraction = 0.1
     min_class_rows: Annotated[int, Meta(ge=0)] = 10
     min_rows: Annotated[int, Meta(ge=0)] = 100
     max_label_drift: NonNegativeFloat = 0.1

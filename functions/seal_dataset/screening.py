@@ -1,0 +1,152 @@
+"""The checks over single rows: what all units have seen, held against one another, and rows set aside for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from functions.seal_dataset.kept_rows import keep_rows
+from functions.seal_dataset.same_rows import (
+    MAX_ROWS_COMPARED,
+    SPLITS,
+    Origins,
+    R,
+    Twin,
+    Unit,
+    find_duplicates,
+    find_overlap,
+    read_origins,
+)
+from lehr import layout
+from lehr.contracts.data_checks import CheckName, CheckResult
+from lehr.contracts.profile import UnitProfile
+from lehr.contracts.recipe_tables import Checks
+from lehr.data_checks import not_checked, result_of
+from lehr.errors import RejectedDataError
+from lehr.ports import ObjectStore
+
+MAX_SET_ASIDE_FRACTION = 0.5
+MAX_LISTED = 10_000
+_REQUIRED: dict[CheckName, str] = {
+    "overlap": "no row of the test in training or validation",
+    "duplicates": "no row twice in a split",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screened:
+    """What was found, and how many rows were set aside. Without profiles nothing was checked."""
+
+    profiles: list[UnitProfile] | None
+    findings: list[CheckResult]
+    set_aside: int = 0
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """A line of the quarantine: `line` counts from 1 in a file of text, and images from 0."""
+
+    file: str
+    line: int
+    reason: str
+
+
+def screen(
+    checks: Checks, plan: Sequence[Unit], results: list[R], artifacts: ObjectStore
+) -> tuple[list[R], Screened]:
+    """Look for rows that are there twice and set aside what [checks] says; returns the units as they go on.
+
+    Raises RejectedDataError if that is most of the training rows: it is not data with a flaw, but the wrong data.
+    """
+    profiles = _profiles(plan, artifacts)
+    origins = read_origins(plan, results, artifacts) if profiles is not None else None
+    if profiles is None or origins is None:
+        why = "the rows of this kind of data are not compared"
+        return results, Screened(profiles=profiles, findings=_none_checked(why))
+    if sum(len(one.hashes) for one in origins) > MAX_ROWS_COMPARED:
+        why = f"more than {MAX_ROWS_COMPARED:,} rows are not compared"
+        return results, Screened(profiles=profiles, findings=_none_checked(why))
+    kept = [np.ones(len(one.hashes), dtype=bool) for one in origins]
+    findings: list[CheckResult] = []
+    lines: list[SetAside] = []
+    total = 0
+    searches: list[tuple[CheckName, str, Callable[[Sequence[Origins]], list[Twin]]]] = [
+        ("overlap", checks.overlap, find_overlap),
+        ("duplicates", checks.duplicates, find_duplicates),
+    ]
+    for check, policy, find in searches:
+        twins = [twin for twin in find(origins) if kept[twin.unit][twin.row]]
+        findings.append(_finding(check, policy, twins, origins))
+        if policy != "quarantine":
+            continue
+        total += len(twins)
+        lines += [_line(twin, origins) for twin in twins[: MAX_LISTED - len(lines)]]
+        for twin in twins:
+            kept[twin.unit][twin.row] = False
+    if not total:
+        return results, Screened(profiles=profiles, findings=findings)
+    artifacts.put(
+        layout.set_aside_key(plan[0].project, plan[0].run),
+        b"".join(msgspec.json.encode(line) + b"\n" for line in lines),
+    )
+    _refuse_most(origins, kept, findings)
+    together = [
+        (result, profile) if mask.all() else keep_rows(unit, result, profile, mask, artifacts)
+        for unit, result, profile, mask in zip(plan, results, profiles, kept, strict=True)
+    ]
+    screened = Screened(profiles=[profile for _, profile in together], findings=findings, set_aside=total)
+    return [result for result, _ in together], screened
+
+
+def _profiles(plan: Sequence[Unit], artifacts: ObjectStore) -> list[UnitProfile] | None:
+    """Of all units; None if one of them wrote none, as units of data that has no statistics do."""
+    try:
+        keys = [layout.unit_profile_key(unit.project, unit.run, unit.index) for unit in plan]
+        return [UnitProfile.from_json(artifacts.get(key)) for key in keys]
+    except KeyError:
+        return None
+
+
+def _none_checked(why: str) -> list[CheckResult]:
+    return [not_checked(check, why, required=required) for check, required in _REQUIRED.items()]
+
+
+def _finding(check: CheckName, policy: str, twins: Sequence[Twin], origins: Sequence[Origins]) -> CheckResult:
+    counts = Counter(SPLITS[int(origins[twin.unit].splits[twin.row])] for twin in twins)
+    observed = ", ".join(f"{counts[split]:,} rows of {split}" for split in SPLITS if counts[split])
+    told = [
+        f"{line.file} {line.line}: {line.reason}" for line in (_line(twin, origins) for twin in twins[:3])
+    ]
+    if len(twins) > len(told):
+        told.append(f"and {len(twins) - len(told):,} more")
+    return result_of(check, policy, told, required=_REQUIRED[check], observed=observed or "none")
+
+
+def _line(twin: Twin, origins: Sequence[Origins]) -> SetAside:
+    here, first = origins[twin.unit], origins[twin.first_unit]
+    split = SPLITS[int(first.splits[twin.first_row])]
+    reason = f"the same as {first.file} {int(first.lines[twin.first_row])}, which is in the {split} split"
+    return SetAside(here.file, int(here.lines[twin.row]), reason)
+
+
+def _refuse_most(
+    origins: Sequence[Origins], kept: Sequence[np.ndarray], findings: Sequence[CheckResult]
+) -> None:
+    training = sum(int(np.count_nonzero(one.splits == 0)) for one in origins)
+    left = sum(
+        int(np.count_nonzero(mask & (one.splits == 0))) for one, mask in zip(origins, kept, strict=True)
+    )
+    if left < (1 - MAX_SET_ASIDE_FRACTION) * training:
+        reasons = "; ".join(
+            f"{one.check}: {one.observed} ({one.details[0]})"
+            for one in findings
+            if one.verdict == "quarantined"
+        )
+        raise RejectedDataError(
+            f"{training - left:,} of {training:,} training rows would be set aside: {reasons}",
+            hint="are the test's files among those of training? If rows are alike by nature, say overlap or "
+            'duplicates = "warn" in [checks]',
+        )
