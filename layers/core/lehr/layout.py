@@ -82,6 +82,11 @@ def dataset_card_key(project: str, version: str) -> str:
     return dataset_prefix(project, version) + "card.html"
 
 
+def saved_card_name(project: str, version: str) -> str:
+    """Of a data card on a person's machine, in the folder of the reports that link to it."""
+    return f"{checked_name(project)}-{checked_name(version)}.card.html"
+
+
 def dataset_split_prefix(project: str, version: str, split: Split) -> str:
     return f"{dataset_prefix(project, version)}{split}/"
 

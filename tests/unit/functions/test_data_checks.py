@@ -83,9 +83,7 @@ class Sealed:
         self.artifacts.put(layout.recipe_key(project, RUN), recipe.to_json())
 
     def seal(self) -> Sealed:
-        self.version = seal(
-            SealRequest(project=self.project, run=RUN), self.artifacts, self.registry
-        ).version
+        self.version = seal(SealRequest(project=self.project, run=RUN), self.artifacts, self.registry).version
         return self
 
     def document(self, key: str) -> bytes:
@@ -229,7 +227,8 @@ def test_a_row_of_the_test_file_is_set_aside_however_its_numbers_are_written() -
     clean = of_table(train[:31] + train[32:], test)
     assert leaking.statistics == clean.statistics
     left, right = leaking.manifest.of_table, clean.manifest.of_table
-    assert left and right
+    assert left
+    assert right
     assert [one.mean for one in left.numbers] == pytest.approx([one.mean for one in right.numbers])
     assert left.categories == right.categories
 
@@ -245,7 +244,7 @@ def test_a_value_out_of_its_range_is_set_aside_counted_or_refused_as_the_policy_
     assert [one.rows for one in aside.checks.refused] == [1]
     warned = of_table(train, test, '[checks]\nout_of_range = "warn"\n' + ranges)
     assert warned.check("out_of_range").details == ["km: 1 rows"]
-    assert sum(warned.manifest.rows(split) for split in ("train", "validation")) == 400  # type: ignore[arg-type]
+    assert sum(warned.manifest.rows(split) for split in ("train", "validation")) == 400
     with pytest.raises(RejectedDataError, match="out_of_range: 1 values outside"):
         of_table(train, test, '[checks]\nout_of_range = "reject"\n' + ranges)
 
@@ -292,7 +291,9 @@ def test_labels_that_moved_since_the_champions_data_are_told_with_both_shares() 
     assert old.check("label_drift").verdict == "not_checked"
     registry = InMemoryRegistry()
     registry.aliases["fares"] = Alias(project="fares", champion="m1", generation=1, owner=RUN, updated_at=NOW)
-    dear = [line.replace("cheap", "dear") if number % 2 else line for number, line in enumerate(table(400, 1))]
+    dear = [
+        line.replace("cheap", "dear") if number % 2 else line for number, line in enumerate(table(400, 1))
+    ]
     files = {"part-1.csv": "".join(dear).encode(), "test.csv": "".join(test).encode()}
     new = Sealed(TABLE, files, registry)
     lineage = Lineage(
