@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import webbrowser
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -27,9 +26,8 @@ from lehr.errors import UserError
 from lehr_cli.data import ProjectArgument, require_project
 from lehr_cli.dataset_view import check_lines, difference_lines, statistics_lines, version_lines
 from lehr_cli.invocation import Invocation, command
-from lehr_cli.report import OpenOption
+from lehr_cli.report import OpenOption, fetch_card
 from lehr_cli.stack import Stack
-from lehr_cli.target import STATE_DIR
 
 CHAMPION = "champion"
 D = TypeVar("D", bound=Document)
@@ -175,18 +173,6 @@ def read_statistics(stack: Stack, record: DatasetRecord) -> DatasetStatistics:
             hint="it was sealed by an earlier release: a run with new data or another recipe writes them",
         )
     return found
-
-
-def fetch_card(stack: Stack, project: str, version: str) -> Path | None:
-    """Download a data card to .lehr/reports/, under the name that reports link to; None: there is none."""
-    try:
-        body = stack.artifacts.get(layout.dataset_card_key(project, version))
-    except KeyError:
-        return None
-    path = Path() / STATE_DIR / "reports" / layout.saved_card_name(project, version)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(body)
-    return path
 
 
 def _near(wanted: str, versions: Sequence[str]) -> list[str]:
