@@ -25,7 +25,7 @@ from lehr import layout
 from lehr.contracts.data_checks import CheckName, CheckResult
 from lehr.contracts.profile import UnitProfile
 from lehr.contracts.recipe_tables import Checks
-from lehr.data_checks import not_checked, result_of
+from lehr.data_checks import counted, not_checked, result_of
 from lehr.errors import RejectedDataError
 from lehr.ports import ObjectStore
 
@@ -116,7 +116,7 @@ def _none_checked(why: str) -> list[CheckResult]:
 
 def _finding(check: CheckName, policy: str, twins: Sequence[Twin], origins: Sequence[Origins]) -> CheckResult:
     counts = Counter(SPLITS[int(origins[twin.unit].splits[twin.row])] for twin in twins)
-    observed = ", ".join(f"{counts[split]:,} rows of {split}" for split in SPLITS if counts[split])
+    observed = ", ".join(f"{counted(counts[split], 'row')} of {split}" for split in SPLITS if counts[split])
     told = [
         f"{line.file} {line.line}: {line.reason}" for line in (_line(twin, origins) for twin in twins[:3])
     ]

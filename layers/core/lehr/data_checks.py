@@ -46,6 +46,11 @@ def result_of(
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def not_checked(check: CheckName, why: str, *, required: str) -> CheckResult:
     """A check that could not be made, which is neither a pass nor a failure."""
     return CheckResult(check=check, verdict="not_checked", required=required, observed=why)
@@ -87,9 +92,9 @@ def _columns(
         yield result_of(
             "out_of_range",
             checks.out_of_range,
-            [f"{name}: {count:,} rows" for name, count in out_of_range.items()],
-            required=f"{len(checks.ranges)} columns within their ranges",
-            observed=f"{sum(out_of_range.values()):,} values outside",
+            [f"{name}: {counted(count, 'value')}" for name, count in out_of_range.items()],
+            required=f"{counted(len(checks.ranges), 'column')} within [checks.ranges]",
+            observed=f"{counted(sum(out_of_range.values()), 'value')} outside",
         )
     constant = [
         *(one.name for one in statistics.numbers if one.rows and one.min == one.max and not one.missing),
@@ -100,7 +105,7 @@ def _columns(
         checks.constant,
         [f"{name}: one value in all training rows" for name in constant],
         required="no column of one value",
-        observed=f"{len(constant)} columns",
+        observed=counted(len(constant), "column"),
     )
     telling = {name: one for name, one in statistics.determined.items() if one > checks.max_leakage}
     most = max(statistics.determined, key=lambda name: statistics.determined[name], default="")
@@ -170,7 +175,7 @@ def _drift(
         checks.schema_drift,
         [f"{one.name}: {one.old}, now {one.new}" for one in changes],
         required=same,
-        observed=f"{len(changes)} differences",
+        observed=counted(len(changes), "difference"),
     )
     drift = label_drift(champion, statistics)
     moved = [
