@@ -25,7 +25,7 @@ def test_a_card_of_images_shows_pictures_labels_and_every_check_and_needs_nothin
     assert outline.addresses
     assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
     assert page.count("an example of b") == 4
-    for part in ("overlap", "label drift", "brightness", "300", "not checked"):
+    for part in ("overlap", "label drift", "brightness", "420 rows", "not checked"):
         assert part in page
 
 
