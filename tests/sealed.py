@@ -55,7 +55,11 @@ class Sealed:
     """A sealed dataset, or the error that refused it; `checks` in either case."""
 
     def __init__(
-        self, recipe_text: str, files: dict[str, bytes], registry: InMemoryRegistry | None = None
+        self,
+        recipe_text: str,
+        files: dict[str, bytes],
+        registry: InMemoryRegistry | None = None,
+        pii_key: str = "",
     ) -> None:
         recipe = parse_recipe(recipe_text)
         project = recipe.project.name
@@ -69,7 +73,7 @@ class Sealed:
             tables, _ = plan_table(recipe, raw, data, RUN)
             plan = msgspec.json.encode(tables)
             for table in tables:
-                prepare_table(table, data, self.artifacts)
+                prepare_table(table, data, self.artifacts, pii_key)
         else:
             units = plan_units(recipe, raw, data, RUN)
             plan = msgspec.json.encode(units)
@@ -148,6 +152,6 @@ def table(rows: int, seed: int, header: str = "km,seats,carrier,class\n") -> lis
     ]
 
 
-def of_table(train: list[str], test: list[str], more: str = "", **registry: InMemoryRegistry) -> Sealed:
+def of_table(train: list[str], test: list[str], more: str = "") -> Sealed:
     files = {"part-1.csv": "".join(train).encode(), "test.csv": "".join(test).encode()}
-    return Sealed(TABLE + more, files, **registry).seal()
+    return Sealed(TABLE + more, files).seal()

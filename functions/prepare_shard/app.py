@@ -24,15 +24,16 @@ tracer = Tracer()
 class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
+    pii_key: str = ""
 
 
 @cache
-def stores() -> tuple[ObjectStore, ObjectStore]:
-    """The composition root: raw data and artifacts; adapters are built on the first invocation."""
+def dependencies() -> tuple[ObjectStore, ObjectStore, str]:
+    """The composition root: raw data, artifacts and the key of pseudonyms; built on the first invocation."""
     from lehr.aws.connect import open_bucket
 
     settings = Settings.read(os.environ)
-    return open_bucket(settings.data_bucket), open_bucket(settings.artifact_bucket)
+    return open_bucket(settings.data_bucket), open_bucket(settings.artifact_bucket), settings.pii_key
 
 
 @logger.inject_lambda_context
@@ -44,11 +45,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     result: UnitResult | TableUnitResult
     if event.get("kind") == "table":
         unit = PrepareTableUnit.from_value(event)
-        result = prepare_table(unit, *stores())
+        result = prepare_table(unit, *dependencies())
         metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
     else:
         unit = PrepareUnit.from_value(event)
-        result = prepare(unit, *stores())
+        data, artifacts, _ = dependencies()
+        result = prepare(unit, data, artifacts)
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
     logger.info(

@@ -68,12 +68,14 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
-def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore) -> TableUnitResult:
+def prepare_table(
+    unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore, pii_key: str = ""
+) -> TableUnitResult:
     """Write the unit's shards, its refused rows and its TableUnitResult.
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
     """
-    rows, quarantine, refused = read_file(unit, data)
+    rows, quarantine, refused = read_file(unit, data, pii_key)
     if refused:
         lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
         artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
@@ -117,7 +119,9 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
     return result
 
 
-def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused], int]:
+def read_file(
+    unit: PrepareTableUnit, data: ObjectStore, pii_key: str = ""
+) -> tuple[Rows, list[Refused], int]:
     """The file's rows in their order, the first MAX_QUARANTINED of those that are refused, and how many are."""
     schema, place = unit.table, data.uri(unit.file.key)
     text = decode_text(_get(unit, data), place=place, max_bytes=MAX_TEXT_BYTES)
@@ -134,7 +138,7 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
         )
     places = [names.index(name) for name in wanted]
     ranges = Ranges(unit)
-    reader, file = schema_reader(schema), unit.file.key.rpartition("/")[2]
+    reader, file = schema_reader(schema, pii_key), unit.file.key.rpartition("/")[2]
     builder, targets, splits, places_in_file = reader.builder(), array("f"), bytearray(), array("q")
     quarantine: list[Refused] = []
     refused = 0

@@ -32,6 +32,8 @@ def describe_dataset(
     manifest: DatasetManifest, profiles: Sequence[UnitProfile], counts: Sequence[dict[str, dict[str, int]]]
 ) -> DatasetStatistics:
     """Of the version that `manifest` lists; `counts` are each unit's rows by category and value."""
+    table = manifest.of_table
+    hashed = table.table.hashed if table else frozenset()
     seen = [profile for profile in profiles if profile.rows]
     rows = sum(profile.rows for profile in seen)
     names = [sketch.name for sketch in seen[0].numbers] if seen else []
@@ -51,7 +53,8 @@ def describe_dataset(
             merge_sketches([profile.numbers[place] for profile in seen]) for place, _ in enumerate(names)
         ],
         categories=[
-            _category(name, [unit[name] for unit in counts]) for name in (counts[0] if counts else {})
+            _category(name, [unit[name] for unit in counts], is_shown=name not in hashed)
+            for name in (counts[0] if counts else {})
         ],
         determined={name: round(value, 6) for name, value in determined.items()},
         target=merge_sketches(targets) if targets else None,
@@ -89,7 +92,7 @@ def champion_statistics(
         return "", None
 
 
-def _category(name: str, parts: Sequence[dict[str, int]]) -> CategoryStatistics:
+def _category(name: str, parts: Sequence[dict[str, int]], *, is_shown: bool) -> CategoryStatistics:
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part)
@@ -100,5 +103,5 @@ def _category(name: str, parts: Sequence[dict[str, int]]) -> CategoryStatistics:
         rows=counts.total(),
         missing=missing,
         distinct=len(counts),
-        top=[ValueCount(value=value, rows=rows) for value, rows in top],
+        top=[ValueCount(value=value, rows=rows) for value, rows in top] if is_shown else [],
     )

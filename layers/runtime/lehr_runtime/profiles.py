@@ -20,6 +20,7 @@ from lehr_runtime.sketches import determined_by_number, determined_by_text, sket
 from lehr_runtime.tables import Table
 
 BRIGHTNESS = "brightness"
+HASHED = "(hashed)"
 SAMPLES_PER_LABEL = 2
 MAX_SAMPLES = 40
 MAX_SAMPLE_PIXELS = 96
@@ -46,7 +47,8 @@ def profile_table(index: int, table: Table, targets: np.ndarray, schema: TableSc
     """Of training rows with their targets, labels or numbers [rows]."""
     is_label = bool(schema.labels)
     numbers = list(zip(schema.named("number"), table.numbers.T, strict=True))
-    categories = list(zip(schema.named("category"), table.categories.T, strict=True))
+    names = schema.named("category")
+    categories = list(zip(names, table.categories.T, strict=True))
     determined = {
         name: _rounded(determined_by_number(column, targets, is_label=is_label)) for name, column in numbers
     } | {
@@ -63,7 +65,10 @@ def profile_table(index: int, table: Table, targets: np.ndarray, schema: TableSc
                 label=schema.labels[int(targets[row])] if is_label else f"{targets[row]:.6g}",
                 cells=[
                     *("" if np.isnan(cell) else f"{cell:.6g}" for cell in table.numbers[row]),
-                    *table.categories[row].tolist(),
+                    *(
+                        HASHED if name in schema.hashed else cell
+                        for name, cell in zip(names, table.categories[row], strict=True)
+                    ),
                 ],
             )
             for row in chosen

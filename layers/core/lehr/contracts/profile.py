@@ -84,7 +84,7 @@ class ValueCount(Part, frozen=True, kw_only=True):
 
 
 class CategoryStatistics(Part, frozen=True, kw_only=True):
-    """Of one category over all training rows; `top` are the commonest values, at most MAX_TOP_VALUES."""
+    """Of one category over all training rows; `top` are the commonest values, none of a hashed one."""
 
     name: str
     rows: int

@@ -56,7 +56,9 @@ class Data(Part, frozen=True, kw_only=True):
     test_files: tuple[Key, ...] = ()
     test_fraction: Fraction | None = None
     target: str = ""
-    columns: dict[str, Literal["number", "category", "ignore"]] = field(default_factory=dict)
+    columns: dict[str, Literal["number", "category", "ignore", "pii_drop", "pii_hash"]] = field(
+        default_factory=dict
+    )
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
