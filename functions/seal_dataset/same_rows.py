@@ -20,8 +20,8 @@ from lehr.ports import ObjectStore
 from lehr_runtime.shards import read_shard
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Hashes, their order and a copy are in memory at once, of the 2 GB that the function has.
-MAX_ROWS_COMPARED = 20_000_000
+# Hashes, their order, copies and as many twins are in memory at once: half of the 2 GB that the function has.
+MAX_ROWS_COMPARED = 10_000_000
 
 Unit = PrepareUnit | PrepareTableUnit
 R = TypeVar("R", UnitResult, TableUnitResult)
@@ -38,13 +38,24 @@ class Origins:
 
 
 @dataclass(frozen=True)
-class Twin:
-    """A row and the one that it repeats, each by unit and place in the unit."""
+class Twins:
+    """Rows and those that they repeat: arrays [n] of units and of places in the unit, for there may be millions."""
 
-    unit: int
-    row: int
-    first_unit: int
-    first_row: int
+    units: np.ndarray
+    rows: np.ndarray
+    first_units: np.ndarray
+    first_rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def places(self, origins: Sequence[Origins]) -> np.ndarray:
+        """Of the rows among those of all units, one unit after the other: int64 [n]."""
+        begins = np.cumsum([0, *(len(one.hashes) for one in origins)])
+        return np.asarray(begins[self.units] + self.rows)
+
+    def __getitem__(self, chosen: np.ndarray | slice) -> Twins:
+        return Twins(self.units[chosen], self.rows[chosen], self.first_units[chosen], self.first_rows[chosen])
 
 
 def read_origins(
@@ -73,24 +84,28 @@ def read_origins(
     return found
 
 
-def find_overlap(origins: Sequence[Origins]) -> list[Twin]:
+def find_overlap(origins: Sequence[Origins]) -> Twins:
     """Rows of the training and validation splits that are in the test split too, in their order."""
     known, units, rows = _of_split(origins, 2)
     order = np.argsort(known, kind="stable")
     known, units, rows = known[order], units[order], rows[order]
-    if not len(known):
-        return []
-    twins = []
-    for unit, one in enumerate(origins):
-        places = np.minimum(np.searchsorted(known, one.hashes), len(known) - 1)
-        for row in np.flatnonzero((known[places] == one.hashes) & (one.splits != 2)).tolist():
-            twins.append(Twin(unit, row, int(units[places[row]]), int(rows[places[row]])))
-    return twins
+    found = [Twins(*(np.empty(0, np.int64) for _ in range(4)))]
+    for unit, one in enumerate(origins if len(known) else ()):
+        mine = np.flatnonzero(one.splits != 2)
+        # In order of their hashes: looking them up is then one way through memory.
+        mine = mine[np.argsort(one.hashes[mine])]
+        places = np.minimum(np.searchsorted(known, one.hashes[mine]), len(known) - 1)
+        is_known = known[places] == one.hashes[mine]
+        mine, places = mine[is_known], places[is_known]
+        again = np.argsort(mine)
+        mine, places = mine[again], places[again]
+        found.append(Twins(np.full(len(mine), unit), mine, units[places], rows[places]))
+    return _together(found)
 
 
-def find_duplicates(origins: Sequence[Origins]) -> list[Twin]:
+def find_duplicates(origins: Sequence[Origins]) -> Twins:
     """Rows that their own split has had before, split by split."""
-    twins = []
+    found = []
     for split in range(len(SPLITS)):
         hashes, units, rows = _of_split(origins, split)
         order = np.argsort(hashes, kind="stable")
@@ -99,10 +114,18 @@ def find_duplicates(origins: Sequence[Origins]) -> list[Twin]:
         is_new[1:] = ordered[1:] != ordered[:-1]
         # The first of each run of equal hashes is the one that comes first in the data.
         firsts = order[np.maximum.accumulate(np.where(is_new, np.arange(len(ordered)), 0))]
-        for place in np.flatnonzero(~is_new).tolist():
-            here, first = order[place], firsts[place]
-            twins.append(Twin(int(units[here]), int(rows[here]), int(units[first]), int(rows[first])))
-    return twins
+        here, first = order[~is_new], firsts[~is_new]
+        found.append(Twins(units[here], rows[here], units[first], rows[first]))
+    return _together(found)
+
+
+def _together(parts: Sequence[Twins]) -> Twins:
+    return Twins(
+        np.concatenate([part.units for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.first_units for part in parts]),
+        np.concatenate([part.first_rows for part in parts]),
+    )
 
 
 def _of_split(origins: Sequence[Origins], split: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

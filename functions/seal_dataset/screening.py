@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from functions.seal_dataset.same_rows import (
     SPLITS,
     Origins,
     R,
-    Twin,
+    Twins,
     Unit,
     find_duplicates,
     find_overlap,
@@ -69,29 +68,30 @@ def screen(
     if sum(len(one.hashes) for one in origins) > MAX_ROWS_COMPARED:
         why = f"more than {MAX_ROWS_COMPARED:,} rows are not compared"
         return results, Screened(profiles=profiles, findings=_none_checked(why))
-    kept = [np.ones(len(one.hashes), dtype=bool) for one in origins]
+    is_kept = np.ones(sum(len(one.hashes) for one in origins), dtype=bool)
     findings: list[CheckResult] = []
     lines: list[SetAside] = []
     total = 0
-    searches: list[tuple[CheckName, str, Callable[[Sequence[Origins]], list[Twin]]]] = [
+    searches: list[tuple[CheckName, str, Callable[[Sequence[Origins]], Twins]]] = [
         ("overlap", checks.overlap, find_overlap),
         ("duplicates", checks.duplicates, find_duplicates),
     ]
     for check, policy, find in searches:
-        twins = [twin for twin in find(origins) if kept[twin.unit][twin.row]]
+        twins = find(origins)
+        twins = twins[is_kept[twins.places(origins)]]
         findings.append(_finding(check, policy, twins, origins))
         if policy != "quarantine":
             continue
         total += len(twins)
-        lines += [_line(twin, origins) for twin in twins[: MAX_LISTED - len(lines)]]
-        for twin in twins:
-            kept[twin.unit][twin.row] = False
+        lines += _lines(twins[: MAX_LISTED - len(lines)], origins)
+        is_kept[twins.places(origins)] = False
     if not total:
         return results, Screened(profiles=profiles, findings=findings)
     artifacts.put(
         layout.set_aside_key(plan[0].project, plan[0].run),
         b"".join(msgspec.json.encode(line) + b"\n" for line in lines),
     )
+    kept = np.split(is_kept, np.cumsum([len(one.hashes) for one in origins])[:-1])
     _refuse_most(origins, kept, findings)
     together = [
         (result, profile) if mask.all() else keep_rows(unit, result, profile, mask, artifacts)
@@ -114,22 +114,26 @@ def _none_checked(why: str) -> list[CheckResult]:
     return [not_checked(check, why, required=required) for check, required in _REQUIRED.items()]
 
 
-def _finding(check: CheckName, policy: str, twins: Sequence[Twin], origins: Sequence[Origins]) -> CheckResult:
-    counts = Counter(SPLITS[int(origins[twin.unit].splits[twin.row])] for twin in twins)
+def _finding(check: CheckName, policy: str, twins: Twins, origins: Sequence[Origins]) -> CheckResult:
+    splits = np.concatenate([one.splits for one in origins])
+    sizes = np.bincount(splits[twins.places(origins)], minlength=len(SPLITS)).tolist()
+    counts = dict(zip(SPLITS, sizes, strict=True))
     observed = ", ".join(f"{counted(counts[split], 'row')} of {split}" for split in SPLITS if counts[split])
-    told = [
-        f"{line.file} {line.line}: {line.reason}" for line in (_line(twin, origins) for twin in twins[:3])
-    ]
+    told = [f"{line.file} {line.line}: {line.reason}" for line in _lines(twins[:3], origins)]
     if len(twins) > len(told):
         told.append(f"and {len(twins) - len(told):,} more")
     return result_of(check, policy, told, required=_REQUIRED[check], observed=observed or "none")
 
 
-def _line(twin: Twin, origins: Sequence[Origins]) -> SetAside:
-    here, first = origins[twin.unit], origins[twin.first_unit]
-    split = SPLITS[int(first.splits[twin.first_row])]
-    reason = f"the same as {first.file} {int(first.lines[twin.first_row])}, which is in the {split} split"
-    return SetAside(here.file, int(here.lines[twin.row]), reason)
+def _lines(twins: Twins, origins: Sequence[Origins]) -> list[SetAside]:
+    lines = []
+    columns = (twins.units, twins.rows, twins.first_units, twins.first_rows)
+    for unit, row, first_unit, first_row in zip(*(column.tolist() for column in columns), strict=True):
+        here, first = origins[unit], origins[first_unit]
+        split = SPLITS[int(first.splits[first_row])]
+        reason = f"the same as {first.file} {int(first.lines[first_row])}, which is in the {split} split"
+        lines.append(SetAside(here.file, int(here.lines[row]), reason))
+    return lines
 
 
 def _refuse_most(

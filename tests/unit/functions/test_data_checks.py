@@ -220,3 +220,15 @@ def test_the_statistics_stand_before_the_manifest_and_are_the_same_when_sealed_a
     before = sealed.document(key)
     sealed.seal()
     assert sealed.document(key) == before
+
+
+def test_more_rows_than_memory_holds_are_not_compared_and_the_checks_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("functions.seal_dataset.screening.MAX_ROWS_COMPARED", 419)
+    arrays = images()
+    arrays["x"][17] = arrays["tx"][5]
+    large = of_images(arrays)
+    assert large.check("overlap").verdict == "not_checked"
+    assert large.check("overlap").observed == "more than 419 rows are not compared"
+    assert large.check("balance").verdict == "passed"
