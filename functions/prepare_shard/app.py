@@ -21,19 +21,24 @@ metrics = Metrics()
 tracer = Tracer()
 
 
-class Settings(Environment, frozen=True, kw_only=True):
-    data_bucket: str
-    artifact_bucket: str
+class OptionalSettings(Environment, frozen=True, kw_only=True):
+    """`pii_key` is the stack's secret; without one no table with a hashed column is prepared."""
+
     pii_key: str = ""
 
 
+class Settings(OptionalSettings, frozen=True, kw_only=True):
+    data_bucket: str
+    artifact_bucket: str
+
+
 @cache
-def dependencies() -> tuple[ObjectStore, ObjectStore, str]:
-    """The composition root: raw data, artifacts and the key of pseudonyms; built on the first invocation."""
+def stores() -> tuple[ObjectStore, ObjectStore]:
+    """The composition root: raw data and artifacts; adapters are built on the first invocation."""
     from lehr.aws.connect import open_bucket
 
     settings = Settings.read(os.environ)
-    return open_bucket(settings.data_bucket), open_bucket(settings.artifact_bucket), settings.pii_key
+    return open_bucket(settings.data_bucket), open_bucket(settings.artifact_bucket)
 
 
 @logger.inject_lambda_context
@@ -45,12 +50,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     result: UnitResult | TableUnitResult
     if event.get("kind") == "table":
         unit = PrepareTableUnit.from_value(event)
-        result = prepare_table(unit, *dependencies())
+        result = prepare_table(unit, *stores(), OptionalSettings.read(os.environ).pii_key)
         metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
     else:
         unit = PrepareUnit.from_value(event)
-        data, artifacts, _ = dependencies()
-        result = prepare(unit, data, artifacts)
+        result = prepare(unit, *stores())
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
     logger.info(

@@ -19,7 +19,7 @@ from functions.start_batch import app as start_batch
 from lehr.errors import ConfigurationError
 
 ROOTS = [
-    prepare_shard.dependencies,
+    prepare_shard.stores,
     evaluate_shard.dependencies,
     predict.readers,
     start_batch.starter,
