@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split
 from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
@@ -34,7 +35,6 @@ from lehr_runtime.tables import Table, as_inputs, schema_reader, to_tensors
 
 # Three to four times as much is in memory at once, of the 2 GB that the function has.
 MAX_TEXT_BYTES = 256 << 20
-MAX_QUARANTINED = 10_000
 # Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
 MAX_DISTINCT = 100_000
 MAX_DISTINCT_TOGETHER = 1_000_000
@@ -50,14 +50,6 @@ class Rows:
     table: Table
     targets: np.ndarray
     splits: np.ndarray
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A row that was set aside; `line` counts from 1 in its file."""
-
-    file: str
-    line: int
-    reason: str
 
 
 def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore) -> TableUnitResult:

@@ -6,6 +6,7 @@ for, so every planned unit's result is read back from S3.
 
 from __future__ import annotations
 
+import hashlib
 from math import sqrt
 from typing import TypeVar
 
@@ -14,8 +15,9 @@ import msgspec
 from functions.seal_dataset.tables import merge_statistics
 from lehr import layout
 from lehr.clock import now
-from lehr.contracts.data_rules import is_table
-from lehr.contracts.dataset import DatasetManifest, PrepareUnit, Shard, Split, UnitResult
+from lehr.contracts.data_rules import FILES, is_table
+from lehr.contracts.dataset import DatasetManifest, PrepareUnit, RawList, Shard, Split, UnitResult
+from lehr.contracts.file_units import PrepareFilesUnit
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import DatasetRecord
 from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
@@ -33,8 +35,7 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     project, run = request.project, request.run
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
     raw_plan = artifacts.get(layout.plan_key(project, run))
-    describe = _table_manifest if is_table(recipe.project.task) else _image_manifest
-    manifest, moves = describe(recipe, raw_plan, artifacts)
+    manifest, moves = _describe(recipe, raw_plan, artifacts)
     version = manifest.sha256()[:16]
     prefix = layout.dataset_prefix(project, version)
     manifest_key = layout.dataset_manifest_key(project, version)
@@ -55,14 +56,45 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     )
 
 
+def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+    if is_table(recipe.project.task):
+        return _table_manifest(recipe, raw_plan, artifacts)
+    if recipe.data.format in FILES:
+        return _files_manifest(recipe, raw_plan, artifacts)
+    return _image_manifest(recipe, raw_plan, artifacts)
+
+
 def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
     results = [_result(artifacts, unit, UnitResult) for unit in plan]
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
+    raw = {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}
+    manifest = _manifest(recipe, results, shards)
+    return msgspec.structs.replace(manifest, raw=sorted(raw.values(), key=lambda ref: ref.key)), moves
+
+
+def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+    plan = msgspec.json.decode(raw_plan, type=list[PrepareFilesUnit])
+    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    staged = [shard for result in results for shard in result.shards]
+    check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
+    shards, moves = _renumber(staged)
+    raw_lists = []
+    for unit in plan:
+        key = f"raw/list-{unit.index:05d}.json"
+        digest = hashlib.sha256(artifacts.get(unit.list_key)).hexdigest()
+        raw_lists.append(RawList(key=key, sha256=digest, files=unit.count))
+        moves.append((unit.list_key, key))
+    manifest = _manifest(recipe, results, shards)
+    return msgspec.structs.replace(manifest, raw_lists=raw_lists), moves
+
+
+def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) -> DatasetManifest:
+    """Of rows of pixels, without its raw files."""
     mean, std = _moments(results)
-    manifest = DatasetManifest(
+    return DatasetManifest(
         project=recipe.project.name,
         format=recipe.data.format,
         input_shape=_common_shape(results),
@@ -71,14 +103,10 @@ def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         shards=shards,
         mean=mean,
         std=std,
-        raw=sorted(
-            {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}.values(),
-            key=lambda ref: ref.key,
-        ),
+        raw=[],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
     )
-    return manifest, moves
 
 
 def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
@@ -129,7 +157,9 @@ def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction
 _Result = TypeVar("_Result", UnitResult, TableUnitResult)
 
 
-def _result(artifacts: ObjectStore, unit: PrepareUnit | PrepareTableUnit, kind: type[_Result]) -> _Result:
+def _result(
+    artifacts: ObjectStore, unit: PrepareUnit | PrepareTableUnit | PrepareFilesUnit, kind: type[_Result]
+) -> _Result:
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     try:
         return kind.from_json(artifacts.get(key))
