@@ -9,10 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from functions.prepare_shard.prepare import prepare
-from functions.prepare_shard.tables import prepare_table
-from lehr.contracts.dataset import PrepareUnit, UnitResult
-from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
+from functions.prepare_shard.units import prepare_unit, read_unit
 from lehr.ports import ObjectStore
 from lehr.settings import Environment
 
@@ -45,16 +42,10 @@ def stores() -> tuple[ObjectStore, ObjectStore]:
 @tracer.capture_lambda_handler
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """A unit of either kind in, its index and number of rows out; raises DataError's children for data to put right."""
-    unit: PrepareUnit | PrepareTableUnit
-    result: UnitResult | TableUnitResult
-    if event.get("kind") == "table":
-        unit = PrepareTableUnit.from_value(event)
-        result = prepare_table(unit, *stores(), OptionalSettings.read(os.environ).pii_key)
-        metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
-    else:
-        unit = PrepareUnit.from_value(event)
-        result = prepare(unit, *stores())
+    """A unit of any kind in, its index and number of rows out; raises DataError's children for data to put right."""
+    unit = read_unit(event)
+    result = prepare_unit(unit, *stores(), OptionalSettings.read(os.environ).pii_key)
+    metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
     logger.info(

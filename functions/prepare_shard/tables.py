@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from functions.prepare_shard.origins import write_origins
+from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from functions.prepare_shard.ranges import Ranges
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split
@@ -37,7 +38,6 @@ from lehr_runtime.tables import Table, as_inputs, schema_reader, to_tensors
 
 # Three to four times as much is in memory at once, of the 2 GB that the function has.
 MAX_TEXT_BYTES = 256 << 20
-MAX_QUARANTINED = 10_000
 # Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
 MAX_DISTINCT = 100_000
 MAX_DISTINCT_TOGETHER = 1_000_000
@@ -58,14 +58,6 @@ class Rows:
     splits: np.ndarray
     lines: np.ndarray
     out_of_range: dict[str, int]
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A row that was set aside; `line` counts from 1 in its file."""
-
-    file: str
-    line: int
-    reason: str
 
 
 def prepare_table(

@@ -6,14 +6,16 @@ versions and published figures are compared by, and whoever adds to the training
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
 
 from lehr import layout
 from lehr.contracts.dataset import PrepareUnit, Split, UnitResult
+from lehr.contracts.file_units import FileList, PrepareFilesUnit
 from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.errors import ContractError
 from lehr.ports import ObjectStore
@@ -23,15 +25,19 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Hashes, their order, copies and as many twins are in memory at once: half of the 2 GB that the function has.
 MAX_ROWS_COMPARED = 10_000_000
 
-Unit = PrepareUnit | PrepareTableUnit
+Unit = PrepareUnit | PrepareTableUnit | PrepareFilesUnit
 R = TypeVar("R", UnitResult, TableUnitResult)
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Of one unit's rows in the order of its shards: uint64 hashes, places in `file`, and splits (places in SPLITS)."""
+    """Of one unit's rows in the order of its shards: uint64 hashes, places in `file`, and splits (places in SPLITS).
+
+    Where every row is a file, `file` is empty, and the places are those in the list that `names` reads.
+    """
 
     file: str
+    names: Callable[[], list[str]]
     hashes: np.ndarray
     lines: np.ndarray
     splits: np.ndarray
@@ -71,7 +77,8 @@ def read_origins(
             return None
         splits = [np.full(shard.rows, SPLITS.index(shard.split), dtype=np.uint8) for shard in result.shards]
         origins = Origins(
-            file=(unit.file if isinstance(unit, PrepareTableUnit) else unit.images).key.rpartition("/")[2],
+            file=_file(unit),
+            names=cache(partial(_names, unit, artifacts)),
             hashes=tensors["hash"],
             lines=tensors["line"],
             splits=np.concatenate(splits) if splits else np.empty(0, np.uint8),
@@ -82,6 +89,21 @@ def read_origins(
             )
         found.append(origins)
     return found
+
+
+def _file(unit: Unit) -> str:
+    if isinstance(unit, PrepareFilesUnit):
+        return ""
+    return (unit.file if isinstance(unit, PrepareTableUnit) else unit.images).key.rpartition("/")[2]
+
+
+def _names(unit: Unit, artifacts: ObjectStore) -> list[str]:
+    if not isinstance(unit, PrepareFilesUnit):
+        return []
+    prefix = layout.incoming_prefix(unit.project)
+    return [
+        one.file.key.removeprefix(prefix) for one in FileList.from_json(artifacts.get(unit.list_key)).examples
+    ]
 
 
 def find_overlap(origins: Sequence[Origins]) -> Twins:

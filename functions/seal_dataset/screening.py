@@ -46,7 +46,7 @@ class Screened:
 
 
 class SetAside(msgspec.Struct, frozen=True):
-    """A line of the quarantine: `line` counts from 1 in a file of text, and images from 0."""
+    """A line of the quarantine: `line` counts from 1 in a file of text and images from 0, and is 0 of a file itself."""
 
     file: str
     line: int
@@ -131,9 +131,16 @@ def _lines(twins: Twins, origins: Sequence[Origins]) -> list[SetAside]:
     for unit, row, first_unit, first_row in zip(*(column.tolist() for column in columns), strict=True):
         here, first = origins[unit], origins[first_unit]
         split = SPLITS[int(first.splits[first_row])]
-        reason = f"the same as {first.file} {int(first.lines[first_row])}, which is in the {split} split"
-        lines.append(SetAside(here.file, int(here.lines[row]), reason))
+        file, line = _place(first, first_row)
+        reason = f"the same as {file}{f' {line}' if first.file else ''}, which is in the {split} split"
+        lines.append(SetAside(*_place(here, row), reason))
     return lines
+
+
+def _place(one: Origins, row: int) -> tuple[str, int]:
+    """File and line of a row; a file that is a row itself has no lines."""
+    line = int(one.lines[row])
+    return (one.file, line) if one.file else (one.names()[line], 0)
 
 
 def _refuse_most(

@@ -6,18 +6,22 @@ for, so every planned unit's result is read back from S3.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from math import sqrt
 from typing import TypeVar
 
 import msgspec
 
+from functions.seal_dataset.same_rows import Unit
 from functions.seal_dataset.screening import screen
 from functions.seal_dataset.tables import merge_statistics
 from functions.seal_dataset.vouching import Evidence, vouch
 from lehr import layout
 from lehr.clock import now
-from lehr.contracts.data_rules import is_table
-from lehr.contracts.dataset import DatasetManifest, PrepareUnit, Shard, Split, UnitResult
+from lehr.contracts.data_rules import FILES, is_table
+from lehr.contracts.dataset import DatasetManifest, PrepareUnit, RawList, Shard, Split, UnitResult
+from lehr.contracts.file_units import PrepareFilesUnit
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import DatasetRecord
 from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
@@ -38,8 +42,7 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     project, run = request.project, request.run
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
     raw_plan = artifacts.get(layout.plan_key(project, run))
-    describe = _table_manifest if is_table(recipe.project.task) else _image_manifest
-    manifest, moves, evidence = describe(recipe, raw_plan, artifacts)
+    manifest, moves, evidence = _describe(recipe, raw_plan, artifacts)
     version = manifest.sha256()[:16]
     statistics = vouch(recipe, run, version, evidence, artifacts, registry)
     prefix = layout.dataset_prefix(project, version)
@@ -63,17 +66,51 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     )
 
 
-def _image_manifest(
-    recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore
-) -> tuple[DatasetManifest, Moves, Evidence]:
+Described = tuple[DatasetManifest, Moves, Evidence]
+
+
+def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
+    if is_table(recipe.project.task):
+        return _table_manifest(recipe, raw_plan, artifacts)
+    if recipe.data.format in FILES:
+        return _files_manifest(recipe, raw_plan, artifacts)
+    return _image_manifest(recipe, raw_plan, artifacts)
+
+
+def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
     results = [_result(artifacts, unit, UnitResult) for unit in plan]
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
+    raw = {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}
+    manifest = _manifest(recipe, results, shards)
+    manifest = msgspec.structs.replace(manifest, raw=sorted(raw.values(), key=lambda ref: ref.key))
+    return manifest, moves, Evidence(manifest=manifest, screened=screened)
+
+
+def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
+    plan = msgspec.json.decode(raw_plan, type=list[PrepareFilesUnit])
+    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results, screened = screen(recipe.checks, plan, results, artifacts)
+    staged = [shard for result in results for shard in result.shards]
+    check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
+    shards, moves = _renumber(staged)
+    raw_lists = []
+    for unit in plan:
+        key = f"raw/list-{unit.index:05d}.json"
+        digest = hashlib.sha256(artifacts.get(unit.list_key)).hexdigest()
+        raw_lists.append(RawList(key=key, sha256=digest, files=unit.count))
+        moves.append((unit.list_key, key))
+    manifest = msgspec.structs.replace(_manifest(recipe, results, shards), raw_lists=raw_lists)
+    return manifest, moves, Evidence(manifest=manifest, screened=screened, refused=_refused(plan, results))
+
+
+def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) -> DatasetManifest:
+    """Of rows of pixels, without its raw files."""
     mean, std = _moments(results)
-    manifest = DatasetManifest(
+    return DatasetManifest(
         project=recipe.project.name,
         format=recipe.data.format,
         input_shape=_common_shape(results),
@@ -82,19 +119,13 @@ def _image_manifest(
         shards=shards,
         mean=mean,
         std=std,
-        raw=sorted(
-            {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}.values(),
-            key=lambda ref: ref.key,
-        ),
+        raw=[],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
     )
-    return manifest, moves, Evidence(manifest=manifest, screened=screened)
 
 
-def _table_manifest(
-    recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore
-) -> tuple[DatasetManifest, Moves, Evidence]:
+def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
     results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
     results, screened = screen(recipe.checks, plan, results, artifacts)
@@ -117,20 +148,19 @@ def _table_manifest(
         table=table,
     )
     names = plan[0].table.named("category")
-    refused = {
-        layout.quarantine_key(unit.project, unit.run, unit.index): one.refused
-        for unit, one in zip(plan, results, strict=True)
-    }
-    return (
-        manifest,
-        moves,
-        Evidence(
-            manifest=manifest,
-            screened=screened,
-            counts=[dict(zip(names, one.categories, strict=True)) for one in results],
-            refused=refused,
-        ),
+    evidence = Evidence(
+        manifest=manifest,
+        screened=screened,
+        counts=[dict(zip(names, one.categories, strict=True)) for one in results],
+        refused=_refused(plan, results),
     )
+    return manifest, moves, evidence
+
+
+def _refused(plan: Sequence[Unit], results: Sequence[UnitResult | TableUnitResult]) -> dict[str, int]:
+    """How many examples each unit could not read, by the object that lists them."""
+    keys = [layout.quarantine_key(unit.project, unit.run, unit.index) for unit in plan]
+    return {key: result.refused for key, result in zip(keys, results, strict=True)}
 
 
 def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction: float) -> None:
@@ -157,7 +187,9 @@ def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction
 _Result = TypeVar("_Result", UnitResult, TableUnitResult)
 
 
-def _result(artifacts: ObjectStore, unit: PrepareUnit | PrepareTableUnit, kind: type[_Result]) -> _Result:
+def _result(
+    artifacts: ObjectStore, unit: PrepareUnit | PrepareTableUnit | PrepareFilesUnit, kind: type[_Result]
+) -> _Result:
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     try:
         return kind.from_json(artifacts.get(key))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
 
@@ -17,24 +17,36 @@ import msgspec
 
 from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
+from functions.start_run.files import example_files, plan_files
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
 from functions.start_run.tables import plan_table, refuse_another_table, shards_to_evaluate, table_files
 from lehr import layout
 from lehr.clock import now
-from lehr.contracts.data_rules import is_table
+from lehr.contracts.data_rules import FILES, is_table
 from lehr.contracts.dataset import PrepareUnit
+from lehr.contracts.file_units import FileList, PrepareFilesUnit
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
 from lehr.contracts.table_units import PrepareTableUnit
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
-from lehr.ports import Executions, ModelRegistry, ObjectStore
+from lehr.ports import Executions, ModelRegistry, ObjectStore, StoredObject
 from lehr.sweeps import planned_trials
 
 MAX_ATTEMPTS = 20
 # Of a Batch job whose recipe asks for none: what fits a g5.xlarge beside its system.
 BATCH_MEMORY_MB = 14_000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Units of preparation, how much they are, the shards to evaluate at most, and what goes into S3 beside them."""
+
+    units: Sequence[PrepareUnit] | Sequence[PrepareTableUnit] | Sequence[PrepareFilesUnit]
+    amount: str
+    shards: int
+    lists: dict[str, FileList] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +72,7 @@ class StartRun:
     def _start(self, project: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
-        is_of_table = is_table(recipe.project.task)
-        names = table_files(recipe.data, list(raw)) if is_of_table else named_files(recipe.data)
-        named = [raw[name] for name in names if name in raw]
+        named = [raw[name] for name in _names(recipe, list(raw)) if name in raw]
         initial = find_initial(recipe, self.registry, self.artifacts)
         identity = partial(fingerprint, named, code_sha)
         made = made_of_the_same(initial, project, self.registry, self.artifacts, identity)
@@ -73,24 +83,17 @@ class StartRun:
         if running is not None:
             return _nothing_new(running)
 
-        plan: Sequence[PrepareUnit] | Sequence[PrepareTableUnit]
-        if is_of_table:
-            plan, inferred = plan_table(recipe, raw, self.data, run)
-            refuse_another_table(inferred.schema, project, self.registry, self.artifacts)
-            amount = f"{len(plan)} file(s) with {inferred.summary}"
-            shards = max(len(plan), shards_to_evaluate(plan, inferred))
-        else:
-            plan = plan_units(recipe, raw, self.data, run)
-            amount = f"{sum(unit.count for unit in plan)} rows in {len(plan)} units"
-            shards = len(plan)
+        planned = self._plan(recipe, raw, run)
         attempts = plan_attempts(
             recipe.backend, has_batch=self.has_batch, function_memory_mb=self.function_memory_mb
         )
         estimated_usd = check_budget(
-            recipe, self.registry, shards=shards, function_memory_mb=self.function_memory_mb
+            recipe, self.registry, shards=planned.shards, function_memory_mb=self.function_memory_mb
         )
         plan_key = layout.plan_key(project, run)
-        self.artifacts.put(plan_key, msgspec.json.encode(plan), content_type="application/json")
+        for key, files in planned.lists.items():
+            self.artifacts.put(key, files.to_json(), content_type="application/json")
+        self.artifacts.put(plan_key, msgspec.json.encode(planned.units), content_type="application/json")
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
         body = self._run_input(recipe, run, code_sha, plan_key, attempts, initial).to_json()
         arn, started = self.executions.start(f"{project}-{run}", body)
@@ -113,8 +116,24 @@ class StartRun:
             outcome="started",
             run=run,
             execution_arn=arn,
-            reason=f"{amount}, {planned_trials(recipe)} trial(s)",
+            reason=f"{planned.amount}, {planned_trials(recipe)} trial(s)",
         )
+
+    def _plan(self, recipe: Recipe, raw: dict[str, StoredObject], run: str) -> Planned:
+        """Check the data and cut it into units. Raises DataError's children."""
+        if is_table(recipe.project.task):
+            plan, inferred = plan_table(recipe, raw, self.data, run)
+            refuse_another_table(inferred.schema, recipe.project.name, self.registry, self.artifacts)
+            return Planned(
+                plan,
+                f"{len(plan)} file(s) with {inferred.summary}",
+                max(len(plan), shards_to_evaluate(plan, inferred)),
+            )
+        if recipe.data.format in FILES:
+            files = plan_files(recipe, raw, self.data, run)
+            return Planned(files.units, files.summary, len(files.units), files.lists)
+        units = plan_units(recipe, raw, self.data, run)
+        return Planned(units, f"{sum(unit.count for unit in units)} rows in {len(units)} units", len(units))
 
     def _project(self, project: str) -> tuple[str, Recipe]:
         """The pushed code and recipe. Raises UnknownProjectError, or RecipeError as parse_recipe does."""
@@ -199,6 +218,15 @@ class StartRun:
                 at=now(),
             )
         )
+
+
+def _names(recipe: Recipe, present: Sequence[str]) -> list[str]:
+    """The files that the recipe names."""
+    if is_table(recipe.project.task):
+        return table_files(recipe.data, present)
+    if recipe.data.format in FILES:
+        return example_files(recipe.data, present)
+    return named_files(recipe.data)
 
 
 def _nothing_new(record: RunRecord) -> StartAnswer:

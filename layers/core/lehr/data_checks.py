@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lehr.contracts.data_checks import CheckName, CheckResult, Verdict
+from lehr.contracts.data_rules import TABLES
 from lehr.contracts.profile import DatasetStatistics
 from lehr.contracts.recipe_tables import Checks
 from lehr.dataset_difference import label_changes, label_drift, schema_changes
@@ -73,7 +74,7 @@ def refuse_rejected(results: Sequence[CheckResult], *, place: str) -> None:
 def _columns(
     checks: Checks, statistics: DatasetStatistics, out_of_range: Mapping[str, int]
 ) -> Iterator[CheckResult]:
-    if statistics.format == "csv":
+    if statistics.format in TABLES:
         shares = {one.name: _missing_share(one.rows, one.missing) for one in statistics.numbers}
         shares |= {one.name: _missing_share(one.rows, one.missing) for one in statistics.categories}
         worst = max(shares, key=lambda name: shares[name])

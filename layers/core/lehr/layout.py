@@ -103,6 +103,10 @@ def plan_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "plan.json"
 
 
+def file_list_key(project: str, run: str, index: int) -> str:
+    return f"{run_prefix(project, run)}lists/list-{index:05d}.json"
+
+
 def recipe_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "recipe.json"
 

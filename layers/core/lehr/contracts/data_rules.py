@@ -7,27 +7,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lehr.contracts.recipe_tables import Data
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
     from lehr.contracts.recipe import Recipe
 
 FORMATS_OF_TASK = {
-    "image_classification": ("idx",),
+    "image_classification": ("idx", "folders"),
     "tabular_classification": ("csv",),
     "tabular_regression": ("csv",),
 }
 REGRESSIONS = frozenset({"tabular_regression"})
-_OF_CSV: dict[str, object] = {
-    "files": (),
-    "test_files": (),
-    "test_fraction": None,
-    "target": "",
-    "columns": {},
-    "delimiter": None,
-    "missing": None,
-    "max_refused_fraction": None,
+TABLES = ("csv",)
+# Formats whose examples are files of their own.
+FILES = ("folders",)
+# The formats that have a key of [data]; all have the others.
+_FORMATS_WITH = {
+    "train": ("idx",),
+    "test": ("idx",),
+    "files": (*TABLES, *FILES),
+    "test_files": (*TABLES, *FILES),
+    "test_fraction": (*TABLES, *FILES),
+    "max_refused_fraction": (*TABLES, *FILES),
+    "target": TABLES,
+    "columns": TABLES,
+    "delimiter": ("csv",),
+    "missing": TABLES,
+    "image_size": ("folders",),
+    "channels": ("folders",),
 }
+_NOTHING_SAID = Data(format="idx")
 DEFAULT_TEST_FRACTION = 0.2
 DEFAULT_MAX_REFUSED_FRACTION = 0.01
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
@@ -37,7 +47,7 @@ Misfits = Iterator[tuple[str, str]]
 
 def is_table(task: str) -> bool:
     """Whether rows of named columns are learnt from."""
-    return FORMATS_OF_TASK[task] == ("csv",)
+    return FORMATS_OF_TASK[task][0] in TABLES
 
 
 def refuse_data(recipe: Recipe, *, place: str) -> None:
@@ -55,34 +65,52 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
             place=place,
             hint="it is a share of the rows: 0.01 is one point",
         )
-    for misfits in (_of_table(recipe) if is_table(task) else _of_images(recipe), _of_labels(recipe)):
+    own = _of_table if is_table(task) else _of_files if data.format in FILES else _of_pairs
+    for misfits in (_of_format(data), own(recipe), _of_gate(recipe), _of_labels(recipe)):
         for message, hint in misfits:
             raise RecipeError(message, place=place, hint=hint)
 
 
-def _of_images(recipe: Recipe) -> Misfits:
-    data = recipe.data
-    for key, default in _OF_CSV.items():
-        if getattr(data, key) != default:
+def _of_format(data: Data) -> Misfits:
+    for key, formats in _FORMATS_WITH.items():
+        if data.format not in formats and getattr(data, key) != getattr(_NOTHING_SAID, key):
             yield (
                 f'data.{key} has no meaning for format = "{data.format}"',
-                'it belongs to format = "csv"; leave it out',
+                f"it belongs to {' and '.join(formats)}; leave it out",
             )
+
+
+def _of_pairs(recipe: Recipe) -> Misfits:
     for key in ("train", "test"):
-        if getattr(data, key) is None:
+        if getattr(recipe.data, key) is None:
             yield (
                 f"data.{key} is missing",
                 f'write {key} = {{ images = "…", labels = "…" }}, two files of your data',
             )
-    if recipe.gate.max_rmse is not None:
-        yield "gate.max_rmse belongs to regressions", "leave it out, or write min_accuracy"
+
+
+def _of_files(recipe: Recipe) -> Misfits:
+    data = recipe.data
+    if not data.files:
+        yield "data.files is missing", 'name the files by a pattern, for example files = ["train/*"]'
+    if data.image_size is None:
+        yield (
+            "data.image_size is missing",
+            "write the height and width that the model takes, as image_size = [64, 64]",
+        )
+    yield from _of_test(data)
+
+
+def _of_test(data: Data) -> Misfits:
+    if data.test_files and data.test_fraction is not None:
+        yield (
+            "data.test_fraction has no meaning beside test_files",
+            "leave one out: the test's examples are those of test_files",
+        )
 
 
 def _of_table(recipe: Recipe) -> Misfits:
     data, task = recipe.data, recipe.project.task
-    for key in ("train", "test"):
-        if getattr(data, key) is not None:
-            yield f'data.{key} has no meaning for format = "csv"', 'write files = ["….csv"]'
     if not data.files:
         yield "data.files is missing", 'name the files of rows, for example files = ["*.csv.gz"]'
     if not data.target:
@@ -94,11 +122,7 @@ def _of_table(recipe: Recipe) -> Misfits:
             f"data.delimiter is {data.delimiter!r}, which has a meaning of its own in CSV",
             "leave it out: the delimiter is found",
         )
-    if data.test_files and data.test_fraction is not None:
-        yield (
-            "data.test_fraction has no meaning beside test_files",
-            "leave one out: the test's rows are those of test_files",
-        )
+    yield from _of_test(data)
     if recipe.model.name not in ("mlp", "custom"):
         yield f"model.name = {recipe.model.name!r} takes images", "a table takes mlp or custom"
     if recipe.augment != type(recipe.augment)():
@@ -111,9 +135,13 @@ def _of_table(recipe: Recipe) -> Misfits:
         yield "hooks.loss and hooks.metrics take logits", f"leave them out: {task} has none"
     if task in REGRESSIONS and recipe.trials.objective == "validation_accuracy":
         yield 'trials.objective = "validation_accuracy" belongs to classifications', "leave it out"
-    if task in REGRESSIONS and recipe.gate.min_accuracy:
+
+
+def _of_gate(recipe: Recipe) -> Misfits:
+    is_regression = recipe.project.task in REGRESSIONS
+    if is_regression and recipe.gate.min_accuracy:
         yield "gate.min_accuracy belongs to classifications", "leave it out, or write max_rmse"
-    if task not in REGRESSIONS and recipe.gate.max_rmse is not None:
+    if not is_regression and recipe.gate.max_rmse is not None:
         yield "gate.max_rmse belongs to regressions", "leave it out, or write min_accuracy"
 
 

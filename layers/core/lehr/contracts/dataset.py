@@ -41,7 +41,7 @@ class PrepareUnit(Document, frozen=True, kw_only=True):
 
 
 class Shard(Part, frozen=True, kw_only=True):
-    """A safetensors file with `x` (uint8 [rows, height, width]) and `y` (uint8 [rows]).
+    """A safetensors file with `x` (uint8 [rows, *shape]) and `y` (uint8 [rows]).
 
     Of a table: see `lehr_runtime.tables`. `class_counts` is empty where a number is predicted.
     """
@@ -55,7 +55,9 @@ class Shard(Part, frozen=True, kw_only=True):
 
 
 class UnitResult(Document, frozen=True, kw_only=True):
-    """What a unit has written, and the exact integer sums from which statistics merge."""
+    """What a unit has written, and the exact integer sums from which statistics merge; `refused` examples were set
+    aside.
+    """
 
     schema: Literal[1] = 1
     index: int
@@ -64,13 +66,23 @@ class UnitResult(Document, frozen=True, kw_only=True):
     pixel_sum: int
     pixel_square_sum: int
     pixels: int
+    refused: int = 0
+
+
+class RawList(Part, frozen=True, kw_only=True):
+    """A FileList of raw files that a dataset version was made of; `key` is relative to the version."""
+
+    key: str
+    sha256: str
+    files: int
 
 
 class DatasetManifest(Document, frozen=True, kw_only=True):
     """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
 
     `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255). A table has `table`
-    instead, with statistics of each column, and its `input_shape` counts numbers and categories together.
+    instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where each
+    example is a file of its own, they stand in `raw_lists` instead of `raw`.
     """
 
     schema: Literal[1] = 1
@@ -86,6 +98,7 @@ class DatasetManifest(Document, frozen=True, kw_only=True):
     seed: int
     validation_fraction: float
     table: TableStatistics | UnsetType = UNSET
+    raw_lists: list[RawList] | UnsetType = UNSET
 
     @property
     def of_table(self) -> TableStatistics | None:

@@ -24,6 +24,7 @@ InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Policy = Literal["reject", "warn"]
 RowPolicy = Literal["reject", "quarantine", "warn"]
 BackendKind = Literal["sagemaker", "batch", "lambda"]
+Side = Annotated[int, Meta(ge=1, le=4096)]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
 
@@ -46,10 +47,11 @@ class Data(Part, frozen=True, kw_only=True):
 
     idx: `train` and `test` are pairs of files. csv: `files` are names or patterns, as "flights-*.csv.gz", and so are
     `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
-    `columns` says what the inference from the first rows would not.
+    `columns` says what the inference from the first rows would not. folders: `files` and `test_files` are patterns of
+    images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`.
     """
 
-    format: Literal["idx", "csv"]
+    format: Literal["idx", "csv", "folders"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
@@ -60,6 +62,8 @@ class Data(Part, frozen=True, kw_only=True):
         default_factory=dict
     )
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    image_size: tuple[Side, Side] | None = None
+    channels: Literal[1, 3] | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)

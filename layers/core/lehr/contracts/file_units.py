@@ -1,0 +1,66 @@
+"""Examples that are files of their own, as images in folders: what is known of each, and their units of work.
+
+The files of a unit are too many to travel through the state: they stand in a list in S3, which `FileList` is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lehr.contracts.document import Document, Part
+
+
+class StoredFile(Part, frozen=True, kw_only=True):
+    """A raw object of the data bucket, pinned by its ETag."""
+
+    key: str
+    etag: str
+    bytes: int
+
+
+class FileExample(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """One example. `label` is a place in data.labels, where the whole file has one."""
+
+    file: StoredFile
+    label: int | None = None
+    is_test: bool = False
+
+
+class FileList(Document, frozen=True, kw_only=True):
+    """The examples of one unit, in the order in which they were drawn."""
+
+    schema: Literal[1] = 1
+    examples: list[FileExample]
+
+
+class ImageInput(Part, frozen=True, kw_only=True, tag="image"):
+    """Images are decoded to uint8 of `shape`, [height, width] or [height, width, 3]; others are resized."""
+
+    shape: list[int]
+
+
+FileInput = ImageInput
+
+
+class PrepareFilesUnit(Document, frozen=True, kw_only=True):
+    """One list of files to prepare; `list_key` is in the artifact bucket.
+
+    What belongs to validation is a function of each example's own content, and so is the test, unless files of the test
+    are named.
+    """
+
+    schema: Literal[1] = 1
+    kind: Literal["files"] = "files"
+    project: str
+    run: str
+    index: int
+    of: int
+    bucket: str
+    list_key: str
+    count: int
+    task: str
+    input: FileInput
+    classes: int
+    validation_fraction: float
+    test_fraction: float
+    max_refused_fraction: float

@@ -1,0 +1,240 @@
+"""Files in folders: each is one example of its folder's label, from the plan to sealed shards."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from functions.prepare_shard.files import prepare_files
+from functions.seal_dataset.seal import seal
+from functions.start_run.files import FilePlan, plan_files
+from functions.start_run.plan import list_raw
+from lehr import layout
+from lehr.contracts.data_checks import DataChecks
+from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.file_units import FileList
+from lehr.contracts.recipe import parse_recipe
+from lehr.contracts.workflow import SealedDataset, SealRequest
+from lehr.errors import (
+    ChangedDataError,
+    ContractError,
+    DataError,
+    InsufficientDataError,
+    MalformedDataError,
+    RecipeError,
+)
+from lehr_runtime.shards import read_shard
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+
+RECIPE = """
+[project]
+name = "shapes"
+task = "image_classification"
+[data]
+format = "folders"
+files = ["*.png"]
+image_size = [6, 5]
+labels = ["round", "square"]
+rows_per_shard = 100
+validation_fraction = 0.2
+"""
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def some_images(rows: int = 240, seed: int = 0) -> dict[str, bytes]:
+    random = np.random.default_rng(seed)
+    return {
+        f"incoming/shapes/{('round', 'square')[row % 2]}/{row}.png": png(
+            random.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+        )
+        for row in range(rows)
+    }
+
+
+class World:
+    def __init__(self, objects: dict[str, bytes], recipe: str = RECIPE) -> None:
+        self.data = InMemoryObjectStore("data", objects)
+        self.artifacts = InMemoryObjectStore("artifacts")
+        self.recipe = parse_recipe(recipe)
+
+    def plan(self) -> FilePlan:
+        plan = plan_files(self.recipe, list_raw(self.data, "shapes"), self.data, "run-1")
+        for key, files in plan.lists.items():
+            self.artifacts.put(key, files.to_json())
+        self.artifacts.put(layout.plan_key("shapes", "run-1"), msgspec.json.encode(plan.units))
+        self.artifacts.put(layout.recipe_key("shapes", "run-1"), self.recipe.to_json())
+        return plan
+
+    def prepare(self) -> tuple[SealedDataset, DatasetManifest]:
+        for unit in self.plan().units:
+            prepare_files(unit, self.data, self.artifacts)
+        sealed = seal(SealRequest(project="shapes", run="run-1"), self.artifacts, InMemoryRegistry())
+        raw = self.artifacts.objects[layout.dataset_manifest_key("shapes", sealed.version)]
+        return sealed, DatasetManifest.from_json(raw)
+
+    def rows(self, version: str, manifest: DatasetManifest) -> list[tuple[str, bytes, int]]:
+        """Split, pixels and label of every row that was sealed."""
+        found: list[tuple[str, bytes, int]] = []
+        for shard in manifest.shards:
+            tensors = read_shard(self.artifacts.objects[layout.dataset_prefix("shapes", version) + shard.key])
+            found += [
+                (shard.split, x.tobytes(), int(y)) for x, y in zip(tensors["x"], tensors["y"], strict=True)
+            ]
+        return found
+
+
+def test_every_file_is_one_row_of_its_folders_label() -> None:
+    world = World(some_images())
+    sealed, manifest = world.prepare()
+    rows = world.rows(sealed.version, manifest)
+    wanted = {
+        (np.asarray(Image.open(io.BytesIO(raw))).tobytes(), int("/square/" in key))
+        for key, raw in world.data.objects.items()
+    }
+    assert {row[1:] for row in rows} == wanted
+    assert len(rows) == 240
+    assert manifest.input_shape == [6, 5, 3]
+    assert all(sealed.rows[split] > 10 for split in ("train", "validation", "test"))
+
+
+def test_units_are_of_one_size_and_mix_the_labels() -> None:
+    plan = World(some_images()).plan()
+    assert [unit.count for unit in plan.units] == [80, 80, 80]
+    for files in plan.lists.values():
+        assert 20 < sum(example.label == 1 for example in files.examples) < 60
+
+
+def test_an_image_stays_in_its_split_when_others_are_added() -> None:
+    few, many = (
+        World(some_images(240)),
+        World(some_images(240) | {f"{k}x.png": v for k, v in some_images(100, 1).items()}),
+    )
+    before, after = ({row[1]: row[0] for row in world.rows(*_sealed(world))} for world in (few, many))
+    assert len(after) == 340
+    assert {pixels: after[pixels] for pixels in before} == before
+
+
+def _sealed(world: World) -> tuple[str, DatasetManifest]:
+    sealed, manifest = world.prepare()
+    return sealed.version, manifest
+
+
+def test_files_of_the_test_are_tested_on_and_no_others() -> None:
+    objects = some_images() | {
+        key.replace("incoming/shapes/", "incoming/shapes/held/"): raw
+        for key, raw in some_images(20, 7).items()
+    }
+    recipe = RECIPE.replace('files = ["*.png"]', 'files = ["round/*", "square/*"]\ntest_files = ["held/*"]')
+    sealed, _ = World(objects, recipe).prepare()
+    assert sealed.rows["test"] == 20
+
+
+def test_a_file_of_the_test_that_is_learnt_from_too_is_set_aside_by_its_name() -> None:
+    objects = some_images()
+    objects["incoming/shapes/held/round/copy.png"] = objects["incoming/shapes/round/8.png"]
+    objects |= {
+        key.replace("incoming/shapes/", "incoming/shapes/held/"): raw
+        for key, raw in some_images(20, 7).items()
+    }
+    recipe = RECIPE.replace('files = ["*.png"]', 'files = ["round/*", "square/*"]\ntest_files = ["held/*"]')
+    world = World(objects, recipe)
+    sealed, _ = world.prepare()
+    assert sealed.rows["train"] + sealed.rows["validation"] == 239
+    assert sealed.rows["test"] == 21
+    line = json.loads(world.artifacts.objects[layout.set_aside_key("shapes", "run-1")])
+    reason = "the same as held/round/copy.png, which is in the test split"
+    assert line == {"file": "round/8.png", "line": 0, "reason": reason}
+    checks = DataChecks.from_json(world.artifacts.objects[layout.data_checks_key("shapes", "run-1")])
+    verdicts = {one.check: one.verdict for one in checks.results}
+    assert (verdicts["overlap"], verdicts["size"]) == ("quarantined", "passed")
+
+
+def test_the_lists_of_raw_files_belong_to_the_version() -> None:
+    world = World(some_images())
+    sealed, manifest = world.prepare()
+    assert isinstance(manifest.raw_lists, list)
+    keys = set()
+    for entry in manifest.raw_lists:
+        raw = world.artifacts.objects[layout.dataset_prefix("shapes", sealed.version) + entry.key]
+        keys |= {example.file.key for example in FileList.from_json(raw).examples}
+    assert keys == set(world.data.objects)
+
+
+def test_what_is_no_image_is_set_aside_with_its_place() -> None:
+    objects = some_images() | {"incoming/shapes/round/broken.png": b"\x89PNG\r\n\x1a\n and no more"}
+    world = World(objects, RECIPE + "max_refused_fraction = 0.02")
+    sealed, _ = world.prepare()
+    kept = [raw for key, raw in world.artifacts.objects.items() if key.startswith("quarantine/")]
+    assert [json.loads(line) for line in kept] == [
+        {
+            "file": "incoming/shapes/round/broken.png",
+            "line": 0,
+            "reason": "is a damaged or truncated PNG file",
+        }
+    ]
+    assert sum(sealed.rows.values()) == 240
+
+
+def test_too_many_that_are_set_aside_fail_with_the_first_reasons() -> None:
+    objects = some_images(40) | {f"incoming/shapes/round/b{row}.png": b"no image" for row in range(2)}
+    world = World(objects)
+    (unit,) = world.plan().units
+    with pytest.raises(MalformedDataError, match=r"2 of 42 files are refused: .*neither a PNG nor a JPEG"):
+        prepare_files(unit, world.data, world.artifacts)
+
+
+def test_a_file_that_was_overwritten_fails_the_unit() -> None:
+    world = World(some_images(40))
+    (unit,) = world.plan().units
+    world.data.put("incoming/shapes/round/0.png", b"other")
+    with pytest.raises(ChangedDataError):
+        prepare_files(unit, world.data, world.artifacts)
+
+
+@pytest.mark.parametrize(
+    ("objects", "error", "words"),
+    [
+        ({}, DataError, r"\*\.png not found"),
+        ({"incoming/shapes/oval/1.png": b""}, DataError, "its folder 'oval' is none of data.labels"),
+        ({"incoming/shapes/1.png": b""}, DataError, "lies in no folder of a label"),
+        ({"incoming/shapes/round/1.png": b""}, InsufficientDataError, "no file of square"),
+    ],
+)
+def test_data_that_cannot_be_labelled_is_refused_before_anything_starts(
+    objects: dict[str, bytes], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        World(objects).plan()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('files = ["*.png"]', "", "data.files is missing"),
+        ("image_size = [6, 5]", "", "data.image_size is missing"),
+        ('format = "folders"', 'format = "folders"\ntarget = "x"', "data.target has no meaning"),
+        ("rows_per_shard", 'test_files = ["a"]\ntest_fraction = 0.1\nrows_per_shard', "leave one out"),
+    ],
+)
+def test_a_recipe_of_folders_says_what_it_lacks(old: str, new: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        parse_recipe(RECIPE.replace(old, new))
+
+
+def test_a_unit_whose_list_is_another_is_refused() -> None:
+    world = World(some_images(40))
+    (unit,) = world.plan().units
+    changed: Any = msgspec.structs.replace(unit, count=39)
+    with pytest.raises(ContractError, match="its list 40"):
+        prepare_files(changed, world.data, world.artifacts)
