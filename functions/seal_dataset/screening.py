@@ -119,7 +119,9 @@ def _finding(check: CheckName, policy: str, twins: Twins, origins: Sequence[Orig
     sizes = np.bincount(splits[twins.places(origins)], minlength=len(SPLITS)).tolist()
     counts = dict(zip(SPLITS, sizes, strict=True))
     observed = ", ".join(f"{counted(counts[split], 'row')} of {split}" for split in SPLITS if counts[split])
-    told = [f"{line.file} {line.line}: {line.reason}" for line in _lines(twins[:3], origins)]
+    few = twins[:3]
+    named = [_named(origins[unit], row) for unit, row in zip(few.units, few.rows, strict=True)]
+    told = [f"{name}: {line.reason}" for name, line in zip(named, _lines(few, origins), strict=True)]
     if len(twins) > len(told):
         told.append(f"and {len(twins) - len(told):,} more")
     return result_of(check, policy, told, required=_REQUIRED[check], observed=observed or "none")
@@ -131,8 +133,7 @@ def _lines(twins: Twins, origins: Sequence[Origins]) -> list[SetAside]:
     for unit, row, first_unit, first_row in zip(*(column.tolist() for column in columns), strict=True):
         here, first = origins[unit], origins[first_unit]
         split = SPLITS[int(first.splits[first_row])]
-        file, line = _place(first, first_row)
-        reason = f"the same as {file}{f' {line}' if first.file else ''}, which is in the {split} split"
+        reason = f"the same as {_named(first, first_row)}, which is in the {split} split"
         lines.append(SetAside(*_place(here, row), reason))
     return lines
 
@@ -141,6 +142,11 @@ def _place(one: Origins, row: int) -> tuple[str, int]:
     """File and line of a row; a file that is a row itself has no lines."""
     line = int(one.lines[row])
     return (one.file, line) if one.file else (one.names()[line], 0)
+
+
+def _named(one: Origins, row: int) -> str:
+    file, line = _place(one, row)
+    return f"{file} {line}" if one.file else file
 
 
 def _refuse_most(
