@@ -49,6 +49,7 @@ def test_a_model_is_trained_on_two_instances_and_promoted(workplace: Workplace) 
     assert description["ResourceConfig"]["InstanceCount"] == 2
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_on_two_nodes_of_batch_and_promoted(batch_stack: Workplace) -> None:
     project = batch_stack.project("two-nodes")
     train(batch_stack, project, TWO_ON_BATCH)
