@@ -7,6 +7,8 @@ import json
 import tarfile
 from typing import Any
 
+import pytest
+
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.test_batch import ON_BATCH, batch_stack
 from tests.e2e.workplace import Workplace

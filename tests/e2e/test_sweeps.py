@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Finished, Workplace
 
