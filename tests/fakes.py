@@ -55,6 +55,9 @@ class InMemoryObjectStore:
     def get_start(self, key: str, count: int) -> bytes:
         return self.get(key)[:count]
 
+    def get_range(self, key: str, first: int, count: int, *, etag: str | None = None) -> bytes:
+        return self.get(key, etag=etag)[first : first + count]
+
     def get_into(self, key: str, count: int, sink: Sink) -> None:
         sink.restart()
         sink.write(self.get_start(key, count))

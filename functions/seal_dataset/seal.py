@@ -24,6 +24,7 @@ from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.contracts.workflow import SealedDataset, SealRequest
 from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
 from lehr.ports import ModelRegistry, ObjectStore
+from lehr.table_plans import with_table
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # From the key of a staged shard to that of the version's, without the version.
@@ -111,6 +112,7 @@ def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) ->
 
 def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
+    plan[0] = with_table(plan[0], artifacts)
     results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
@@ -125,7 +127,7 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         shards=shards,
         mean=0.0,
         std=0.0,
-        raw=sorted((unit.file for unit in plan), key=lambda ref: ref.key),
+        raw=[ref for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
         table=table,

@@ -1,4 +1,4 @@
-"""Planning of a table: which files it is, what its columns are, and one unit of work for each file."""
+"""Planning of a table: which files it is, what its columns are, and its units of work."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import ceil
 
+from functions.start_run.table_cuts import cut_file
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.package import SIGNATURE_FILE, Signature
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
-from lehr.contracts.table_units import PrepareTableUnit
+from lehr.contracts.table_units import PrepareTableUnit, TableFormat
 from lehr.contracts.tables import TableSchema
-from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.errors import ContractError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ModelRegistry, ObjectStore, StoredObject
 from lehr.table_difference import WAY_OUT, table_difference
 from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema
-
-# Text of a file, its cells and its arrays are in the function's memory together.
-MAX_FILE_BYTES = 256 << 20
-# Step Functions passes 256 KiB to a call, of which the schema of the table is nearly all.
-MAX_UNIT_BYTES = 224 << 10
 
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
@@ -34,8 +30,9 @@ def table_files(data: Data, names: Sequence[str]) -> list[str]:
 def plan_table(
     recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str
 ) -> tuple[list[PrepareTableUnit], Inferred]:
-    """One unit for each file, all with the schema of the first. Raises DataError's children."""
+    """Units of work for all files, with the schema of the first. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
+    table_format = table_format_of(said)
     training = _matching(said.files, list(raw))
     test = _matching(said.test_files, list(raw))
     wanted = [pattern for pattern in (*said.files, *said.test_files) if not _matching([pattern], list(raw))]
@@ -52,42 +49,31 @@ def plan_table(
             place=data.uri(incoming_prefix(project)),
             hint="no row may be learnt from and tested on: let one of them not match it",
         )
-    for name in (*training, *test):
-        if raw[name].bytes > MAX_FILE_BYTES:
-            raise MalformedDataError(
-                f"has {raw[name].bytes} bytes, more than {MAX_FILE_BYTES}",
-                place=data.uri(raw[name].key),
-                hint="cut it into several files, each with the header",
-            )
     first = raw[training[0]]
-    start = data.get_start(first.key, SAMPLE_BYTES)
+    start = data.get_range(first.key, 0, SAMPLE_BYTES, etag=first.etag)
     inferred = infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
     names = [*training, *test]
+    cuts = [(name, *cut) for name in names for cut in cut_file(raw[name], table_format, data)]
     units = [
         PrepareTableUnit(
             project=project,
             run=run,
             index=index,
-            of=len(names),
+            of=len(cuts),
             file=_ref(data, raw[name]),
+            format=table_format,
+            first=first_of_unit,
+            count=count,
             table=inferred.schema,
-            is_test=index >= len(training),
+            is_test=name in test,
             seed=said.seed,
             validation_fraction=said.validation_fraction,
             test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
             rows_per_shard=said.rows_per_shard,
             max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
         )
-        for index, name in enumerate(names)
+        for index, (name, first_of_unit, count) in enumerate(cuts)
     ]
-    size = max(len(unit.to_json()) for unit in units)
-    if size > MAX_UNIT_BYTES:
-        raise MalformedDataError(
-            f"has {len(inferred.schema.columns)} columns, which a unit of work has no room for: {size} bytes, more "
-            f"than {MAX_UNIT_BYTES}",
-            place=data.uri(first.key),
-            hint='leave columns out with data.columns: "ignore", or give them shorter names',
-        )
     return units, inferred
 
 
@@ -96,7 +82,7 @@ def shards_to_evaluate(plan: Sequence[PrepareTableUnit], inferred: Inferred) -> 
     shards = 0
     for unit in plan:
         share = 1.0 if unit.is_test else unit.test_fraction
-        shards += ceil(unit.file.bytes * inferred.rows_per_byte * share / unit.rows_per_shard)
+        shards += ceil((unit.count or unit.file.bytes) * inferred.rows_per_byte * share / unit.rows_per_shard)
     return shards
 
 
@@ -125,6 +111,13 @@ def refuse_another_table(
             place=project,
             hint=WAY_OUT,
         )
+
+
+def table_format_of(data: Data) -> TableFormat:
+    """The recipe's format, which is one of a table's."""
+    if data.format == "jsonl" or data.format == "parquet":
+        return data.format
+    return "csv"
 
 
 def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -101,12 +101,29 @@ def staged_table_shard_key(project: str, run: str, split: Split, unit: int, numb
     return f"{run_prefix(project, run)}prepared/{split}/unit-{unit:05d}-{number:05d}.safetensors"
 
 
-def quarantine_key(project: str, run: str, unit: int) -> str:
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/unit-{unit:05d}.jsonl"
+def staged_table_part_key(
+    project: str, run: str, split: Split, unit: int, first: int, end: int, number: int
+) -> str:
+    """Of a unit that takes several calls: named by where a call began and stopped, which is a matter of time."""
+    name = f"unit-{unit:05d}-from-{first}-to-{end}-{number:05d}.safetensors"
+    return f"{run_prefix(project, run)}prepared/{split}/{name}"
+
+
+def quarantine_key(project: str, run: str, unit: int, part: int = 0) -> str:
+    name = f"unit-{unit:05d}" + (f"-part-{part:05d}" if part else "")
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/{name}.jsonl"
 
 
 def unit_result_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}prepared/unit-{index:05d}.json"
+
+
+def unit_part_key(project: str, run: str, index: int, part: int) -> str:
+    return f"{run_prefix(project, run)}prepared/unit-{index:05d}-part-{part:05d}.json"
+
+
+def table_schema_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "table.json"
 
 
 def trials_prefix(project: str, run: str) -> str:

@@ -39,6 +39,18 @@ def decode_idx(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> np.ndar
 
 def decode_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> str:
     """The text of a file in UTF-8, gzipped or plain. Raises MalformedDataError as `decode_idx` does."""
+    raw = inflate_text(raw, place=place, max_bytes=max_bytes)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = raw.count(b"\n", 0, fault.start) + 1
+        raise MalformedDataError(
+            f"is not UTF-8 in line {line}", place=place, hint="save it as UTF-8, gzipped or plain"
+        ) from fault
+
+
+def inflate_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a text, gzipped or plain. Raises MalformedDataError as `decode_idx` does."""
     if is_gzipped(raw):
         raw = b"".join(_inflated(raw, max_bytes + 1, place))
     if len(raw) > max_bytes:
@@ -47,13 +59,7 @@ def decode_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> str:
             place=place,
             hint="cut the file into smaller ones",
         )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        line = raw.count(b"\n", 0, fault.start) + 1
-        raise MalformedDataError(
-            f"is not UTF-8 in line {line}", place=place, hint="save it as UTF-8, gzipped or plain"
-        ) from fault
+    return raw
 
 
 def _decompress(raw: bytes, header: IdxHeader, place: str) -> np.ndarray:

@@ -35,8 +35,13 @@ class S3ObjectStore:
 
     def get_start(self, key: str, count: int) -> bytes:
         """The first `count` bytes (fewer if the object is shorter). Raises KeyError if absent."""
+        return self.get_range(key, 0, count)
+
+    def get_range(self, key: str, first: int, count: int, *, etag: str | None = None) -> bytes:
+        """`count` bytes from byte `first` on (fewer where the object ends). Raises as `get` does."""
+        condition = {"IfMatch": f'"{etag}"'} if etag else {}
         try:
-            return self._read(key, {"Range": f"bytes=0-{count - 1}"})
+            return self._read(key, {"Range": f"bytes={first}-{first + count - 1}", **condition})
         except ClientError as fault:
             if fault.response["Error"]["Code"] == "InvalidRange":
                 return b""

@@ -1,0 +1,35 @@
+"""A file of a table as units of work: whole, in ranges of bytes, or in row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lehr.contracts.table_units import TableFormat
+from lehr.errors import MalformedDataError
+from lehr.idx import is_gzipped
+from lehr.ports import ObjectStore, StoredObject
+
+# Of plain text: 2 to 30 s of the function's 900 s, from numbers alone to quoted texts (docs/tables.md, "How fast").
+UNIT_BYTES = 64 << 20
+# A gzip file is read from its start, so it is one unit, whose text and arrays are in the function's memory together.
+MAX_GZIP_BYTES = 256 << 20
+
+
+def cut_file(entry: StoredObject, table_format: TableFormat, data: ObjectStore) -> Iterator[tuple[int, int]]:
+    """(first, count) of each unit, (0, 0) for all of it. Raises DataError's children for a file that cannot be cut."""
+    if entry.bytes <= UNIT_BYTES:
+        yield 0, 0
+        return
+    if is_gzipped(data.get_range(entry.key, 0, 2, etag=entry.etag)):
+        if entry.bytes > MAX_GZIP_BYTES:
+            raise MalformedDataError(
+                f"has {entry.bytes} bytes, more than {MAX_GZIP_BYTES} of a gzip file",
+                place=data.uri(entry.key),
+                hint="drop it as plain text, which may be of any size, or cut it into files, each with the header",
+            )
+        yield 0, 0
+        return
+    units = -(-entry.bytes // UNIT_BYTES)
+    size = -(-entry.bytes // units)
+    for first in range(0, entry.bytes, size):
+        yield first, min(size, entry.bytes - first)
