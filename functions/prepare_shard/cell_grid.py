@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from functions.prepare_shard.digits import PADDING, parse_numbers, words_of
+from functions.prepare_shard.digits import KEPT, PADDING, parse_numbers, words_of
 
 # The code of a cell that is refused.
 REFUSED = -1
@@ -66,7 +66,8 @@ class CellGrid:
         """The grid of a block of whole lines; None for one in which separators may be something else."""
         if b'"' in block or b"\0" in block or not delimiter.isascii():
             return None
-        if block.count(b"\r") != block.count(b"\r\n"):
+        has_returns = b"\r" in block
+        if has_returns and block.count(b"\r") != block.count(b"\r\n"):
             return None
         if not block.isascii():
             try:
@@ -92,9 +93,8 @@ class CellGrid:
         starts = np.empty_like(ends)
         starts[:, 0] = row_starts[rows]
         starts[:, 1:] = ends[:, :-1] + 1
-        has_return = buffer[ends[:, -1] - 1] == _RETURN
-        if has_return.any():
-            ends[:, -1] -= has_return
+        if has_returns:
+            ends[:, -1] -= buffer[ends[:, -1] - 1] == _RETURN
         return cls(
             buffer, words_of(buffer), rows, np.flatnonzero(~is_whole), starts, ends, row_starts, row_ends
         )
@@ -103,9 +103,10 @@ class CellGrid:
         """A row of the block as it stands there."""
         return self.buffer[self.row_starts[row] : self.row_ends[row]].tobytes().decode().removesuffix("\r")
 
-    def numbers(self, column: int, known: Meanings[float]) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [rows] of a column, and which cells are refused: boolean [rows]."""
-        starts, ends = self.starts[:, column], self.ends[:, column]
+    def numbers(self, columns: Sequence[int], known: Meanings[float]) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [rows, columns], and which cells are refused: boolean of the same shape."""
+        shape = len(self.rows), len(columns)
+        starts, ends = self.starts[:, columns].reshape(-1), self.ends[:, columns].reshape(-1)
         values, is_read = parse_numbers(self.buffer, self.words, starts, ends)
         is_refused = ~is_read
         if is_refused.any():
@@ -113,7 +114,7 @@ class CellGrid:
             found = [known.of(cell) for cell in self._cells(starts[others], ends[others])]
             values[others] = [value for value, _ in found]
             is_refused[others] = [is_bad for _, is_bad in found]
-        return values, is_refused
+        return values.reshape(shape), is_refused.reshape(shape)
 
     def codes(self, column: int, known: Meanings[int]) -> np.ndarray:
         """int64 [rows] of a column: what each cell means, REFUSED for one that means nothing."""
@@ -152,9 +153,6 @@ class CellGrid:
 
     def _word(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The last eight bytes of each cell as a word, with zeros where it is shorter: no cell has a zero."""
-        before = (np.clip(_WORD - lengths, 0, _WORD) * 8).astype(np.uint64)
-        is_empty = before >= 64
-        before[is_empty] = 0
-        word: np.ndarray = (self.words.take(ends - _WORD) >> before) << before
-        word[is_empty] = 0
+        word: np.ndarray = self.words.take(ends - _WORD)
+        word &= KEPT.take(np.minimum(np.maximum(lengths, 0), _WORD))
         return word

@@ -54,10 +54,9 @@ class CsvBlocks:
         position = first
         while position < end:
             stop = block_end(raw, position, end, BLOCK_BYTES)
-            block = self._plain(raw[position:stop], line)
-            if block is not None:
-                line += raw.count(b"\n", position, stop)
-                position = stop
+            plain = self._plain(raw[position:stop], line)
+            if plain is not None:
+                position, line, block = stop, line + plain[0], plain[1]
             else:
                 position, line, block = self._exact(raw, position, stop, end, line)
             yield position, block
@@ -95,8 +94,8 @@ class CsvBlocks:
             return
         builder.add(line, *row, y)
 
-    def _plain(self, block: bytes, line: int) -> Block | None:
-        """All rows of a block at once; None for one that only the exact way reads."""
+    def _plain(self, block: bytes, line: int) -> tuple[int, Block] | None:
+        """All rows of a block at once, and how many lines it has; None for one that only the exact way reads."""
         grid = CellGrid.of(block, self._delimiter, self._width)
         if grid is None:
             return None
@@ -108,30 +107,26 @@ class CsvBlocks:
         for row in others.tolist():
             text = grid.row_text(row)
             self._add(builder, line + row, text.split(self._delimiter) if text else [])
-        kept = ~is_refused
         lines = line + grid.rows
-        if not is_refused.any():
-            return Block(numbers, codes, targets, lines, builder.refused)
-        return Block(numbers[kept], codes[kept], targets[kept], lines[kept], builder.refused)
+        if is_refused.any():
+            kept = ~is_refused
+            numbers, codes, targets, lines = numbers[kept], codes[kept], targets[kept], lines[kept]
+        return len(grid.row_ends), Block(numbers, codes, targets, lines, builder.refused)
 
     def _values(self, grid: CellGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Numbers, codes and targets of the rows in the grid, and which rows have a cell that is refused."""
-        is_refused = np.zeros(len(grid.rows), dtype=bool)
-        numbers = np.empty((len(grid.rows), len(self._number_places)), dtype=np.float32)
-        for number, place in enumerate(self._number_places):
-            numbers[:, number], is_bad = grid.numbers(place, self._known_numbers)
-            is_refused |= is_bad
+        numbers, is_bad = grid.numbers(self._number_places, self._known_numbers)
+        is_refused = is_bad.any(axis=1)
         codes = np.empty((len(grid.rows), len(self._category_places)), dtype=np.int32)
         for number, place in enumerate(self._category_places):
             codes[:, number] = found = grid.codes(place, self._known_texts)
             is_refused |= found == REFUSED
         target = self._places[-1]
         if self._reader.schema.labels:
-            targets = grid.codes(target, self._known_labels)
-            is_bad = targets == REFUSED
-        else:
-            targets, is_bad = grid.numbers(target, self._known_targets)
-        return numbers, codes, targets.astype(np.float32), is_refused | is_bad
+            labels = grid.codes(target, self._known_labels)
+            return numbers, codes, labels.astype(np.float32), is_refused | (labels == REFUSED)
+        targets, is_bad = grid.numbers([target], self._known_targets)
+        return numbers, codes, targets[:, 0], is_refused | is_bad[:, 0]
 
     def _read_number(self, cell: str) -> float:
         text = cell.strip()

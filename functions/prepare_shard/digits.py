@@ -34,9 +34,17 @@ _UPPER_WEIGHTS = np.uint64(100 + (1_000_000 << 32))
 _LOWER_WEIGHTS = np.uint64(1 + (10_000 << 32))
 
 
+# By the length of a cell: the bytes of a word that are its own, and zeros for those before it.
+KEPT = np.array(
+    [0xFFFFFFFFFFFFFFFF << 8 * (_WORD - length) & 0xFFFFFFFFFFFFFFFF for length in range(9)], np.uint64
+)
+_FILLED = _ZEROS & ~KEPT
+
+
 def words_of(buffer: np.ndarray) -> np.ndarray:
-    """Word i is bytes [i, i + 8) of uint8 [n], the first byte lowest: uint64 [n - 7], without a copy."""
-    return np.ndarray((len(buffer) - _WORD + 1,), dtype="<u8", buffer=buffer, strides=(1,))
+    """Word i is bytes [i, i + 8) of uint8 [n], the first byte lowest: uint64 [n - 7], each at an address of its own."""
+    words: np.ndarray = np.ndarray((len(buffer) - _WORD + 1,), dtype="<u8", buffer=buffer, strides=(1,))
+    return words.astype(np.uint64)
 
 
 def parse_numbers(
@@ -97,15 +105,12 @@ def _word(
     """Of the last eight characters of each cell: the digits as one number, how many of them are behind a point,
     how many points there are (0 or 1), and whether there is nothing else."""
     word = words.take(ends - _WORD)
-    # What lies before the cell becomes zeros: first all of it is shifted out.
-    before = (np.clip(_WORD - lengths, 0, _WORD) * 8).astype(np.uint64)
-    is_empty = before >= 64
-    before[is_empty] = 0
-    kept = np.uint64(0xFFFFFFFFFFFFFFFF) << before
-    word = (word & kept) | (_ZEROS & ~kept)
-    word[is_empty] = _ZEROS
+    lengths = np.minimum(np.maximum(lengths, 0), _WORD)
+    word &= KEPT.take(lengths)
+    word |= _FILLED.take(lengths)
     points = word ^ _POINTS
-    points = (points - _ONES) & ~points & _TOPS
+    points = (points - _ONES) & ~points
+    points &= _TOPS
     has_point = points != 0
     if has_point.any():
         lowest = points & (~points + np.uint64(1))

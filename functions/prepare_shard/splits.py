@@ -18,26 +18,47 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _QUIET_NAN = np.uint32(0x7FC00000)
 
 
-def text_hashes(texts: Sequence[str]) -> np.ndarray:
-    """64 bits of each text: uint64 [texts]."""
+class RowHasher:
+    """64 bits of each row, for rows that come block by block: `texts` grows with them."""
+
+    def __init__(self, texts: Sequence[str], labels: Sequence[str]) -> None:
+        self._texts, self._of_texts = texts, np.empty(0, dtype=np.uint64)
+        self._of_labels = _text_hashes(labels) if labels else None
+
+    def hashes(self, numbers: np.ndarray, codes: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """uint64 [rows] of the inputs, as in a Block, and the target."""
+        if len(self._texts) > len(self._of_texts):
+            new = _text_hashes(self._texts[len(self._of_texts) :])
+            self._of_texts = np.concatenate((self._of_texts, new))
+        state = np.zeros(len(targets), dtype=np.uint64)
+        for column in _number_hashes(numbers.T):
+            state = _mixed(state, column)
+        for column in codes.T:
+            state = _mixed(state, self._of_texts[column])
+        if self._of_labels is None:
+            return _mixed(state, _number_hashes(targets))
+        return _mixed(state, self._of_labels[targets.astype(np.int64)])
+
+
+def _text_hashes(texts: Sequence[str]) -> np.ndarray:
     digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def number_hashes(numbers: np.ndarray) -> np.ndarray:
-    """64 bits of each float32: uint64 of its shape. Zeros are one number, and so are all that are missing."""
-    bits = (numbers + np.float32(0.0)).view(np.uint32)
-    return np.where(np.isnan(numbers), _QUIET_NAN, bits).astype(np.uint64)
+def _number_hashes(numbers: np.ndarray) -> np.ndarray:
+    """The bits of each float32. Zeros are one number, and so are all that are missing."""
+    bits = np.ascontiguousarray(numbers + np.float32(0.0)).view(np.uint32)
+    bits[np.isnan(numbers)] = _QUIET_NAN
+    return bits.astype(np.uint64)
 
 
-def row_hashes(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """64 bits of each row out of its cells': uint64 [rows]."""
-    state = np.zeros(len(columns[0]), dtype=np.uint64)
-    for column in columns:
-        state = (state + _STEP) ^ column
-        state = (state ^ (state >> np.uint64(30))) * _MIX_1
-        state = (state ^ (state >> np.uint64(27))) * _MIX_2
-        state ^= state >> np.uint64(31)
+def _mixed(state: np.ndarray, column: np.ndarray) -> np.ndarray:
+    state = (state + _STEP) ^ column
+    state ^= state >> np.uint64(30)
+    state *= _MIX_1
+    state ^= state >> np.uint64(27)
+    state *= _MIX_2
+    state ^= state >> np.uint64(31)
     return state
 
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
-from functions.prepare_shard.splits import choose_splits, number_hashes, row_hashes, text_hashes
+from functions.prepare_shard.splits import RowHasher, choose_splits
 from functions.prepare_shard.table_blocks import Block, TableReader
 from functions.prepare_shard.table_sources import AT_END, open_blocks
 from lehr import layout
@@ -109,8 +109,10 @@ def read_file(
     quarantine: list[Refused] = []
     rows = refused = 0
     next_first = AT_END
+    hasher, hashes = RowHasher(reader.texts.all, schema.labels), list[np.ndarray]()
     for position, block in blocks:
         kept.append(block)
+        hashes.append(hasher.hashes(block.numbers, block.codes, block.targets))
         rows += len(block.targets)
         refused += len(block.refused)
         quarantine += block.refused[: MAX_QUARANTINED - len(quarantine)]
@@ -125,9 +127,11 @@ def read_file(
         if position != AT_END and is_late():
             next_first = position
             break
-    table, targets, lines, hashes = _joined(kept, reader)
+    table, targets, lines = _joined(kept, reader)
     splits = choose_splits(
-        hashes, test_fraction=unit.test_fraction, validation_fraction=unit.validation_fraction
+        np.concatenate([np.empty(0, np.uint64), *hashes]),
+        test_fraction=unit.test_fraction,
+        validation_fraction=unit.validation_fraction,
     )
     if unit.is_test:
         splits[:] = 2
@@ -135,8 +139,8 @@ def read_file(
     return Rows(table, targets, splits, lines, next_first), quarantine, refused
 
 
-def _joined(blocks: list[Block], reader: TableReader) -> tuple[Table, np.ndarray, np.ndarray, np.ndarray]:
-    """The rows of all blocks: inputs, targets, lines, and 64 bits of each row's own."""
+def _joined(blocks: list[Block], reader: TableReader) -> tuple[Table, np.ndarray, np.ndarray]:
+    """The rows of all blocks: inputs, targets and lines."""
     numbers = np.concatenate(
         [np.empty((0, len(reader.numbers)), np.float32), *(one.numbers for one in blocks)]
     )
@@ -145,12 +149,7 @@ def _joined(blocks: list[Block], reader: TableReader) -> tuple[Table, np.ndarray
     lines = np.concatenate([np.empty(0, np.int64), *(one.lines for one in blocks)])
     blocks.clear()
     texts = np.array([*reader.texts.all, None], dtype=object)
-    of_text = text_hashes([*reader.texts.all, ""])
-    labels = reader.schema.labels
-    of_target = text_hashes(labels)[targets.astype(np.int64)] if labels else number_hashes(targets)
-    columns = [number_hashes(column) for column in numbers.T]
-    hashes = row_hashes([*columns, *(of_text[column] for column in codes.T), of_target])
-    return Table(numbers, texts[codes]), targets, lines, hashes
+    return Table(numbers, texts[codes]), targets, lines
 
 
 def number_sums(column: np.ndarray) -> NumberSums:
