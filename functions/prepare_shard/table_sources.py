@@ -12,6 +12,7 @@ from functions.prepare_shard.table_blocks import Block, TableReader
 from lehr.contracts.table_units import PrepareTableUnit
 from lehr.csv_rows import byte_rows, read_header
 from lehr.errors import ContractError, MalformedDataError, MissingDataError
+from lehr.parquet_footer import read_footer
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import inflate_text
 
@@ -31,10 +32,12 @@ def open_blocks(unit: PrepareTableUnit, data: ObjectStore) -> tuple[TableReader,
         raise ContractError(
             f"the unit names bucket {unit.file.bucket}; raw data is read from {data.bucket} only"
         )
-    source = _Source(unit, data)
+    source, file = _Source(unit, data), unit.file.key.rpartition("/")[2]
+    if unit.format == "parquet":
+        return source.parquet(TableReader(unit.table, file))
     raw, offset = source.text()
     # Lines count from the first of what is read: of a whole file, and of what comes behind its header.
-    reader = TableReader(unit.table, unit.file.key.rpartition("/")[2], byte=unit.first)
+    reader = TableReader(unit.table, file, byte=unit.first)
     if unit.format == "jsonl":
         mark = len(_MARK) if not unit.first and raw.startswith(_MARK) else 0
         first, end = source.rows(raw, mark, line_border)
@@ -58,6 +61,23 @@ class _Source:
     def __init__(self, unit: PrepareTableUnit, data: ObjectStore) -> None:
         self._unit, self._data, self._key = unit, data, unit.file.key
         self.place = data.uri(unit.file.key)
+
+    def parquet(self, reader: TableReader) -> tuple[TableReader, Blocks]:
+        """Of the unit's row groups. The library for pages is imported where there are some."""
+        from functions.prepare_shard.parquet_blocks import ParquetBlocks
+
+        unit = self._unit
+        try:
+            described = read_footer(unit.file, self._data)
+        except KeyError as fault:
+            raise self._gone() from fault
+        end = unit.first + unit.count
+        if not 0 <= unit.first < end <= len(described.groups):
+            raise ContractError(
+                f"the unit asks for row groups {unit.first} to {end} of {len(described.groups)}"
+            )
+        blocks = ParquetBlocks(reader, described, self._range, self.place)
+        return reader, _shifted(blocks.read(unit.first, end), 0, end)
 
     def text(self) -> tuple[bytes, int]:
         """The bytes to read rows from, and where in the file they begin."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import ceil
 
-from functions.start_run.table_cuts import cut_file
+from functions.start_run.table_cuts import cut_parquet, cut_text
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.dataset import ObjectRef
@@ -17,9 +18,10 @@ from lehr.contracts.table_units import PrepareTableUnit, TableFormat
 from lehr.contracts.tables import TableSchema
 from lehr.errors import ContractError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix
+from lehr.parquet_footer import read_footer
 from lehr.ports import ModelRegistry, ObjectStore, StoredObject
 from lehr.table_difference import WAY_OUT, table_difference
-from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema
+from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema, infer_typed_schema
 
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
@@ -49,40 +51,66 @@ def plan_table(
             place=data.uri(incoming_prefix(project)),
             hint="no row may be learnt from and tested on: let one of them not match it",
         )
-    first = raw[training[0]]
-    start = data.get_range(first.key, 0, SAMPLE_BYTES, etag=first.etag)
-    inferred = infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
     names = [*training, *test]
-    cuts = [(name, *cut) for name in names for cut in cut_file(raw[name], table_format, data)]
+    tested = {raw[name].key for name in test}
+    if table_format == "parquet":
+        inferred, cuts = _plan_parquet(recipe, [raw[name] for name in names], data)
+    else:
+        inferred = _infer(recipe, raw[training[0]], data)
+        cuts = [(raw[name], *cut) for name in names for cut in cut_text(raw[name], data)]
     units = [
         PrepareTableUnit(
             project=project,
             run=run,
             index=index,
             of=len(cuts),
-            file=_ref(data, raw[name]),
+            file=_ref(data, entry),
             format=table_format,
-            first=first_of_unit,
+            first=first,
             count=count,
             table=inferred.schema,
-            is_test=name in test,
+            is_test=entry.key in tested,
             seed=said.seed,
             validation_fraction=said.validation_fraction,
             test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
             rows_per_shard=said.rows_per_shard,
             max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
         )
-        for index, (name, first_of_unit, count) in enumerate(cuts)
+        for index, (entry, first, count) in enumerate(cuts)
     ]
     return units, inferred
+
+
+def _infer(recipe: Recipe, first: StoredObject, data: ObjectStore) -> Inferred:
+    start = data.get_range(first.key, 0, SAMPLE_BYTES, etag=first.etag)
+    return infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
+
+
+def _plan_parquet(
+    recipe: Recipe, entries: Sequence[StoredObject], data: ObjectStore
+) -> tuple[Inferred, list[tuple[StoredObject, int, int]]]:
+    """The schema, as the first file has it in its footer, and the units of all files."""
+    described = [read_footer(_ref(data, entry), data) for entry in entries]
+    kinds = {column.name: column.kind for column in described[0].columns.values()}
+    place = data.uri(entries[0].key)
+    inferred = infer_typed_schema(recipe, kinds, rows=described[0].rows, size=entries[0].bytes, place=place)
+    wanted = [*(column.name for column in inferred.schema.columns), inferred.schema.target]
+    cuts = [
+        (entry, *cut)
+        for entry, one in zip(entries, described, strict=True)
+        for cut in cut_parquet(one, wanted, data.uri(entry.key))
+    ]
+    return inferred, cuts
 
 
 def shards_to_evaluate(plan: Sequence[PrepareTableUnit], inferred: Inferred) -> int:
     """How many shards the test will have if all files are as the start of the first: what a budget is held against."""
     shards = 0
+    units_of = Counter(unit.file.key for unit in plan)
     for unit in plan:
         share = 1.0 if unit.is_test else unit.test_fraction
-        shards += ceil((unit.count or unit.file.bytes) * inferred.rows_per_byte * share / unit.rows_per_shard)
+        rows = unit.file.bytes / units_of[unit.file.key] * inferred.rows_per_byte
+        shards += ceil(rows * share / unit.rows_per_shard)
     return shards
 
 

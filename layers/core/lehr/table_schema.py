@@ -60,9 +60,12 @@ def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) ->
 
 
 def infer_typed_schema(
-    recipe: Recipe, kinds: Mapping[str, ColumnKind | str], *, rows_per_byte: float, place: str
+    recipe: Recipe, kinds: Mapping[str, ColumnKind | str], *, rows: int, size: int, place: str
 ) -> Inferred:
-    """Of a file that says what its columns are: a kind, or why a column is neither. Raises MismatchedDataError."""
+    """Of a file of `rows` rows and `size` bytes that says what its columns are: a kind, or why a column is neither.
+
+    Raises MismatchedDataError.
+    """
     _refuse_absent(recipe, list(kinds), place)
     columns, report = [], []
     for name, kind in kinds.items():
@@ -85,7 +88,7 @@ def infer_typed_schema(
         report.append(f"{name}: {told or kind} ({'told' if told else 'as its type'})")
     if not columns:
         raise MismatchedDataError("leaves no column to learn from", place=place, hint="see data.columns")
-    return Inferred(_schema(recipe, columns, ""), report, rows_per_byte)
+    return Inferred(_schema(recipe, columns, ""), report, rows / max(1, size))
 
 
 def _schema(recipe: Recipe, columns: list[Column], delimiter: str) -> TableSchema:

@@ -221,11 +221,11 @@ def test_plain_text_is_cut_and_gzip_is_not(monkeypatch: pytest.MonkeyPatch) -> N
         {"a": b"x" * 100, "b": b"x" * 250, "c": b"\x1f\x8b" + b"x" * 150, "d": b"\x1f\x8b" + b"x" * 250},
     )
     entries = {entry.key: entry for entry in data.list("")}
-    assert list(table_cuts.cut_file(entries["a"], "csv", data)) == [(0, 0)]
-    assert list(table_cuts.cut_file(entries["b"], "csv", data)) == [(0, 84), (84, 84), (168, 82)]
-    assert list(table_cuts.cut_file(entries["c"], "jsonl", data)) == [(0, 0)]
+    assert list(table_cuts.cut_text(entries["a"], data)) == [(0, 0)]
+    assert list(table_cuts.cut_text(entries["b"], data)) == [(0, 84), (84, 84), (168, 82)]
+    assert list(table_cuts.cut_text(entries["c"], data)) == [(0, 0)]
     with pytest.raises(MalformedDataError, match=r"of a gzip file.*plain text, which may be of any size"):
-        list(table_cuts.cut_file(entries["d"], "csv", data))
+        list(table_cuts.cut_text(entries["d"], data))
 
 
 def test_positions_are_those_in_the_file_and_end_with_its_end() -> None:
