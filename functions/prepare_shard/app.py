@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.prepare_shard.files import prepare_files
 from functions.prepare_shard.prepare import prepare
-from functions.prepare_shard.tables import prepare_table
+from functions.prepare_shard.tables import prepare_part
 from lehr.contracts.dataset import PrepareUnit, UnitResult
 from lehr.contracts.file_units import PrepareFilesUnit
 from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.ports import ObjectStore
 from lehr.settings import Environment
+
+# Of the 900 s: more than it takes to write what a call has read by then.
+HANDOVER_MS = 240_000
 
 logger = Logger()
 metrics = Metrics()
@@ -40,14 +44,21 @@ def stores() -> tuple[ObjectStore, ObjectStore]:
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """A unit of any kind in, its index and number of rows out; raises DataError's children for data to put right."""
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """A unit of any kind in, its index and number of rows out; raises DataError's children for data to put right.
+
+    What is left of a table's unit when time runs short comes out as a unit, for the next call.
+    """
     unit: PrepareUnit | PrepareTableUnit | PrepareFilesUnit
     result: UnitResult | TableUnitResult
     match event.get("kind"):
         case "table":
             unit = PrepareTableUnit.from_value(event)
-            result = prepare_table(unit, *stores())
+            answer = prepare_part(unit, *stores(), is_late=partial(_is_late, context))
+            if isinstance(answer, PrepareTableUnit):
+                logger.info("handed over", extra={"index": unit.index, "first": answer.first})
+                return answer.to_value()
+            result = answer
         case "files":
             unit = PrepareFilesUnit.from_value(event)
             result = prepare_files(unit, *stores())
@@ -61,3 +72,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         "prepared", extra={"project": unit.project, "run": unit.run, "index": unit.index, "rows": rows}
     )
     return {"index": result.index, "rows": rows}
+
+
+def _is_late(context: LambdaContext) -> bool:
+    return context.get_remaining_time_in_millis() < HANDOVER_MS

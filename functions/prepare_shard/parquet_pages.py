@@ -163,7 +163,8 @@ class _Pages:
             raise ValueError("codes without a dictionary")
         if not count:
             return self._dictionary[:0]
-        return self._dictionary[hybrid(body[1:], body[0], count)]
+        taken: np.ndarray = self._dictionary[hybrid(body[1:], body[0], count)]
+        return taken
 
     def _plain(self, body: bytes, count: int) -> np.ndarray:
         if self._column.type == BOOLEAN:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.parts import settle
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from functions.prepare_shard.splits import RowHasher, choose_splits
 from functions.prepare_shard.table_blocks import Block, TableReader
@@ -55,11 +56,20 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
     """
-    unit = with_table(unit, artifacts)
-    rows, quarantine, refused = read_file(unit, data)
+    answer = prepare_part(unit, data, artifacts, is_late=lambda: False)
+    assert isinstance(answer, TableUnitResult)  # there is all the time in the world
+    return answer
+
+
+def prepare_part(
+    planned: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore, *, is_late: Callable[[], bool]
+) -> TableUnitResult | PrepareTableUnit:
+    """As `prepare_table`, until `is_late` says so: what is left to read by then is the answer."""
+    unit = with_table(planned, artifacts)
+    rows, quarantine, refused = read_file(unit, data, is_late)
     if refused:
         lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
-        artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
+        artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index, unit.part), lines)
     total = len(rows.table) + refused
     if (not total and not unit.first) or refused > unit.max_refused_fraction * total:
         examples = "; ".join(f"{one.place}: {one.reason}" for one in quarantine[:3])
@@ -88,9 +98,7 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
         target=NumberSums() if unit.table.labels else number_sums(targets),
         refused=refused,
     )
-    key = layout.unit_result_key(unit.project, unit.run, unit.index)
-    artifacts.put(key, result.to_json(), content_type="application/json")
-    return result
+    return settle(planned, result, rows.next_first, artifacts)
 
 
 def read_file(
@@ -184,7 +192,11 @@ def _write(
 ) -> Shard:
     targets = rows.targets[chosen]
     raw = write_shard(to_tensors(as_inputs(rows.table[chosen])) | {"y": targets})
-    key = layout.staged_table_shard_key(unit.project, unit.run, split, unit.index, number)
+    project, run, end = unit.project, unit.run, rows.next_first
+    key = layout.staged_table_shard_key(project, run, split, unit.index, number)
+    if unit.part or end != AT_END:
+        end = unit.file.bytes if end == AT_END else end
+        key = layout.staged_table_part_key(project, run, split, unit.index, unit.first, end, number)
     artifacts.put(key, raw)
     labels = len(unit.table.labels)
     return Shard(
