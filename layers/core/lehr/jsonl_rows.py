@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +13,17 @@ from lehr.errors import MalformedDataError, MismatchedDataError
 Cell = str | float | None
 
 
+def jsonl_objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line from 1, object) of each line that is one."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            one = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if isinstance(one, dict):
+            yield number, one
+
+
 def jsonl_rows(text: str, told: Mapping[str, str], *, place: str) -> tuple[list[str], list[list[Cell]]]:
     """The keys in the order in which they come, and of each object the value of each, None where it has none.
 
@@ -21,13 +32,7 @@ def jsonl_rows(text: str, told: Mapping[str, str], *, place: str) -> tuple[list[
     """
     names: dict[str, None] = {}
     objects: list[dict[str, Any]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            one = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
-            continue
-        if not isinstance(one, dict):
-            continue
+    for number, one in jsonl_objects(text):
         objects.append(one)
         for name, value in one.items():
             names[name] = None

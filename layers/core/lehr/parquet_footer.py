@@ -14,7 +14,7 @@ from typing import Any
 from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.tables import ColumnKind
 from lehr.errors import MalformedDataError
-from lehr.ports import ObjectStore
+from lehr.ports import RangeReader
 from lehr.thrift_compact import ThriftError, read_struct
 
 BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE, BYTE_ARRAY, FIXED = range(8)
@@ -112,7 +112,7 @@ class ParquetFile:
         return sum(group.rows for group in self.groups)
 
 
-def read_footer(file: ObjectRef, data: ObjectStore) -> ParquetFile:
+def read_footer(file: ObjectRef, data: RangeReader) -> ParquetFile:
     """The footer of a file, in one or two reads. Raises MalformedDataError, and as `get_range` does."""
     place = data.uri(file.key)
     count = min(_TAIL_BYTES, file.bytes)

@@ -35,6 +35,13 @@ class ObjectReader(Protocol):
     def uri(self, key: str) -> str: ...
 
 
+class RangeReader(Protocol):
+    """What reading a part of an object takes of a bucket. Missing objects raise KeyError with the key."""
+
+    def get_range(self, key: str, first: int, count: int, *, etag: str | None = None) -> bytes: ...
+    def uri(self, key: str) -> str: ...
+
+
 class FolderReader(ObjectReader, Protocol):
     """What describing the models takes of a bucket."""
 

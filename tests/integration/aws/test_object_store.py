@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from lehr.aws.s3 import S3ObjectStore
-from lehr.errors import OverwriteError
+from lehr.errors import ChangedDataError, OverwriteError
 from lehr.ports import ObjectStore
 from tests.fakes import InMemoryObjectStore
 
@@ -40,6 +40,19 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
 def test_what_is_written_once_can_be_read(store: ObjectStore) -> None:
     assert store.put_once(KEY, b"onnx")
     assert store.get(KEY) == b"onnx"
+
+
+def test_a_range_is_read_of_the_object_that_its_etag_names(store: ObjectStore) -> None:
+    store.put(KEY, b"0123456789")
+    (entry,) = store.list(KEY)
+    assert store.get_range(KEY, 2, 3, etag=entry.etag) == b"234"
+    assert store.get_range(KEY, 8, 10) == b"89"
+    assert store.get_range(KEY, 10, 5, etag=entry.etag) == b""
+    store.put(KEY, b"9876543210")
+    with pytest.raises(ChangedDataError):
+        store.get_range(KEY, 2, 3, etag=entry.etag)
+    with pytest.raises(KeyError):
+        store.get_range("models/none", 0, 1)
 
 
 @pytest.mark.parametrize("body", [b"onnx", b"", LARGE], ids=["short", "empty", "large"])
