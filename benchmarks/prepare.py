@@ -73,10 +73,15 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root, self.written = root, 0
 
-    def get(self, key: str, *, etag: str | None = None) -> bytes:
+    def get(self, key: str, *, etag: str | None = None, version: str = "") -> bytes:
         return (self.root / key).read_bytes()
 
-    def get_range(self, key: str, first: int, count: int, *, etag: str | None = None) -> bytes:
+    def version_of(self, key: str, etag: str) -> str:
+        return ""
+
+    def get_range(
+        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
+    ) -> bytes:
         with (self.root / key).open("rb") as file:
             file.seek(first)
             return file.read(count)

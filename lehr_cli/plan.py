@@ -130,7 +130,9 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get_range(self, key: str, first: int, count: int, *, etag: str | None = None) -> bytes:
+    def get_range(
+        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
+    ) -> bytes:
         with self._path.open("rb") as file:
             file.seek(first)
             return file.read(count)

@@ -59,7 +59,7 @@ class _Source:
     """What of the file is fetched, and which rows in it are the unit's."""
 
     def __init__(self, unit: PrepareTableUnit, data: ObjectStore) -> None:
-        self._unit, self._data, self._key = unit, data, unit.file.key
+        self._unit, self._data, self._file, self._key = unit, data, unit.file, unit.file.key
         self.place = data.uri(unit.file.key)
 
     def parquet(self, reader: TableReader) -> tuple[TableReader, Blocks]:
@@ -123,13 +123,15 @@ class _Source:
 
     def _whole(self) -> bytes:
         try:
-            return self._data.get(self._key, etag=self._unit.file.etag)
+            return self._data.get(self._key, etag=self._file.etag, version=self._file.version_or_none)
         except KeyError as fault:
             raise self._gone() from fault
 
     def _range(self, first: int, count: int) -> bytes:
         try:
-            return self._data.get_range(self._key, first, count, etag=self._unit.file.etag)
+            return self._data.get_range(
+                self._key, first, count, etag=self._file.etag, version=self._file.version_or_none
+            )
         except KeyError as fault:
             raise self._gone() from fault
 

@@ -11,6 +11,7 @@ from math import sqrt
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from functions.seal_dataset.tables import merge_statistics
 from lehr import layout
@@ -127,7 +128,10 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         shards=shards,
         mean=0.0,
         std=0.0,
-        raw=[ref for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())],
+        raw=[
+            msgspec.structs.replace(ref, version=UNSET)
+            for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())
+        ],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
         table=table,

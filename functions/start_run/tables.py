@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from math import ceil
+
+from msgspec import UNSET
 
 from functions.start_run.table_cuts import cut_parquet, cut_text
 from lehr import layout
@@ -22,6 +25,9 @@ from lehr.parquet_footer import read_footer
 from lehr.ports import ModelRegistry, ObjectStore, StoredObject
 from lehr.table_difference import WAY_OUT, table_difference
 from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema, infer_typed_schema
+
+# Connections that boto3 keeps.
+_ASKED_AT_ONCE = 10
 
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
@@ -53,6 +59,7 @@ def plan_table(
         )
     names = [*training, *test]
     tested = {raw[name].key for name in test}
+    refs = _pinned([raw[name] for name in names], data)
     if table_format == "parquet":
         inferred, cuts = _plan_parquet(recipe, [raw[name] for name in names], data)
     else:
@@ -64,7 +71,7 @@ def plan_table(
             run=run,
             index=index,
             of=len(cuts),
-            file=_ref(data, entry),
+            file=refs[entry.key],
             format=table_format,
             first=first,
             count=count,
@@ -79,6 +86,22 @@ def plan_table(
         for index, (entry, first, count) in enumerate(cuts)
     ]
     return units, inferred
+
+
+def _pinned(entries: Sequence[StoredObject], data: ObjectStore) -> dict[str, ObjectRef]:
+    """The files by their keys, each as it was listed, whatever is written over it from now on."""
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        versions = pool.map(lambda entry: data.version_of(entry.key, entry.etag), entries)
+        return {
+            entry.key: ObjectRef(
+                bucket=data.bucket,
+                key=entry.key,
+                etag=entry.etag,
+                bytes=entry.bytes,
+                version=version or UNSET,
+            )
+            for entry, version in zip(entries, versions, strict=True)
+        }
 
 
 def _infer(recipe: Recipe, first: StoredObject, data: ObjectStore) -> Inferred:

@@ -116,7 +116,8 @@ def read_footer(file: ObjectRef, data: RangeReader) -> ParquetFile:
     """The footer of a file, in one or two reads. Raises MalformedDataError, and as `get_range` does."""
     place = data.uri(file.key)
     count = min(_TAIL_BYTES, file.bytes)
-    tail = data.get_range(file.key, file.bytes - count, count, etag=file.etag)
+    pinned = {"etag": file.etag, "version": file.version_or_none}
+    tail = data.get_range(file.key, file.bytes - count, count, **pinned)
     if len(tail) < 12 or not tail.endswith(_MAGIC):
         what = "is encrypted" if tail.endswith(b"PARE") else "is no Parquet file: it does not end with PAR1"
         raise MalformedDataError(what, place=place, hint="was it cut off, or is it of another data.format?")
@@ -124,7 +125,7 @@ def read_footer(file: ObjectRef, data: RangeReader) -> ParquetFile:
     if size > min(file.bytes - 12, MAX_FOOTER_BYTES):
         raise MalformedDataError(f"claims a footer of {size} bytes", place=place, hint="copy the file again")
     if size + 8 > len(tail):
-        tail = data.get_range(file.key, file.bytes - size - 8, size + 8, etag=file.etag)
+        tail = data.get_range(file.key, file.bytes - size - 8, size + 8, **pinned)
     try:
         fields, _ = read_struct(tail, len(tail) - size - 8)
         return _file(fields, file.bytes)

@@ -55,6 +55,27 @@ def test_a_range_is_read_of_the_object_that_its_etag_names(store: ObjectStore) -
         store.get_range("models/none", 0, 1)
 
 
+def test_a_version_is_read_whatever_was_written_over_it(s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    for store in (S3ObjectStore("bucket", s3), InMemoryObjectStore("bucket", is_versioned=True)):
+        store.put(KEY, b"0123456789")
+        (entry,) = store.list(KEY)
+        version = store.version_of(KEY, entry.etag)
+        store.put(KEY, b"9876543210")
+        assert store.get(KEY, etag=entry.etag, version=version) == b"0123456789"
+        assert store.get_range(KEY, 2, 3, etag=entry.etag, version=version) == b"234"
+        with pytest.raises(ChangedDataError):
+            store.version_of(KEY, entry.etag)
+
+
+def test_a_bucket_without_versions_has_none(store: ObjectStore) -> None:
+    store.put(KEY, b"0123456789")
+    (entry,) = store.list(KEY)
+    assert store.version_of(KEY, entry.etag) == ""
+    with pytest.raises(KeyError):
+        store.version_of("models/none", entry.etag)
+
+
 @pytest.mark.parametrize("body", [b"onnx", b"", LARGE], ids=["short", "empty", "large"])
 def test_writing_the_same_bytes_again_changes_nothing(store: ObjectStore, body: bytes) -> None:
     assert store.put_once(KEY, body)

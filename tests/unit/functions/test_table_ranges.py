@@ -15,12 +15,22 @@ from hypothesis import strategies as st
 
 from functions.prepare_shard import borders, csv_blocks, table_sources
 from functions.prepare_shard.table_sources import AT_END, open_blocks
+from functions.prepare_shard.tables import prepare_table
+from functions.seal_dataset.seal import seal
 from functions.start_run import table_cuts
+from functions.start_run.plan import list_raw
+from functions.start_run.tables import plan_table
+from lehr import layout
 from lehr.contracts.dataset import ObjectRef
+from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.table_units import PrepareTableUnit, TableFormat
 from lehr.contracts.tables import Column, TableSchema
+from lehr.contracts.workflow import SealRequest
 from lehr.errors import ChangedDataError, MalformedDataError
-from tests.fakes import InMemoryObjectStore
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.tables import RUN
+from tests.unit.functions.test_prepare_table import HEADER, lines
+from tests.unit.functions.test_prepare_table import RECIPE as TABLE_RECIPE
 
 KEY = "incoming/fares/rows.csv"
 COLUMNS = [Column(name="km", kind="number"), Column(name="zone", kind="category")]
@@ -102,7 +112,7 @@ quoted_texts = st.text(st.sampled_from('ab",\n x'), max_size=12).map(
 broken = st.sampled_from(["", "1,2", "far,a,1", "1,a,b,2", ",", "1,a,", "nan,a,inf"])
 
 
-def lines(texts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
+def bodies(texts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
     row = st.tuples(numbers, texts, st.integers(-99, 99).map(str)).map(",".join)
     ends = st.sampled_from(["\n", "\r\n"])
     body = st.lists(st.tuples(st.one_of(row, row, row, broken), ends).map("".join), max_size=40)
@@ -113,7 +123,7 @@ cut_places = st.lists(st.integers(1, 1500), max_size=5)
 
 
 @settings(deadline=None, max_examples=150)
-@given(lines(plain_texts), cut_places, st.sampled_from([16, 64, 1 << 18]))
+@given(bodies(plain_texts), cut_places, st.sampled_from([16, 64, 1 << 18]))
 def test_plain_rows_are_those_of_the_whole_file_wherever_it_is_cut(
     raw: bytes, cuts: list[int], block_bytes: int
 ) -> None:
@@ -124,7 +134,7 @@ def test_plain_rows_are_those_of_the_whole_file_wherever_it_is_cut(
 
 
 @settings(deadline=None, max_examples=150)
-@given(lines(st.one_of(plain_texts, quoted_texts)), cut_places, st.sampled_from([16, 1 << 18]))
+@given(bodies(st.one_of(plain_texts, quoted_texts)), cut_places, st.sampled_from([16, 1 << 18]))
 def test_quoted_rows_are_those_of_the_whole_file_or_the_run_fails(
     raw: bytes, cuts: list[int], block_bytes: int
 ) -> None:
@@ -211,6 +221,24 @@ def test_a_file_that_was_overwritten_is_not_read_on() -> None:
     data.put(KEY, b"km,zone,price\n9,a,2\n")
     with pytest.raises(ChangedDataError):
         open_blocks(planned, data)
+
+
+def test_of_a_versioned_bucket_what_was_planned_is_read_and_the_dataset_is_that_of_its_bytes() -> None:
+    recipe = parse_recipe(TABLE_RECIPE)
+    text = (HEADER + lines(0, 300)).encode()
+    versions = set()
+    for is_versioned in (True, False):
+        data = InMemoryObjectStore("data", {"incoming/fares/part-1.csv": text}, is_versioned=is_versioned)
+        artifacts = InMemoryObjectStore("artifacts")
+        (planned,), _ = plan_table(recipe, list_raw(data, "fares"), data, RUN)
+        if is_versioned:
+            data.put("incoming/fares/part-1.csv", HEADER.encode())
+        artifacts.put(layout.plan_key("fares", RUN), msgspec.json.encode([planned]))
+        artifacts.put(layout.recipe_key("fares", RUN), recipe.to_json())
+        prepare_table(planned, data, artifacts)
+        sealed = seal(SealRequest(project="fares", run=RUN), artifacts, InMemoryRegistry())
+        versions.add(sealed.version)
+    assert len(versions) == 1
 
 
 def test_plain_text_is_cut_and_gzip_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
