@@ -9,7 +9,7 @@ from lehr.idx import is_gzipped
 from lehr.parquet_footer import ParquetFile, row_group_runs
 from lehr.ports import ObjectStore, StoredObject
 
-# Of plain text: 2 to 30 s of the function's 900 s, from numbers alone to quoted texts (docs/tables.md, "How fast").
+# Of plain text: 2 s of numbers to 10 s of quoted texts (docs/tables.md, "How fast"), and 400 MB of the function's 2 GB.
 UNIT_BYTES = 64 << 20
 MAX_GROUP_BYTES = 256 << 20
 # A gzip file is read from its start, so it is one unit, whose text and arrays are in the function's memory together.
