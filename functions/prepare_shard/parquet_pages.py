@@ -71,7 +71,9 @@ class _Pages:
     def values(self, rows: int) -> Values:
         given, parts = [], []
         left = rows
-        for header, body in self._bodies():
+        for header, body in (
+            self._bodies() if rows else ()
+        ):  # a chunk without rows may name no page that is there
             if header[1] == _DICTIONARY:
                 inflated = self._inflated(body, header[2])
                 self._dictionary = self._plain(inflated, header[7][1])

@@ -52,17 +52,20 @@ def block_end(raw: bytes, first: int, end: int, count: int) -> int:
 
 
 class TableReader:
-    """Rows of one schema: what a cell means, and why one is refused. The exact way, a row at a time."""
+    """Rows of one schema: what a cell means, and why one is refused. The exact way, a row at a time.
 
-    def __init__(self, schema: TableSchema, file: str, byte: int = 0) -> None:
+    `byte` is where in the file lines are counted from.
+    """
+
+    def __init__(self, schema: TableSchema, file: str) -> None:
         self.schema, self.texts = schema, Texts()
         self.numbers, self.categories = schema.named("number"), schema.named("category")
         self.rows: RowReader = schema_reader(schema)
         self._labels = {label: place for place, label in enumerate(schema.labels)}
-        self._file, self._byte = file, byte
+        self._file, self.byte = file, 0
 
     def refused(self, line: int, reason: str) -> Refused:
-        return Refused(self._file, line, reason, self._byte)
+        return Refused(self._file, line, reason, self.byte)
 
     def target(self, cell: str) -> float:
         """The place of a label, or the number. Raises ValueError."""

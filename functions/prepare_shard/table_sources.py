@@ -36,16 +36,18 @@ def open_blocks(unit: PrepareTableUnit, data: ObjectStore) -> tuple[TableReader,
     if unit.format == "parquet":
         return source.parquet(TableReader(unit.table, file))
     raw, offset = source.text()
-    # Lines count from the first of what is read: of a whole file, and of what comes behind its header.
-    reader = TableReader(unit.table, file, byte=unit.first)
+    reader = TableReader(unit.table, file)
     if unit.format == "jsonl":
-        mark = len(_MARK) if not unit.first and raw.startswith(_MARK) else 0
-        first, end = source.rows(raw, mark, line_border)
-        return reader, _shifted(JsonlBlocks(reader).read(raw, first, end, 1), offset, end)
-    names, behind, line = source.header(raw)
-    blocks = CsvBlocks(reader, names, source.place)
-    border = partial(csv_border, delimiter=unit.table.delimiter, width=len(names))
-    first, end = source.rows(raw, behind, border)
+        behind, line = len(_MARK) if not unit.first and raw.startswith(_MARK) else 0, 1
+        blocks: JsonlBlocks | CsvBlocks = JsonlBlocks(reader)
+        first, end = source.rows(raw, behind, line_border)
+    else:
+        names, behind, line = source.header(raw)
+        blocks = CsvBlocks(reader, names, source.place)
+        border = partial(csv_border, delimiter=unit.table.delimiter, width=len(names))
+        first, end = source.rows(raw, behind, border)
+    if unit.first:
+        reader.byte = offset + first
     return reader, _shifted(blocks.read(raw, first, end, line), offset, end)
 
 

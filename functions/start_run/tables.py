@@ -19,7 +19,7 @@ from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
 from lehr.contracts.table_units import PrepareTableUnit, TableFormat
 from lehr.contracts.tables import TableSchema
-from lehr.errors import ContractError, MismatchedDataError, MissingDataError
+from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix
 from lehr.parquet_footer import read_footer
 from lehr.ports import ModelRegistry, ObjectStore, StoredObject
@@ -123,6 +123,8 @@ def _plan_parquet(
         for entry, one in zip(entries, described, strict=True)
         for cut in cut_parquet(one, wanted, data.uri(entry.key))
     ]
+    if not cuts:
+        raise MalformedDataError("has no rows", place=place)
     return inferred, cuts
 
 

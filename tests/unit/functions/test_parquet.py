@@ -171,6 +171,11 @@ def test_a_file_that_is_none_or_was_cut_off_is_refused() -> None:
             planned(broken)
 
 
+def test_a_table_without_rows_is_refused() -> None:
+    with pytest.raises(MalformedDataError, match=r"part-1\.parquet: has no rows"):
+        prepare(RECIPE, {"part-1.parquet": written(0)})
+
+
 def test_damaged_bytes_are_an_error_that_names_the_file_and_never_another() -> None:
     raw = written(200, compression="none")
     random = np.random.default_rng(3)

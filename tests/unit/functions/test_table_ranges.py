@@ -256,6 +256,15 @@ def test_plain_text_is_cut_and_gzip_is_not(monkeypatch: pytest.MonkeyPatch) -> N
         list(table_cuts.cut_text(entries["d"], data))
 
 
+def test_a_refused_line_is_found_by_the_byte_that_its_range_begins_at() -> None:
+    raw = b"km,zone,price\n" + b"1,a,2\n" * 9 + b"far,a,2\n" + b"1,a,2\n" * 9
+    data = InMemoryObjectStore("data", {KEY: raw})
+    _, blocks = open_blocks(unit(data, 30, len(raw) - 30, schema(), "csv"), data)
+    (refused,) = [one for _, block in blocks for one in block.refused]
+    assert raw[refused.byte :].splitlines()[refused.line - 1] == b"far,a,2"
+    assert refused.byte == 32
+
+
 def test_positions_are_those_in_the_file_and_end_with_its_end() -> None:
     raw = b"km,zone,price\n" + b"1,a,2\n" * 20
     data = InMemoryObjectStore("data", {KEY: raw})
