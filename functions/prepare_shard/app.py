@@ -10,12 +10,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.prepare_shard.files import prepare_files
-from functions.prepare_shard.prepare import prepare
 from functions.prepare_shard.tables import prepare_part
-from lehr.contracts.dataset import PrepareUnit, UnitResult
-from lehr.contracts.file_units import PrepareFilesUnit
-from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
+from functions.prepare_shard.units import prepare_unit, read_unit
+from lehr.contracts.table_units import PrepareTableUnit
 from lehr.ports import ObjectStore
 from lehr.settings import Environment
 
@@ -49,22 +46,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     What is left of a table's unit when time runs short comes out as a unit, for the next call.
     """
-    unit: PrepareUnit | PrepareTableUnit | PrepareFilesUnit
-    result: UnitResult | TableUnitResult
-    match event.get("kind"):
-        case "table":
-            unit = PrepareTableUnit.from_value(event)
-            answer = prepare_part(unit, *stores(), is_late=partial(_is_late, context))
-            if isinstance(answer, PrepareTableUnit):
-                logger.info("handed over", extra={"index": unit.index, "first": answer.first})
-                return answer.to_value()
-            result = answer
-        case "files":
-            unit = PrepareFilesUnit.from_value(event)
-            result = prepare_files(unit, *stores())
-        case _:
-            unit = PrepareUnit.from_value(event)
-            result = prepare(unit, *stores())
+    unit = read_unit(event)
+    result = (
+        prepare_part(unit, *stores(), is_late=partial(_is_late, context))
+        if isinstance(unit, PrepareTableUnit)
+        else prepare_unit(unit, *stores())
+    )
+    if isinstance(result, PrepareTableUnit):
+        logger.info("handed over", extra={"index": unit.index, "first": result.first})
+        return result.to_value()
     metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
