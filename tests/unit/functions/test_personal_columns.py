@@ -123,3 +123,14 @@ def test_without_a_key_nothing_is_hashed_and_the_run_is_refused_with_the_way_out
 def test_a_champion_of_the_plain_values_takes_no_hashed_ones(sealed: Sealed) -> None:
     plain = Sealed(RECIPE.replace("pii_hash", "category"), {"visits.csv": visits()}).seal()
     assert table_difference(signature(plain), signature(sealed)) == "the columns patient"
+
+
+def test_pseudonyms_are_the_same_in_whatever_format_the_data_comes(sealed: Sealed) -> None:
+    names, *rows = (line.split(",") for line in visits().decode().splitlines())
+    numbers = [dict(zip(names, row, strict=True)) for row in rows if row[0] != "far"]
+    raw = "".join(json.dumps(row | {"km": float(row["km"])}) + "\n" for row in numbers).encode()
+    recipe = RECIPE.replace('"csv"', '"jsonl"').replace("visits.csv", "visits.jsonl")
+    other = Sealed(recipe, {"visits.jsonl": raw}, pii_key=KEY).seal()
+    assert patients(other) == patients(sealed)
+    assert other.manifest.rows("test") == sealed.manifest.rows("test")
+    assert not any(b"Patient" in raw for raw in other.artifacts.objects.values())

@@ -18,6 +18,7 @@ from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr_runtime.shards import read_shard
 from lehr_runtime.tables import from_tensors
+from tests import sealed
 from tests.fakes import InMemoryObjectStore
 from tests.tables import RUN
 from tests.unit.functions.test_parquet import RECIPE as PARQUET_RECIPE
@@ -120,3 +121,29 @@ def test_a_range_of_a_file_may_take_several_calls_too() -> None:
         assert calls > 2
         found += [km for _, km in kilometres(result, artifacts)]
     assert sorted(found) == list(range(500))
+
+
+def test_rows_of_several_calls_are_compared_with_the_test_and_set_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = sealed.table(300, 1)
+    test = sealed.table(60, 2) + train[40:60]
+    whole = sealed.of_table(train, test)
+
+    def in_parts(
+        unit: PrepareTableUnit, data: InMemoryObjectStore, artifacts: InMemoryObjectStore, key: str
+    ) -> None:
+        to_the_end(unit, data, artifacts, 2)
+
+    monkeypatch.setattr(sealed, "prepare_table", in_parts)
+    parts = sealed.of_table(train, test)
+    assert any("-from-" in key for key in parts.artifacts.objects)
+    aside, as_a_whole = (
+        sorted(one.quarantined(), key=lambda row: str(row["line"])) for one in (parts, whole)
+    )
+    assert aside == as_a_whole
+    assert len(aside) == 20
+    assert parts.statistics.rows == whole.statistics.rows
+    assert [one.mean for one in parts.statistics.numbers] == pytest.approx(
+        [one.mean for one in whole.statistics.numbers]
+    )
