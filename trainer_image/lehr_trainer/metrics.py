@@ -4,7 +4,8 @@
 samples_per_second=36500 seconds=1.6
 
 The two validation fields are absent when nothing is held out; a regression has `validation_rmse` and `validation_mae`
-instead of accuracies, a segmentation `validation_mean_iou` beside its accuracies of pixels; each metric of the project is one more field, `validation_<name>`. Lines within a long epoch say
+instead of accuracies, and a segmentation `validation_mean_iou` beside them, which are of pixels; each metric of the
+project is one more field, `validation_<name>`. Lines within a long epoch say
 `step`, and no definition matches them.
 """
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 from lehr.contracts.document import Document, Part
 
-
 # In a prepared mask: a pixel that counts nowhere.
 IGNORED = 255
 
