@@ -84,7 +84,7 @@ def _took(record: RunRecord) -> str:
 
 
 def _accuracy(record: RunRecord) -> str:
-    """The candidate's, and the champion's at that time; of a segmentation mean IoUs, of a regression the errors (RMSE)."""
+    """The candidate's, and the champion's at that time: mean IoUs of a segmentation, errors (RMSE) of a regression."""
     if record.rmse is not None:
         beside = "" if record.champion_rmse is None else f" vs {record.champion_rmse:.5g}"
         return f"{record.rmse:.5g}{beside}"

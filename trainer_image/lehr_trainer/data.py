@@ -1,8 +1,8 @@
 """Shards become two tensors that stay on the device: uint8 pixels and int64 labels, or uint8 masks.
 
-Pixels and masks are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs no loader
-processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a function of
-(seed, epoch) alone, so that a resumed run needs two integers to be where it was, on any device.
+Pixels and masks are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs
+no loader processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a
+function of (seed, epoch) alone, so that a resumed run needs two integers to be where it was, on any device.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Losses, each the mean over the rows of a batch, so that a batch cut into parts weighs its rows as the whole does.
 
-Where pixels have labels, [rows, height, width], a row's loss is the mean over all of its pixels, and one that is IGNORED
-adds nothing to it: a pixel weighs the same in every batch.
+Where pixels have labels, [rows, height, width], a row's loss is the mean over all of its pixels, and one that is
+IGNORED adds nothing to it: a pixel weighs the same in every batch.
 
 Outputs come as the module gives them: logits, or real predictions. Which loss fits which task stands in
 `lehr.contracts.training_rules`. Sums are taken in the type of the outputs, float32 here.

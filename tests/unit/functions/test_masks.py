@@ -165,7 +165,7 @@ def test_a_mask_that_does_not_fit_is_set_aside_by_its_own_name(mask: np.ndarray,
     refused = json.loads(line)
     assert refused["file"] == "incoming/scenes/masks/7.png"
     assert words in refused["reason"]
-    with pytest.raises(MalformedDataError, match="1 of 60 files are refused: .*masks/7.png"):
+    with pytest.raises(MalformedDataError, match=r"1 of 60 files are refused: .*masks/7\.png"):
         World(objects).seal()
 
 

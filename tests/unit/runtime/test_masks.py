@@ -24,7 +24,12 @@ def saved(image: Any, **options: Any) -> bytes:
 
 
 def decoded(raw: bytes, size: tuple[int, int] = (3, 4), **changes: Any) -> np.ndarray:
-    options = {"of_size": (3, 4), "labels": 5, "ignore_value": None, "place": "m.png"} | changes
+    options: dict[str, Any] = {
+        "of_size": (3, 4),
+        "labels": 5,
+        "ignore_value": None,
+        "place": "m.png",
+    } | changes
     return decode_mask(raw, size, **options)
 
 

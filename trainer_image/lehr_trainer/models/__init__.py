@@ -1,7 +1,8 @@
 """Models: the built-in `mlp`, `cnn`, `resnet` and `unet`, or the project's own code.
 
 A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width] or [batch, height, width,
-channels], and gives logits, [batch, classes], or [batch, classes, height, width] where pixels have labels. A project brings its own with
+channels], and gives logits, [batch, classes], or [batch, classes, height, width] where pixels have labels. A project
+brings its own with
 
     [model]
     name = "custom"

@@ -28,7 +28,9 @@ def build_custom(
     log: Callable[[str], None] = print,
     has_masks: bool = False,
 ) -> Module:
-    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier, of pixels with `has_masks`."""
+    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier, or with `has_masks` none of
+    pixels.
+    """
     build = find_function(factory, code_folder, key="model.factory")
     module = build(input_shape=input_shape, classes=classes)
     module = adapt_keras(module, input_shape=input_shape, place=factory, log=log)

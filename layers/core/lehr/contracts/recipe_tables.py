@@ -48,8 +48,8 @@ class Data(Part, frozen=True, kw_only=True):
     idx: `train` and `test` are pairs of files. csv: `files` are names or patterns, as "flights-*.csv.gz", and so are
     `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
     `columns` says what the inference from the first rows would not. folders: `files` and `test_files` are patterns of
-    images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`. masks: the
-    same of images, each with one of `masks` that says the label of every pixel; those of `ignore_value` count nowhere.
+    images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`. masks:
+    the same of images that have one of `masks` each, with a label for every pixel; `ignore_value` counts nowhere.
     """
 
     format: Literal["idx", "csv", "folders", "masks"]
