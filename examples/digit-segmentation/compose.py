@@ -29,7 +29,7 @@ FILES = {"train": "train", "test": "t10k"}
 def compose(
     digits: np.ndarray, labels: np.ndarray, *, count: int, side: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`count` images and masks, uint8 [count, side, side]; a mask has 0 for the ground and 1 to 10 for digits 0 to 9."""
+    """`count` images and masks, uint8 [count, side, side]; masks have 0 for the ground, 1 to 10 for digits."""
     random = np.random.Generator(np.random.PCG64(seed))
     images = np.empty((count, side, side), dtype=np.uint8)
     masks = np.zeros((count, side, side), dtype=np.uint8)

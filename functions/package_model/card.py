@@ -142,8 +142,8 @@ def write_card(
         "## Limits",
         "",
         (
-            f"It gives one of its {len(signature.labels)} labels for any input of its shape, also for one that is none "
-            "of them. "
+            f"It gives {'each pixel ' if len(signature.output.shape) == 4 else ''}one of its {len(signature.labels)} "
+            "labels for any input of its shape, also for one that is none of them. "
             if signature.labels
             else ""
         )
@@ -176,6 +176,11 @@ def _outputs(signature: Signature) -> str:
         )
     if table and not signature.labels:
         return f"-1 is the batch. An output row is one value of {_code(table.target)}, in its own units.{columns}"
+    if len(signature.output.shape) == 4:
+        return (
+            f"-1 is the batch. The output has, for each pixel of an image, one probability for each of "
+            f"{len(signature.labels)} labels, in this order along axis 1: {_labels(signature.labels)}."
+        )
     return (
         f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
         f"order: {_labels(signature.labels)}.{columns}"
@@ -192,6 +197,11 @@ def _feed(signature: Signature) -> str:
 
 
 def _measured(figures: TrainingFigures) -> str:
+    if figures.mean_iou is not None:
+        return (
+            f"mean IoU {_number(figures.mean_iou)}, accuracy of pixels {_number(figures.accuracy or 0.0)}, mean "
+            f"cross-entropy {_number(figures.loss)} nats"
+        )
     if figures.accuracy is not None:
         return f"accuracy {_number(figures.accuracy)}, mean cross-entropy {_number(figures.loss)} nats"
     errors = [
@@ -208,6 +218,7 @@ def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[
         {"type": name, "value": value, "name": f"{name} on the {figures.split} split"}
         for name, value in (
             ("accuracy", figures.accuracy),
+            ("mean_iou", figures.mean_iou),
             ("rmse", figures.rmse),
             ("mae", figures.mae),
             ("loss", figures.loss),
