@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 
 from lehr import layout
+from lehr.contracts.data_rules import FILES
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.package import INT8_FILE, MODEL_FILE, Lineage, Signature
@@ -126,7 +127,7 @@ def write_card(
         "While it is the champion:",
         "",
         "```bash",
-        f"lehr predict {lineage.project} --row 0",
+        f"lehr predict {lineage.project} {'--image FILE' if manifest.format in FILES else '--row 0'}",
         "```",
         "",
         "or `POST /predict/" + lineage.project + "` at the endpoint, whose API is at `/docs`. Anywhere else:",

@@ -11,7 +11,7 @@ from math import ceil, prod
 
 from functions.start_run.masks import pair_masks
 from lehr import layout
-from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
+from lehr.contracts.data_rules import DEFAULT_CHANNELS, DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.file_units import (
     FileExample,
     FileInput,
@@ -30,7 +30,6 @@ from lehr.ports import ObjectStore, StoredObject
 FILES_PER_UNIT = 5_000
 # Decoded, of the 2 GB that the function has: once as rows, once as the bytes of a shard, and the files themselves.
 MAX_UNIT_BYTES = 256 << 20
-DEFAULT_CHANNELS = 3
 
 
 @dataclass(frozen=True)

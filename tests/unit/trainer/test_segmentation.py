@@ -321,7 +321,7 @@ def test_masks_stay_where_nothing_is_asked_for() -> None:
     assert torch.equal(Augmentation(Augment()).masks(HOLED, draws), HOLED)
 
 
-class _Fixed(torch.nn.Module):
+class _Fixed(torch.nn.Module):  # type: ignore[misc]
     """Gives logits that were made before, part by part."""
 
     def __init__(self, logits: torch.Tensor) -> None:

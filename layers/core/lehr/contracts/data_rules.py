@@ -45,6 +45,7 @@ _FORMATS_WITH = {
 }
 _NOTHING_SAID = Data(format="idx")
 DEFAULT_TEST_FRACTION = 0.2
+DEFAULT_CHANNELS = 3
 DEFAULT_MAX_REFUSED_FRACTION = 0.01
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
 
