@@ -22,7 +22,7 @@ SEED = 1
 MOST_DIGITS = 4
 # From this grey value on a pixel is ink.
 INK = 64
-NOISE = 24.0
+NOISE = 12.0
 FILES = {"train": "train", "test": "t10k"}
 
 
@@ -42,18 +42,24 @@ def compose(
             ink = digit >= INK
             light[place] = np.where(ink, digit, np.maximum(light[place], digit))
             mask[place] = np.where(ink, labels[number] + 1, mask[place])
-        ground = random.uniform(0, 64)
+        ground = random.uniform(0, 32)
         noisy = np.maximum(light, ground) + random.normal(0, NOISE, light.shape)
         image[:] = np.clip(np.rint(noisy), 0, 255)
     return images, masks
 
 
-def write(folder: Path, split: str, *, count: int, side: int, seed: int = SEED) -> None:
-    """Compose a split and write images and masks as PNG files below `folder`/<split>."""
-    digits, labels = (
+def digits_of(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """All digits of a split and their labels, uint8 [n, 28, 28] and uint8 [n]."""
+    images, labels = (
         decode_idx((MNIST / f"{FILES[split]}-{kind}-ubyte.gz").read_bytes(), place=kind)
         for kind in ("images-idx3", "labels-idx1")
     )
+    return images, labels
+
+
+def write(folder: Path, split: str, *, count: int, side: int, seed: int = SEED) -> None:
+    """Compose a split and write images and masks as PNG files below `folder`/<split>."""
+    digits, labels = digits_of(split)
     # A seed of its own for each split.
     pairs = compose(digits, labels, count=count, side=side, seed=seed * len(FILES) + list(FILES).index(split))
     for name, rows, encode in zip(("images", "masks"), pairs, (encode_image, encode_mask), strict=True):
