@@ -41,6 +41,11 @@ def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], 
             f"champion {champion.version} and candidate {candidate.version} have different labels: "
             "the same rows cannot judge both (train it under another project.name)"
         )
+    if champion and champion.signature.task != candidate.signature.task:
+        raise ModelPackageError(
+            f"champion {champion.version} does {champion.signature.task}, candidate {candidate.version} "
+            f"{candidate.signature.task}: the same rows cannot judge both (train it under another project.name)"
+        )
     if champion and (difference := _difference(champion.signature, candidate.signature)):
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "

@@ -7,16 +7,19 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from aws_lambda_powertools import Logger
 from PIL import Image
 
 from functions.evaluate_shard.evaluate import evaluate
 from functions.evaluate_shard.masks import MAX_EXAMPLE_SIDE, MAX_EXAMPLES
 from functions.judge_model.judge import judge
+from functions.package_model import serving
 from functions.package_model.card import write_card
 from functions.predict import app
 from functions.predict.catalogue import Catalogue
@@ -28,13 +31,14 @@ from lehr import layout
 from lehr.contracts.batch_prediction import BatchUnit
 from lehr.contracts.dataset import DatasetManifest, ObjectRef, Shard
 from lehr.contracts.evaluation import EvaluateUnit
-from lehr.contracts.package import Lineage
+from lehr.contracts.package import GOLDEN_FILE, Lineage
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.segmentation import SegmentationReport, ShardSegmentation
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import JudgeRequest, ReportRequest
 from lehr.errors import MismatchedDataError, ModelPackageError
 from lehr.http.problems import Problem
+from lehr_runtime.golden import read_golden
 from lehr_runtime.masks import encode_image
 from lehr_runtime.packages import load_package
 from lehr_runtime.segmentation import sign_test
@@ -183,6 +187,34 @@ def test_a_model_that_labels_whole_images_is_not_judged_by_masks(evaluated: Eval
     unit = msgspec.structs.replace(unit, candidate=flat, champion=None)
     with pytest.raises(ModelPackageError, match="no label for each pixel"):
         evaluate(unit, evaluated.store, evaluated.load)
+
+
+@pytest.mark.parametrize("champion", ["masks", "images"])
+def test_models_of_different_tasks_are_not_compared(tmp_path: Path, champion: str) -> None:
+    models: dict[str, Any] = {
+        "masks": SimpleNamespace(version="m", signature=tiny_masks.signature()),
+        "images": SimpleNamespace(version="i", signature=tiny_models.signature(tiny_masks.LABELS)),
+    }
+    candidate = "images" if champion == "masks" else "masks"
+    unit = Evaluated(tmp_path).units[0]
+    unit = msgspec.structs.replace(unit, candidate=candidate, champion=champion)
+    with pytest.raises(ModelPackageError, match=r"does image_.*the same rows cannot judge both"):
+        evaluate(unit, InMemoryObjectStore(), lambda project, version: models[version])
+
+
+def test_golden_rows_are_as_many_as_a_package_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(2).integers(0, 256, (5, *tiny_masks.SHAPE), dtype=np.uint8)
+    each = x[0].nbytes * (1 + 3 * 4)
+
+    def golden_rows(room_bytes: int) -> int:
+        monkeypatch.setattr(serving, "_ROOM_BYTES", room_bytes)
+        files = serving.prepare_serving(tiny_masks.files(), x, Logger())
+        if GOLDEN_FILE not in files:
+            assert files == {}
+            return 0
+        return len(read_golden(files[GOLDEN_FILE], place="g").x)
+
+    assert [golden_rows(3 * each), golden_rows(100 * each), golden_rows(each - 1)] == [3, 5, 0]
 
 
 def test_the_shards_add_up_to_a_decision(evaluated: Evaluated) -> None:
