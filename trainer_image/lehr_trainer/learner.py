@@ -192,7 +192,7 @@ class Learner:
             asked = time.monotonic()
             images, labels = examples.batch(own.rows)
             images = self.augmentation.pixels(images, own.draws)
-            if labels.dim() > 1:
+            if labels.dim() > 2:
                 labels = self.augmentation.masks(labels, own.draws)
             if self._augment is not None:
                 images = self._augment(images, self._number_of(number * self._most_parts + index))
@@ -212,7 +212,7 @@ class Learner:
             with torch.no_grad():
                 sums.loss.add_(loss, alpha=own.count)
                 sums.correct.add_(count_correct(logits, labels))
-                if labels.dim() > 1:
+                if labels.dim() > 2:
                     sums.counted.add_((labels != IGNORED).sum())
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)

@@ -62,7 +62,7 @@ def measure(
     parts = _outputs(model, examples, watch, rows, beat)
     if examples.labels.is_floating_point():
         return _of_values(parts, len(examples))
-    if examples.labels.dim() > 1:
+    if examples.labels.dim() > 2:
         return _of_masks(parts)
     return _of_labels(parts, len(examples))
 

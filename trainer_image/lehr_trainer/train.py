@@ -193,7 +193,7 @@ class Loop:
         labels = self._examples.labels
         if labels.is_floating_point():
             return None
-        return correct / max(1, counted) if labels.dim() > 1 else correct / len(self._examples)
+        return correct / max(1, counted) if labels.dim() > 2 else correct / len(self._examples)
 
     def _finish(self) -> list[EpochRecord]:
         """The records of all epochs."""
