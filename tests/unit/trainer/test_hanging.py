@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lehr_trainer import export, train, trained_package
+from lehr_trainer import export, trained_package
 from lehr_trainer.errors import HangError
 from lehr_trainer.heartbeat import Heartbeat
 
