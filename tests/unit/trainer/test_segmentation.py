@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from lehr_trainer.augment import Augmentation
 from lehr_trainer.data import Examples, load_examples
 from lehr_trainer.errors import ExportParityError, JobInputError, ModelCodeError
 from lehr_trainer.measuring import measure
+from lehr_trainer.metrics import METRIC_DEFINITIONS
 from lehr_trainer.models import build_model, count_parameters
 from tests.unit.trainer.conftest import JobFolder
 
@@ -126,13 +128,20 @@ def run(job: JobFolder, stop: Any = None) -> int:
     return job.run(stop, LEHR_PROJECT="scenes")
 
 
-def test_a_unet_learns_masks_and_its_graph_is_proven_pixel_by_pixel(make_masks_job: Any) -> None:
-    settings = {"loss": "cross_entropy_dice", "class_weights": "balanced", "batch_size": 8, "epochs": 6}
-    job = make_masks_job(**settings, patience=6, monitor="validation_mean_iou")
+def test_a_unet_learns_masks_and_its_graph_is_proven_pixel_by_pixel(
+    make_masks_job: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"loss": "cross_entropy_dice", "class_weights": "balanced", "batch_size": 8, "epochs": 4}
+    job = make_masks_job(**settings, patience=4, monitor="validation_mean_iou")
     assert run(job) == 0, job.failure
     last = job.summary.figures()
     assert last.mean_iou is not None
     assert last.mean_iou > 0.8
+    (of_iou,) = [entry["Regex"] for entry in METRIC_DEFINITIONS if entry["Name"] == "validation:mean_iou"]
+    seen = re.findall(of_iou, capsys.readouterr().out)
+    assert [float(value) for value in seen] == pytest.approx(
+        [epoch.validation_mean_iou for epoch in job.summary.epochs], abs=1e-4
+    )
     signature = Signature.from_json((job.root / "model/signature.json").read_bytes())
     assert signature.output.shape == [-1, 3, SIDE, SIDE]
     assert job.summary.parity.max_absolute_difference <= 1e-4
