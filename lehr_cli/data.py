@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -22,6 +23,8 @@ from lehr_cli.stack import Stack
 
 CHECKSUMS = "SHA256SUMS"
 ANSWER_TIMEOUT_S = 90.0
+# As many connections as boto3 keeps.
+UPLOADED_AT_ONCE = 10
 
 ProjectArgument = Annotated[str, typer.Argument(help="Name of a pushed project.", metavar="PROJECT")]
 DataArgument = Annotated[
@@ -127,7 +130,8 @@ def _upload(invocation: Invocation, project: str, files: dict[str, Path]) -> Non
         *columns, console=out.errors, transient=True, disable=not out.errors.is_terminal
     ) as progress:
         bar = progress.add_task("uploading", total=total)
-        for name, path in files.items():
+
+        def send(name: str, path: Path) -> None:
             progress.update(bar, description=name)
             stack.s3.upload_file(
                 str(path),
@@ -135,6 +139,11 @@ def _upload(invocation: Invocation, project: str, files: dict[str, Path]) -> Non
                 prefix + name,
                 Callback=lambda sent: progress.advance(bar, sent),
             )
+
+        # Thousands of small files would otherwise wait for one answer after the other.
+        with ThreadPoolExecutor(UPLOADED_AT_ONCE) as pool:
+            for sent in [pool.submit(send, name, path) for name, path in files.items()]:
+                sent.result()
     out.say(f"dropped {len(files)} file(s), {total / 1e6:.1f} MB, under {stack.data.uri(prefix)}")
     out.emit({"event": "dropped", "project": project, "files": sorted(files), "bytes": total})
 
@@ -165,7 +174,9 @@ def show_answer(invocation: Invocation, answer: TriggerRecord | StartAnswer) -> 
     invocation.out.emit({"event": "answer"} | answer.to_value())
     if answer.outcome == "refused":
         raise RunFailedError(f"start_run refused: {answer.reason}")
-    if answer.outcome == "started":
+    if answer.outcome == "queued":
+        invocation.out.say(f"queued: {answer.reason}", "yellow")
+    elif answer.outcome == "started":
         invocation.out.say(f"started run {answer.run}: {answer.reason}", "green")
     else:
         invocation.out.say(answer.reason)

@@ -9,12 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from functions.prepare_shard.files import prepare_files
-from functions.prepare_shard.prepare import prepare
-from functions.prepare_shard.tables import prepare_table
-from lehr.contracts.dataset import PrepareUnit, UnitResult
-from lehr.contracts.file_units import PrepareFilesUnit
-from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
+from functions.prepare_shard.units import prepare_unit, read_unit
 from lehr.ports import ObjectStore
 from lehr.settings import Environment
 
@@ -42,18 +37,8 @@ def stores() -> tuple[ObjectStore, ObjectStore]:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """A unit of any kind in, its index and number of rows out; raises DataError's children for data to put right."""
-    unit: PrepareUnit | PrepareTableUnit | PrepareFilesUnit
-    result: UnitResult | TableUnitResult
-    match event.get("kind"):
-        case "table":
-            unit = PrepareTableUnit.from_value(event)
-            result = prepare_table(unit, *stores())
-        case "files":
-            unit = PrepareFilesUnit.from_value(event)
-            result = prepare_files(unit, *stores())
-        case _:
-            unit = PrepareUnit.from_value(event)
-            result = prepare(unit, *stores())
+    unit = read_unit(event)
+    result = prepare_unit(unit, *stores())
     metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from lehr_runtime.decode import decode_idx
 
@@ -46,6 +47,27 @@ def encode_idx(array: np.ndarray) -> bytes:
 def write_project(folder: Path, project: str, **replacements: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lehr.toml").write_text(recipe(project, **replacements))
+    return folder
+
+
+# What makes the recipe one of image files in folders of their labels.
+IN_FOLDERS = {
+    'format = "idx"': 'format = "folders"',
+    'train = { images = "train-images-idx3-ubyte.gz", labels = "train-labels-idx1-ubyte.gz" }': 'files = ["*.png"]',
+    'test = { images = "t10k-images-idx3-ubyte.gz", labels = "t10k-labels-idx1-ubyte.gz" }': "image_size = [28, 28]\n"
+    "channels = 1",
+}
+
+
+def write_folders(folder: Path, rows: int) -> Path:
+    """The first `rows` test images as PNG files, each in the folder of its label."""
+    x, y = (
+        decode_idx((EXAMPLE / f"data/t10k-{name}.gz").read_bytes(), place=name)
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    )
+    for row in range(rows):
+        (folder / str(y[row])).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x[row]).save(folder / str(y[row]) / f"{row}.png")
     return folder
 
 

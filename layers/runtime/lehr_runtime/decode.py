@@ -40,13 +40,9 @@ def decode_idx(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> np.ndar
 def decode_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> str:
     """The text of a file in UTF-8, gzipped or plain. Raises MalformedDataError as `decode_idx` does."""
     if is_gzipped(raw):
-        raw = b"".join(_inflated(raw, max_bytes + 1, place))
+        raw = inflate(raw, place=place, max_bytes=max_bytes)
     if len(raw) > max_bytes:
-        raise MalformedDataError(
-            f"holds more than the {max_bytes} bytes that fit",
-            place=place,
-            hint="cut the file into smaller ones",
-        )
+        raise _too_large(max_bytes, place)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -54,6 +50,22 @@ def decode_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> str:
         raise MalformedDataError(
             f"is not UTF-8 in line {line}", place=place, hint="save it as UTF-8, gzipped or plain"
         ) from fault
+
+
+def inflate(raw: bytes, *, place: str, max_bytes: int) -> bytes:
+    """What is gzipped in `raw`. Raises MalformedDataError as `decode_idx` does."""
+    found = b"".join(_inflated(raw, max_bytes + 1, place))
+    if len(found) > max_bytes:
+        raise _too_large(max_bytes, place)
+    return found
+
+
+def _too_large(max_bytes: int, place: str) -> MalformedDataError:
+    return MalformedDataError(
+        f"holds more than the {max_bytes} bytes that fit",
+        place=place,
+        hint="cut the file into smaller ones",
+    )
 
 
 def _decompress(raw: bytes, header: IdxHeader, place: str) -> np.ndarray:

@@ -12,6 +12,7 @@ import ssl
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -19,7 +20,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.e2e.small_mnist import write_data, write_project
+from tests.e2e.small_mnist import IN_FOLDERS, write_data, write_folders, write_project
 from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
 
 Observation = dict[str, Any]
@@ -45,14 +46,16 @@ def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
 
 
 def failure(cloud: GuardedCloud, project: str) -> Observation:
-    """The trainer raises an error; the run says which. It is the first run of a stack: nothing is published yet."""
+    """The trainer raises an error; the run says which. It is the first run of a stack: nothing is published yet.
+
+    Its data are files in folders.
+    """
     _forget_trainer(cloud)
-    folder = write_project(
-        cloud.place.folder / project, project, **{'name = "mlp"': 'name = "custom"\nfactory = "net:build"'}
-    )
+    changes = IN_FOLDERS | {'name = "mlp"': 'name = "custom"\nfactory = "net:build"'}
+    folder = write_project(cloud.place.folder / project, project, **changes)
     (folder / "net.py").write_text("def build(**shape):\n    raise ValueError('no such layer: convolver')\n")
     assert cloud.place.lehr("push", str(folder)).code == 0
-    return _train(cloud, project)
+    return _train(cloud, project, write_folders(cloud.place.folder / "files", ROWS))
 
 
 def drop_for_nobody(cloud: GuardedCloud, project: str) -> Observation:
@@ -209,9 +212,9 @@ def _forget_trainer(cloud: GuardedCloud) -> None:
         s3.delete_object(Bucket=bucket, Key=entry["Key"])
 
 
-def _train(cloud: GuardedCloud, project: str) -> Observation:
+def _train(cloud: GuardedCloud, project: str, data: Path | None = None) -> Observation:
     """A whole run: how it ended, which of its states failed on the way, and what is left of it."""
-    data = write_data(cloud.place.folder / "rows", ROWS)
+    data = data or write_data(cloud.place.folder / "rows", ROWS)
     # Who is not answered by start_run waits; a run under permissions takes a third of this.
     trained = cloud.place.lehr("train", project, "--data", str(data), timeout_s=90)
     table = cloud.place.outputs()["RegistryTable"]
