@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lehr_runtime.masks import encode_image, encode_mask
+from tests.composed_digits import ink_files
 from tests.e2e.small_mnist import INSTANCE_TYPE
 from tests.e2e.workplace import Finished, Workplace
 
-EXAMPLE = Path(__file__).parents[2] / "examples/digit-segmentation"
 TRAINING_JOBS = 1
 SIDE, TRAIN, TEST = 32, 240, 100
 
@@ -57,26 +54,11 @@ min_mean_iou = 0.6
 """
 
 
-def example_code() -> ModuleType:
-    spec = spec_from_file_location("compose", EXAMPLE / "compose.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def write_data(folder: Path) -> None:
     """Fewer and smaller images than the example's, whose masks say ink or ground."""
-    compose = example_code()
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        digits, labels = compose.digits_of(split)
-        images, masks = compose.compose(digits, labels, count=count, side=SIDE, seed=count)
-        for name in ("images", "masks"):
-            (folder / split / name).mkdir(parents=True)
-        for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            (folder / split / "images" / f"{number}.png").write_bytes(encode_image(image))
-            (folder / split / "masks" / f"{number}.png").write_bytes(encode_mask(np.minimum(mask, 1)))
+    for name, raw in ink_files(TRAIN, TEST, SIDE).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(raw)
 
 
 @pytest.fixture(scope="module")
