@@ -23,6 +23,7 @@ from functions.predict.answers import Predictions, Values  # noqa: E402
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
 from functions.predict.handlers import CSV  # noqa: E402
 from functions.predict.inference_requests import HEADER_LENGTH, OCTETS  # noqa: E402
+from functions.predict.masks import Masks  # noqa: E402
 from functions.predict.open_inference import SERVER_VERSION, ErrorAnswer  # noqa: E402
 from functions.predict.problems import is_protocol  # noqa: E402
 from functions.predict.requests import MAX_BATCH  # noqa: E402
@@ -148,7 +149,7 @@ def describe() -> dict[str, Any]:
         if kind
     }
     _, schemas = msgspec.json.schema_components(
-        sorted({*types, ErrorAnswer, Values}, key=lambda kind: kind.__name__), ref_template=REFERENCE
+        sorted({*types, ErrorAnswer, Values, Masks}, key=lambda kind: kind.__name__), ref_template=REFERENCE
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -247,7 +248,9 @@ def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[
     if of_type is Predictions:
         return {
             "schema": {
-                "oneOf": [{"$ref": REFERENCE.format(name=one.__name__)} for one in (Predictions, Values)]
+                "oneOf": [
+                    {"$ref": REFERENCE.format(name=one.__name__)} for one in (Predictions, Values, Masks)
+                ]
             }
         }
     if of_type is not None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lehr.contracts.data_rules import DEFAULT_TEST_FRACTION
+from lehr.contracts.data_rules import DEFAULT_CHANNELS, DEFAULT_TEST_FRACTION, FILES
 from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.recipe import Recipe
 from lehr.errors import UserError
@@ -75,6 +75,9 @@ def rows_and_shape(
     sides = tuple(int(side) for side in shape.split("x")) if shape else ()
     if rows and sides:
         return rows, sides
+    if recipe.data.format in FILES:
+        counted, row = _files_size(recipe, folder)
+        return rows or counted or _unknown(recipe, folder), sides or row
     if recipe.data.train is None:
         counted, columns = _table_size(recipe, folder)
         return rows or counted, sides or (columns,)
@@ -93,6 +96,26 @@ def rows_and_shape(
         ) from fault
     header = parse_header(start, place=str(path))
     return rows or header.shape[0], sides or tuple(header.shape[1:])
+
+
+def _files_size(recipe: Recipe, folder: Path) -> tuple[int, tuple[int, ...]]:
+    """How many files in `folder` are learnt from, and the shape that they are brought to."""
+    data = recipe.data
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    count = sum(any(fnmatchcase(name, pattern) for pattern in data.files) for name in names)
+    tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
+    channels = DEFAULT_CHANNELS if data.channels is None else data.channels
+    shape = data.image_size or (1, 1)
+    learnt = round(count * (1 - (0.0 if data.test_files else tested)))
+    return learnt, shape if channels == 1 else (*shape, channels)
+
+
+def _unknown(recipe: Recipe, folder: Path) -> int:
+    raise UserError(
+        f"there is no {' or '.join(recipe.data.files)}",
+        place=str(folder),
+        hint="name the folder of the data with --data, or say how many images there are with --rows",
+    )
 
 
 def _table_size(recipe: Recipe, folder: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from lehr.errors import UserError
 from lehr_cli.batch import predict_batch
 from lehr_cli.data import ProjectArgument
 from lehr_cli.digit import draw
-from lehr_cli.endpoint import Answer, ask, curl_line, predict_url, request_body
+from lehr_cli.endpoint import JSON, Answer, ask, curl_line, predict_url, request_body
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.rows import Row, test_row
 from lehr_cli.target import STATE_DIR
@@ -31,7 +31,15 @@ ToOption = Annotated[
     Path | None,
     typer.Option("--to", help="Where the result of --batch goes.", dir_okay=False, metavar="FILE"),
 ]
+ImageOption = Annotated[
+    Path | None, typer.Option("--image", help="A PNG or JPEG file.", dir_okay=False, metavar="FILE")
+]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option("--save", help="Where the mask of --image goes, as PNG.", dir_okay=False, metavar="FILE"),
+]
 _BEST = 3
+_IMAGES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 @command
@@ -42,13 +50,17 @@ def predict(
     row: RowOption = None,
     batch: BatchOption = None,
     to: ToOption = None,
+    image: ImageOption = None,
+    save: SaveOption = None,
 ) -> None:
     """Ask the champion of a project.
 
     Example: lehr predict mnist --row 7
     """
-    if [file, row, batch].count(None) != 2:
-        raise UserError("give one of --input FILE, --row N and --batch FILE")
+    if [file, row, batch, image].count(None) != 3:
+        raise UserError("give one of --input FILE, --row N, --image FILE and --batch FILE")
+    if save is not None and image is None:
+        raise UserError("--save goes with --image")
     if batch is not None:
         predict_batch(invocation, project, batch, to)
         return
@@ -58,13 +70,15 @@ def predict(
         asked = test_row(invocation.stack, project, row)
         file = save_request(project, asked)
         show_row(invocation, asked)
+    file = file or image
     assert file is not None
     try:
         body = file.read_bytes()
     except OSError as fault:
         raise UserError(f"cannot be read: {fault.strerror}", place=str(file)) from fault
+    content_type = media_type(image, body) if image else JSON
     with invocation.out.waiting("asking the endpoint"):
-        answers = ask(invocation.stack, project, body)
+        answers = ask(invocation.stack, project, body, content_type=content_type)
     for answer in answers:
         show_answer(invocation, answer)
     if answers:
@@ -72,7 +86,29 @@ def predict(
             {"event": "prediction", "round_trip_ms": round(answers[0].latency_ms, 1)}
             | dict(answers[0].document)
         )
-    invocation.out.note(curl_line(invocation.target, predict_url(invocation.stack, project), file))
+    if save is not None:
+        save_mask(invocation, answers, save)
+    url = predict_url(invocation.stack, project)
+    invocation.out.note(curl_line(invocation.target, url, file, content_type=content_type))
+
+
+def media_type(path: Path, body: bytes) -> str:
+    """Of an image, by its first bytes. Raises UserError for another file."""
+    found = next((kind for start, kind in _IMAGES.items() if body.startswith(start)), None)
+    if found is None:
+        raise UserError("is neither a PNG nor a JPEG file", place=str(path))
+    return found
+
+
+def save_mask(invocation: Invocation, answers: list[Answer], path: Path) -> None:
+    """Write the mask of the one image that was asked about. Raises UserError where the model gives none."""
+    if not answers or not answers[0].mask:
+        raise UserError("the model gives no mask", hint="leave --save out")
+    try:
+        path.write_bytes(answers[0].mask)
+    except OSError as fault:
+        raise UserError(f"cannot be written: {fault.strerror}", place=str(path)) from fault
+    invocation.out.say(f"the mask is in {path}")
 
 
 def save_request(project: str, row: Row, path: Path | None = None) -> Path:
@@ -96,7 +132,10 @@ def show_row(invocation: Invocation, row: Row) -> None:
 
 
 def show_answer(invocation: Invocation, answer: Answer) -> None:
-    """Label, probability, what came next, which model, how long it took; or the value."""
+    """Label, probability, what came next, which model, how long it took; or the value, or what a mask has most of."""
+    if answer.mask:
+        show_mask(invocation, answer)
+        return
     if answer.value is not None:
         invocation.out.say(
             Text.assemble(
@@ -118,6 +157,24 @@ def show_answer(invocation: Invocation, answer: Answer) -> None:
             ("  probability ", "dim"),
             f"{answer.probability:.4f}",
             (f"  (then {others})" if others else "", "dim"),
+            ("  model ", "dim"),
+            answer.version,
+            ("  latency ", "dim"),
+            f"{answer.latency_ms:.1f} ms",
+        )
+    )
+
+
+def show_mask(invocation: Invocation, answer: Answer) -> None:
+    """The labels by how much of the image they have."""
+    ranked = sorted(answer.shares.items(), key=lambda pair: pair[1], reverse=True)
+    shares = "  ".join(f"{label} {share:.1%}" for label, share in ranked if share)
+    invocation.out.say(
+        Text.assemble(
+            ("pixels ", "dim"),
+            (shares, "bold green"),
+            ("  mean probability ", "dim"),
+            f"{answer.mean_probability:.4f}",
             ("  model ", "dim"),
             answer.version,
             ("  latency ", "dim"),

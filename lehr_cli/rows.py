@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from lehr import layout
+from lehr.contracts.data_rules import FILES
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.tables import ColumnKind, TableSchema
 from lehr.csv_rows import iterate_rows, read_header
@@ -40,6 +41,11 @@ class Row:
 def test_row(stack: Stack, project: str, number: int) -> Row:
     """Row `number` of the test split as it was dropped. Raises UserError when there is no such row."""
     recipe = pushed_recipe(stack.artifacts, project)
+    if recipe.data.format in FILES:
+        raise UserError(
+            "the test data has no rows: its examples are files",
+            hint="ask with --image FILE, which may be one of them",
+        )
     prefix = layout.incoming_prefix(project)
     if recipe.data.test is None:
         return _table_row(stack.data, recipe, prefix, number)

@@ -8,10 +8,12 @@ from time import perf_counter
 
 import numpy as np
 
+from functions.evaluate_shard.masks import evaluate_masks
 from lehr import layout
 from lehr.contracts.evaluation import ClassificationCounts, EvaluateUnit, ShardEvaluation
 from lehr.contracts.package import Signature
 from lehr.contracts.regression import RegressionCounts, ShardRegression
+from lehr.contracts.segmentation import ShardSegmentation
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
 from lehr.table_difference import WAY_OUT, table_difference
@@ -23,11 +25,11 @@ from lehr_runtime.tables import Inputs, Table, from_tensors
 
 BATCH_ROWS = 512
 
+ShardResult = ShardEvaluation | ShardRegression | ShardSegmentation
 
-def evaluate(
-    unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], LoadedModel]
-) -> ShardEvaluation | ShardRegression:
-    """Write the unit's ShardEvaluation, or ShardRegression; `load(project, version)` gives a model.
+
+def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], LoadedModel]) -> ShardResult:
+    """Write the unit's ShardEvaluation, ShardRegression or ShardSegmentation; `load(project, version)` gives a model.
 
     Raises ModelPackageError for a model that must not be judged on this data, DataError's children for a
     shard that is not what the manifest says.
@@ -39,14 +41,21 @@ def evaluate(
             f"champion {champion.version} and candidate {candidate.version} have different labels: "
             "the same rows cannot judge both (train it under another project.name)"
         )
+    if champion and champion.signature.task != candidate.signature.task:
+        raise ModelPackageError(
+            f"champion {champion.version} does {champion.signature.task}, candidate {candidate.version} "
+            f"{candidate.signature.task}: the same rows cannot judge both (train it under another project.name)"
+        )
     if champion and (difference := _difference(champion.signature, candidate.signature)):
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "
             f"the same rows cannot judge both ({WAY_OUT})"
         )
     x, y = _read(unit, store)
-    result: ShardEvaluation | ShardRegression
-    if y.dtype == np.float32:
+    result: ShardResult
+    if y.ndim == 3:
+        result = evaluate_masks(unit.index, candidate, champion, _pixels(candidate, champion, x), y)
+    elif y.dtype == np.float32:
         result = ShardRegression(
             index=unit.index,
             candidate=_measure_values(candidate, x, y),
@@ -57,6 +66,14 @@ def evaluate(
     key = layout.evaluation_part_key(unit.project, unit.run, unit.candidate, unit.champion, unit.index)
     store.put(key, result.to_json(), content_type="application/json")
     return result
+
+
+def _pixels(candidate: LoadedModel, champion: LoadedModel | None, x: Inputs) -> np.ndarray:
+    for model in (candidate, champion):
+        if model:
+            _check_columns(model, x)
+    assert isinstance(x, np.ndarray)  # _read
+    return x
 
 
 def _count(
@@ -139,7 +156,7 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
         raise MalformedDataError(f"has sha256 {digest}, the manifest says {unit.shard.sha256}", place=place)
     tensors = read_shard(raw, place=place)
     x, y = tensors.get("x"), tensors.get("y")
-    if x is None or y is None or y.shape != (unit.shard.rows,) or len(x) != len(y) or not len(y):
+    if x is None or y is None or not _fit(x, y, unit.shard.rows):
         raise MismatchedDataError(
             f"holds { {name: tensor.shape for name, tensor in tensors.items()} }, "
             f"the manifest says {unit.shard.rows} rows of x and y",
@@ -150,3 +167,10 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
     if x.dtype != np.uint8 or y.dtype != np.uint8:
         raise MismatchedDataError(f"holds {x.dtype} inputs and {y.dtype} labels, not uint8", place=place)
     return x, y
+
+
+def _fit(x: np.ndarray, y: np.ndarray, rows: int) -> bool:
+    """Whether there is a label for each of `rows` rows, or a mask of each one's size."""
+    if not rows or len(x) != rows or len(y) != rows:
+        return False
+    return y.ndim == 1 or (y.ndim == 3 and x.ndim > 2 and y.shape == x.shape[:3])

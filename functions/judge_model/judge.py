@@ -7,18 +7,26 @@ from typing import TypeVar
 import msgspec
 
 from lehr import layout
-from lehr.contracts.data_rules import REGRESSIONS
+from lehr.contracts.data_rules import REGRESSIONS, SEGMENTATIONS
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.regression import RegressionReport, ShardRegression
+from lehr.contracts.segmentation import SegmentationReport, ShardSegmentation
 from lehr.contracts.workflow import Judgement, JudgeRequest
 from lehr.errors import MissingDataError
 from lehr.gate import decide
 from lehr.ports import ObjectStore
 from lehr.regression_gate import decide_regression
+from lehr.segmentation_gate import decide_segmentation
 from lehr_runtime.metrics import merge_counts, merge_paired, summarise
 from lehr_runtime.regression import merge_regression, summarise_regression
+from lehr_runtime.segmentation import (
+    merge_paired_images,
+    merge_segmentation,
+    sign_test,
+    summarise_segmentation,
+)
 
 
 def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
@@ -26,6 +34,8 @@ def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
     if recipe.project.task in REGRESSIONS:
         return _judge_regression(request, recipe, artifacts)
+    if recipe.project.task in SEGMENTATIONS:
+        return _judge_segmentation(request, recipe, artifacts)
     project, run = request.project, request.run
     parts = _parts(request, artifacts, ShardEvaluation)
     champions = [part.champion for part in parts if part.champion]
@@ -73,9 +83,37 @@ def _judge_regression(request: JudgeRequest, recipe: Recipe, artifacts: ObjectSt
     )
 
 
+def _judge_segmentation(request: JudgeRequest, recipe: Recipe, artifacts: ObjectStore) -> Judgement:
+    parts = _parts(request, artifacts, ShardSegmentation)
+    labels = recipe.data.labels
+    champions = [part.champion for part in parts if part.champion]
+    pairs = [part.paired for part in parts if part.paired]
+    paired = merge_paired_images(pairs) if pairs else None
+    report = SegmentationReport(
+        project=request.project,
+        run=request.run,
+        dataset_version=request.dataset_version,
+        candidate_version=request.candidate,
+        champion_version=request.champion,
+        candidate=summarise_segmentation(merge_segmentation(part.candidate for part in parts), labels),
+        champion=summarise_segmentation(merge_segmentation(champions), labels) if champions else None,
+        paired=paired,
+        sign_test_p=sign_test(paired) if paired else None,
+        examples=[example for part in parts for example in part.examples],
+    )
+    decision = decide_segmentation(report, recipe.gate)
+    _write(request, report, decision, artifacts)
+    return Judgement(
+        verdict=decision.verdict,
+        reason=decision.reason,
+        mean_iou=report.candidate.mean_iou,
+        champion_mean_iou=report.champion.mean_iou if report.champion else None,
+    )
+
+
 def _write(
     request: JudgeRequest,
-    report: EvaluationReport | RegressionReport,
+    report: EvaluationReport | RegressionReport | SegmentationReport,
     decision: Decision,
     artifacts: ObjectStore,
 ) -> None:
@@ -87,7 +125,7 @@ def _write(
         artifacts.put(key, document.to_json(), content_type="application/json")
 
 
-_Part = TypeVar("_Part", ShardEvaluation, ShardRegression)
+_Part = TypeVar("_Part", ShardEvaluation, ShardRegression, ShardSegmentation)
 
 
 def _parts(request: JudgeRequest, artifacts: ObjectStore, kind: type[_Part]) -> list[_Part]:

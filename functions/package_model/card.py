@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 
 from lehr import layout
+from lehr.contracts.data_rules import FILES
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.package import INT8_FILE, MODEL_FILE, Lineage, Signature
@@ -126,7 +127,7 @@ def write_card(
         "While it is the champion:",
         "",
         "```bash",
-        f"lehr predict {lineage.project} --row 0",
+        f"lehr predict {lineage.project} {'--image FILE' if manifest.format in FILES else '--row 0'}",
         "```",
         "",
         "or `POST /predict/" + lineage.project + "` at the endpoint, whose API is at `/docs`. Anywhere else:",
@@ -142,8 +143,8 @@ def write_card(
         "## Limits",
         "",
         (
-            f"It gives one of its {len(signature.labels)} labels for any input of its shape, also for one that is none "
-            "of them. "
+            f"It gives {'each pixel ' if len(signature.output.shape) == 4 else ''}one of its {len(signature.labels)} "
+            "labels for any input of its shape, also for one that is none of them. "
             if signature.labels
             else ""
         )
@@ -176,6 +177,11 @@ def _outputs(signature: Signature) -> str:
         )
     if table and not signature.labels:
         return f"-1 is the batch. An output row is one value of {_code(table.target)}, in its own units.{columns}"
+    if len(signature.output.shape) == 4:
+        return (
+            f"-1 is the batch. The output has, for each pixel of an image, one probability for each of "
+            f"{len(signature.labels)} labels, in this order along axis 1: {_labels(signature.labels)}."
+        )
     return (
         f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
         f"order: {_labels(signature.labels)}.{columns}"
@@ -192,6 +198,11 @@ def _feed(signature: Signature) -> str:
 
 
 def _measured(figures: TrainingFigures) -> str:
+    if figures.mean_iou is not None:
+        return (
+            f"mean IoU {_number(figures.mean_iou)}, accuracy of pixels {_number(figures.accuracy or 0.0)}, mean "
+            f"cross-entropy {_number(figures.loss)} nats"
+        )
     if figures.accuracy is not None:
         return f"accuracy {_number(figures.accuracy)}, mean cross-entropy {_number(figures.loss)} nats"
     errors = [
@@ -208,6 +219,7 @@ def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[
         {"type": name, "value": value, "name": f"{name} on the {figures.split} split"}
         for name, value in (
             ("accuracy", figures.accuracy),
+            ("mean_iou", figures.mean_iou),
             ("rmse", figures.rmse),
             ("mae", figures.mae),
             ("loss", figures.loss),

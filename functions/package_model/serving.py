@@ -26,12 +26,16 @@ from lehr_runtime.shards import read_shard
 from lehr_runtime.tables import Inputs, from_tensors
 
 PARITY_TOLERANCE = 1e-5
+# Of the golden rows' file, beside its header and what text takes besides.
+_ROOM_BYTES = MAX_GOLDEN_BYTES * 7 // 8
+TOO_LARGE = "a row with its answer is too large for a golden one"
 # Parsing a small graph with its weights takes less than fetching them as a second object.
 EXTERNAL_OVER_BYTES = 1 << 20
 
 
 def prepare_serving(trained: dict[str, bytes], rows: Inputs, logger: Logger) -> dict[str, bytes]:
-    """Golden rows, and the optimised graph with its weights if it gives the same answers on them.
+    """Golden rows, and the optimised graph with its weights if it gives the same answers on them; nothing where a row
+    and its answer are too large for that.
 
     Both are of the graph that the signature names. Raises ModelPackageError for a graph that the endpoint would
     refuse, before anybody judges it.
@@ -49,7 +53,10 @@ def prepare_serving(trained: dict[str, bytes], rows: Inputs, logger: Logger) -> 
     with tempfile.TemporaryDirectory(prefix="lehr-package-") as temporary:
         folder = Path(temporary)
         (folder / signature.graph).write_bytes(trained[signature.graph])
-        golden = Golden(rows, _answers(folder / signature.graph, rows, signature))
+        golden = _within_bytes(Golden(rows, _answers(folder / signature.graph, rows, signature)))
+        if golden is None:
+            logger.warning("the portable graph is published alone", extra={"reason": TOO_LARGE})
+            return {}
         files = {GOLDEN_FILE: write_golden(golden)}
         try:
             difference = _optimise(folder, name, golden, signature)
@@ -60,6 +67,13 @@ def prepare_serving(trained: dict[str, bytes], rows: Inputs, logger: Logger) -> 
             "graph optimised", extra={"file": name, "rows": len(rows), "max_absolute_difference": difference}
         )
         return files | {path.name: path.read_bytes() for path in folder.glob(f"{name}*")}
+
+
+def _within_bytes(golden: Golden) -> Golden | None:
+    """As many of the rows as a package may have; None if not even one fits, as of a large image's pixels."""
+    each = golden.x[:1].nbytes + golden.y[:1].nbytes
+    rows = min(len(golden.x), _ROOM_BYTES // max(1, each))
+    return Golden(golden.x[:rows], golden.y[:rows]) if rows else None
 
 
 def _answers(path: Path, rows: Inputs, signature: Signature, *, is_optimised: bool = False) -> np.ndarray:

@@ -35,6 +35,9 @@ PREDICT_LIMITS = {
     CSV: MAX_BODY_BYTES,
 }
 
+# Captured of what has no label of its own: pixels have.
+_NO_ROWS = np.empty((0, 1), dtype=np.float32)
+
 
 class Services(msgspec.Struct, frozen=True):
     """What routes work with; each is built when it is first asked for. `capture` gives None where nothing is.
@@ -80,6 +83,8 @@ def predict(request: Request, services: Services) -> Answer:
     model = services.champions().get(project).model
     if (table := model.signature.of_table) is not None:
         return _predict_table(request, services, model, table, kind, raw, begin)
+    if len(model.signature.output.shape) == 4:
+        return _predict_masks(request, services, model, kind, raw, begin)
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
@@ -130,6 +135,27 @@ def _predict_table(
     return json_answer(Values(project, model.version, describe_values(given), rounded))
 
 
+def _predict_masks(
+    request: Request, services: Services, model: LoadedModel, kind: str, raw: bytes, begin: float
+) -> Answer:
+    """Images: a mask for each, with the share of every label."""
+    from functions.predict import masks
+    from lehr_runtime.segmentation import predict_masks
+
+    project, spec, labels = request.variables["project"], model.signature.input, model.signature.labels
+    if "top_k" in request.query():
+        detail = "This model labels pixels: its answer has all labels."
+        raise misfit("top_k", detail, expected="no top_k", got="one")
+    batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
+    found, certainty, _ = predict_masks(model.predictor, batch, labels=len(labels))
+    predictions = masks.describe_masks(found, certainty, labels)
+    latency_ms = (perf_counter() - begin) * 1000
+    request.predicted = len(batch), latency_ms
+    if capture := services.capture():
+        capture.take(request.event, project, model, batch, _NO_ROWS)
+    return json_answer(masks.Masks(project, model.version, labels, predictions, round(latency_ms, 3)))
+
+
 def _decode_file(kind: str, raw: bytes, spec: TensorSpec) -> np.ndarray:
     """[n, *shape] from CSV or from one image, whose decoders are imported with the first."""
     from functions.predict import media
@@ -150,13 +176,17 @@ def infer(request: Request, services: Services) -> Answer:
             f"This model takes categories, which the protocol has no place for here: POST /predict/{name} takes them.",
         )
     asked, batch = read_infer(request, model.signature)
+    if has_masks := len(model.signature.output.shape) == 4:
+        from functions.predict.masks import refuse_large_tensor
+
+        refuse_large_tensor(asked, len(batch), model.signature)
     probabilities = model.predictor.predict(batch)
     answer = protocol.answer_infer(
         asked, probabilities, model=name, version=model.version, signature=model.signature
     )
     request.predicted = len(batch), (perf_counter() - begin) * 1000
     if capture := services.capture():
-        capture.take(request.event, name, model, batch, probabilities)
+        capture.take(request.event, name, model, batch, _NO_ROWS if has_masks else probabilities)
     return answer
 
 

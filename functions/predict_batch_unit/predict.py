@@ -18,6 +18,9 @@ from lehr_runtime.packages import LoadedModel
 from lehr_runtime.tables import Inputs
 
 BATCH_ROWS = 512
+NO_MASKS = (
+    "the model labels pixels, and a line of a batch has no room for a mask: send images to POST /predict"
+)
 
 
 def predict_unit(
@@ -32,6 +35,8 @@ def predict_unit(
     Raises ModelPackageError for a model that must not be used.
     """
     model = load(unit.project, unit.model_version)
+    if len(model.signature.output.shape) == 4:
+        return _write(unit, artifacts, rows=0, size=0, refused=NO_MASKS)
     try:
         x = read_rows(unit, data, model.signature, pii_key)
     except DataError as fault:

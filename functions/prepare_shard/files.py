@@ -7,13 +7,14 @@ is added, and equal examples are never on both sides.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.masks import Fetch, read_mask
 from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
@@ -26,13 +27,11 @@ from lehr_runtime.files import decode_file
 from lehr_runtime.profiles import pixel_sums, profile_images
 from lehr_runtime.row_hashes import array_hashes
 from lehr_runtime.shards import write_shard
+from lehr_runtime.targets import count_labels
 
 # boto3 keeps ten connections; the threads wait for S3 most of their time.
 FETCHED_AT_ONCE = 10
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-# The bytes of a raw file. Raises DataError's children.
-Fetch = Callable[[StoredFile], bytes]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def prepare_files(unit: PrepareFilesUnit, data: ObjectStore, artifacts: ObjectSt
                 continue
             refused += 1
             if len(quarantine) < MAX_QUARANTINED:
-                quarantine.append(Refused(example.file.key, 0, found.message))
+                quarantine.append(Refused(found.place or example.file.key, 0, found.message))
     if refused:
         lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
         artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
@@ -112,7 +111,10 @@ def _decode(
 ) -> Decoded | MalformedDataError | MismatchedDataError:
     """The example, or what is wrong with it."""
     try:
-        x = decode_file(fetch(example.file), unit.input, place=example.file.key)
+        raw = fetch(example.file)
+        x = decode_file(raw, unit.input, place=example.file.key)
+        if example.mask is not None:
+            return Decoded(x, read_mask(unit, example, raw, fetch))
         return Decoded(x, _target(unit, example))
     except (MalformedDataError, MismatchedDataError) as fault:
         return fault
@@ -165,7 +167,7 @@ def _write(
                 rows=len(chosen),
                 bytes=len(raw),
                 sha256=hashlib.sha256(raw).hexdigest(),
-                class_counts=np.bincount(y, minlength=unit.classes).tolist(),
+                class_counts=count_labels(y, unit.classes),
             )
         )
     # In the order of the shards: by split, and there as they were listed.

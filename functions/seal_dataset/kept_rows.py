@@ -18,6 +18,7 @@ from lehr.ports import ObjectStore
 from lehr_runtime.profiles import count_texts, number_sums, pixel_sums, profile_images, profile_table
 from lehr_runtime.shards import read_shard, write_shard
 from lehr_runtime.tables import Inputs, Table, as_inputs, from_tensors, to_tensors
+from lehr_runtime.targets import count_labels
 
 
 def keep_rows(
@@ -61,7 +62,7 @@ def _write(shard: Shard, key: str, x: Inputs, y: np.ndarray, artifacts: ObjectSt
         rows=len(y),
         bytes=len(raw),
         sha256=hashlib.sha256(raw).hexdigest(),
-        class_counts=np.bincount(y, minlength=labels).tolist() if labels else [],
+        class_counts=count_labels(y, labels) if labels else [],
     )
 
 

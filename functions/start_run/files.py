@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import ceil, prod
 
+from functions.start_run.masks import pair_masks
 from lehr import layout
-from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
+from lehr.contracts.data_rules import DEFAULT_CHANNELS, DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.file_units import (
     FileExample,
     FileInput,
@@ -29,7 +30,6 @@ from lehr.ports import ObjectStore, StoredObject
 FILES_PER_UNIT = 5_000
 # Decoded, of the 2 GB that the function has: once as rows, once as the bytes of a shard, and the files themselves.
 MAX_UNIT_BYTES = 256 << 20
-DEFAULT_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class FilePlan:
 
 
 def example_files(data: Data, names: Sequence[str]) -> list[str]:
-    """The names that `files` and `test_files` mean, in order."""
-    return sorted({*matching(data.files, names), *matching(data.test_files, names)})
+    """The names that `files`, `test_files` and `masks` mean, in order."""
+    return sorted({*matching((*data.files, *data.test_files, *data.masks), names)})
 
 
 def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str) -> FilePlan:
@@ -54,7 +54,8 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
     project, said = recipe.project.name, recipe.data
     place = data.uri(incoming_prefix(project))
     names = list(raw)
-    absent = [pattern for pattern in (*said.files, *said.test_files) if not matching([pattern], names)]
+    patterns = (*said.files, *said.test_files, *said.masks)
+    absent = [pattern for pattern in patterns if not matching([pattern], names)]
     if absent:
         raise MissingDataError(
             f"{', '.join(absent)} not found", place=place, hint=f"upload what data.files names, then {READY}"
@@ -67,15 +68,23 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
             place=place,
             hint="no example may be learnt from and tested on: let one of them not match it",
         )
-    examples = [
-        FileExample(
-            file=StoredFile(key=raw[name].key, etag=raw[name].etag, bytes=raw[name].bytes),
-            label=_label(name, said.labels, data.uri(raw[name].key)),
-            is_test=name in test,
-        )
-        for name in example_files(said, names)
-    ]
-    _refuse_absent_labels(examples, said.labels, place)
+    images = matching((*said.files, *said.test_files), names)
+    if said.masks:
+        masks = pair_masks(images, matching(said.masks, names), place)
+        examples = [
+            FileExample(file=_stored(raw[name]), mask=_stored(raw[masks[name]]), is_test=name in test)
+            for name in images
+        ]
+    else:
+        examples = [
+            FileExample(
+                file=_stored(raw[name]),
+                label=_label(name, said.labels, data.uri(raw[name].key)),
+                is_test=name in test,
+            )
+            for name in images
+        ]
+        _refuse_absent_labels(examples, said.labels, place)
     examples.sort(key=lambda example: _draw(said.seed, example.file.key))
     lists, units = {}, []
     file_input = input_of(said)
@@ -95,6 +104,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 task=recipe.project.task,
                 input=file_input,
                 classes=len(said.labels),
+                ignore_value=said.ignore_value,
                 validation_fraction=said.validation_fraction,
                 test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
@@ -108,6 +118,10 @@ def input_of(data: Data) -> FileInput:
     assert data.image_size is not None  # data_rules
     channels = DEFAULT_CHANNELS if data.channels is None else data.channels
     return ImageInput(shape=[*data.image_size] if channels == 1 else [*data.image_size, channels])
+
+
+def _stored(entry: StoredObject) -> StoredFile:
+    return StoredFile(key=entry.key, etag=entry.etag, bytes=entry.bytes)
 
 
 def matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -144,8 +158,9 @@ def _draw(seed: int, key: str) -> bytes:
 
 
 def _cut(examples: Sequence[FileExample], most: int, file_input: FileInput) -> Iterator[list[FileExample]]:
-    """Units of one size, as many files as fit."""
-    size = max(1, min(most, MAX_UNIT_BYTES // prod(file_input.shape)))
+    """Units of one size, as many files as fit, with their masks."""
+    masks_bytes = prod(file_input.shape[:2]) if examples[0].mask else 0
+    size = max(1, min(most, MAX_UNIT_BYTES // (prod(file_input.shape) + masks_bytes)))
     units = ceil(len(examples) / size)
     size = ceil(len(examples) / units)
     for first in range(0, len(examples), size):

@@ -20,6 +20,7 @@ from functions.write_report.charts import (
     worst_confusions,
 )
 from functions.write_report.data_card import MARKS, make_environment, write_card
+from functions.write_report.segmentation import segmentation_section
 from functions.write_report.sources import Sources, read_sources
 from functions.write_report.sweep import sweep_section
 from functions.write_report.timeline import Span, read_history, read_spans
@@ -66,6 +67,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span], card_nam
     environment = make_environment()
     environment.filters |= {"seconds": seconds, "percent": percent}
     evaluation = sources.evaluation
+    section = {"segmentation": None, **segmentation_section(sources.segmentation)}
     return environment.get_template(TEMPLATE).render(
         request=request,
         sources=sources,
@@ -77,7 +79,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span], card_nam
         table=sources.manifest.of_table if sources.manifest else None,
         charts=_charts(sources.training),
         sweep=sweep_section(sources.sweep, sources.cost, is_regression=sources.is_regression),
-        matrix=_matrix(evaluation.candidate) if evaluation else None,
+        **({"matrix": _matrix(evaluation.candidate) if evaluation else None} | section),
         mistakes=_mistakes(evaluation.candidate) if evaluation else [],
         data=_data(sources.manifest) if sources.manifest else None,
         spans=spans,
@@ -105,9 +107,18 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
         error, rows = errors.candidate.rmse, errors.candidate.rows
         measured = f" It predicts {errors.target} with an RMSE of {error:.6g} on {rows:,} test rows"
         measured += f"; the champion before it with {errors.champion.rmse:.6g}." if errors.champion else "."
+    segmented = sources.segmentation
+    if segmented:
+        found, rows = segmented.candidate.mean_iou, segmented.candidate.rows
+        measured = f" Its mean IoU on {rows:,} test images is {found:.4f}"
+        measured += (
+            f"; that of the champion before it {segmented.champion.mean_iou:.4f}."
+            if segmented.champion
+            else "."
+        )
     if request.outcome == "promoted":
         return f"Model {version or '(unknown)'} is the new champion.{measured}"
-    judged = evaluation or errors
+    judged = evaluation or errors or segmented
     stays = f"champion {judged.champion_version} stays" if judged and judged.champion_version else ""
     reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
     tail = "; ".join(part for part in (stays, reason) if part)
@@ -132,6 +143,8 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
     losses = {"training": [epoch.loss for epoch in epochs]}
     if any(epoch.accuracy is None for epoch in epochs):
         return _charts_of_errors(epochs)
+    has_iou = any(epoch.validation_mean_iou is not None for epoch in epochs)
+    ious = [_or_nan(epoch.validation_mean_iou) for epoch in epochs]
     accuracies = {"training": [_or_nan(epoch.accuracy) for epoch in epochs]}
     if any(epoch.validation_loss is not None for epoch in epochs):
         losses["validation"] = [_or_nan(epoch.validation_loss) for epoch in epochs]
@@ -139,7 +152,8 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
     own = {name: [_or_nan(epoch.metrics.get(name)) for epoch in epochs] for name in epochs[0].metrics}
     return [
         line_chart("Loss", "cross-entropy, nats", losses),
-        line_chart("Accuracy", "share of rows", accuracies),
+        line_chart("Accuracy", "share of pixels" if has_iou else "share of rows", accuracies),
+        *([line_chart("Mean IoU", "of the labels", {"validation": ious})] if has_iou else []),
         *(line_chart(name, "metric of the project", {"validation": values}) for name, values in own.items()),
     ]
 
@@ -176,15 +190,16 @@ def _mistakes(metrics: ClassificationMetrics) -> list[tuple[str, str, int]]:
 
 
 def _data(manifest: DatasetManifest) -> Mapping[str, Any]:
-    """Rows of each split, and rows of each label in the training split."""
+    """Rows of each split, and rows or pixels of each label in the training split."""
     counts = [0] * len(manifest.labels)
     for shard in manifest.shards:
         if shard.split == "train":
             counts = [have + more for have, more in zip(counts, shard.class_counts, strict=True)]
-    largest, rows = max(counts, default=0) or 1, manifest.rows("train") or 1
+    largest, rows = max(counts, default=0) or 1, sum(counts) or 1
     return {
         "rows": {split: manifest.rows(split) for split in SPLITS},
         "shards": len(manifest.shards),
+        "of": "pixels" if rows > manifest.rows("train") else "rows",
         "bytes": sum(shard.bytes for shard in manifest.shards),
         "balance": [
             {"label": label, "count": count, "share": count / rows, "width": 100 * count / largest}

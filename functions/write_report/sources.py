@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from lehr import layout
 from lehr.contracts.cost import RunCost
 from lehr.contracts.data_checks import DataChecks
@@ -14,6 +16,7 @@ from lehr.contracts.evaluation import Decision, EvaluationReport
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.regression import RegressionReport
+from lehr.contracts.segmentation import SegmentationReport
 from lehr.contracts.sweep import Sweep
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import Failure
@@ -23,6 +26,12 @@ from lehr.ports import ModelRegistry, ObjectStore
 D = TypeVar("D", bound=Document)
 
 
+class _Kind(msgspec.Struct):
+    """The one field that tells reports apart; that of a classification has none."""
+
+    kind: str = ""
+
+
 @dataclass(kw_only=True)
 class Sources:
     """The documents of one run; `missing` has one sentence for each that should have been there."""
@@ -30,6 +39,7 @@ class Sources:
     record: RunRecord | None = None
     evaluation: EvaluationReport | None = None
     regression: RegressionReport | None = None
+    segmentation: SegmentationReport | None = None
     decision: Decision | None = None
     failure: Failure | None = None
     manifest: DatasetManifest | None = None
@@ -45,7 +55,7 @@ class Sources:
         """The candidate's version, from wherever it was written first."""
         if self.record and self.record.model_version:
             return self.record.model_version
-        judged = self.evaluation or self.regression
+        judged = self.evaluation or self.regression or self.segmentation
         return judged.candidate_version if judged else ""
 
     @property
@@ -57,7 +67,7 @@ class Sources:
     def dataset_version(self) -> str:
         if self.record and self.record.dataset_version:
             return self.record.dataset_version
-        if judged := self.evaluation or self.regression:
+        if judged := self.evaluation or self.regression or self.segmentation:
             return judged.dataset_version
         return self.lineage.dataset_version if self.lineage else ""
 
@@ -81,10 +91,13 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
     found.sweep = read(Sweep, layout.sweep_key(project, run), "")
     found.cost = read(RunCost, layout.cost_key(project, run), "")
     key = layout.evaluation_report_key(project, run)
-    try:
-        found.regression = RegressionReport.from_json(artifacts.get(key))
-    except (KeyError, ContractError):  # a classification, or nothing
-        found.evaluation = read(EvaluationReport, key, "Evaluation")
+    match _kind_of(artifacts, key):
+        case "regression":
+            found.regression = read(RegressionReport, key, "Evaluation")
+        case "segmentation":
+            found.segmentation = read(SegmentationReport, key, "Evaluation")
+        case _:  # a classification, or nothing
+            found.evaluation = read(EvaluationReport, key, "Evaluation")
     found.decision = read(Decision, layout.decision_key(project, run), "Decision of the gate")
     version = found.model_version
     if version:
@@ -100,3 +113,10 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
     else:
         found.missing.append("Data: no dataset version was recorded for this run.")
     return found
+
+
+def _kind_of(artifacts: ObjectStore, key: str) -> str:
+    try:
+        return msgspec.json.decode(artifacts.get(key), type=_Kind).kind
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+        return ""

@@ -2,7 +2,8 @@
 
 The draws are a pure function of (seed, epoch), as the order is: a resumed run has the same ones without anything being
 saved, and a GPU the same ones as a CPU. Crop and flip move whole pixels, and are one gather of uint8; rotation
-and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for.
+and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for. A mask moves by the
+same draws: it takes the nearest pixel, and what comes from outside of the image is IGNORED.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from lehr.contracts.file_units import IGNORED
 from lehr.contracts.recipe_tables import Augment
 from lehr_trainer.models import scale_pixels
 
@@ -43,7 +45,17 @@ class Augmentation:
         x = scale_pixels(images)
         return self._warp(x, draws) if self._angle or self._shift else x
 
-    def _window(self, images: Tensor, draws: Tensor) -> Tensor:
+    def masks(self, labels: Tensor, draws: Tensor) -> Tensor:
+        """int64 [batch, height, width], moved as `pixels` moves the images of these rows."""
+        if self._crop or self._flip:
+            labels = self._window(labels, draws, outside=IGNORED)
+        if not (self._angle or self._shift):
+            return labels
+        # Zeros come from outside, so IGNORED is the zero for as long as that takes.
+        moved = self._warp((labels - IGNORED).to(torch.float32), draws, mode="nearest")
+        return moved.long() + IGNORED
+
+    def _window(self, images: Tensor, draws: Tensor, *, outside: int = 0) -> Tensor:
         """A window of the padded image, mirrored for half of the draws."""
         padding, (height, width) = self._crop, images.shape[1:3]
         top, left = ((draws[:, axis] * (2 * padding + 1)).long() for axis in (0, 1))
@@ -52,12 +64,13 @@ class Augmentation:
         if self._flip:
             columns = torch.where(draws[:, 2:3] < 0.5, columns, width - 1 - columns)
         columns = columns + left[:, None]
-        sides = (padding,) * 4
-        padded = F.pad(images, sides if images.dim() == 3 else (0, 0, *sides)) if padding else images
+        sides: tuple[int, ...] = (padding,) * 4
+        sides = sides if images.dim() == 3 else (0, 0, *sides)
+        padded = F.pad(images, sides, value=outside) if padding else images
         each = torch.arange(len(images), device=images.device)[:, None, None]
         return padded[each, rows[:, :, None], columns[:, None, :]]
 
-    def _warp(self, x: Tensor, draws: Tensor) -> Tensor:
+    def _warp(self, x: Tensor, draws: Tensor, *, mode: str = "bilinear") -> Tensor:
         """Turned about the middle and moved; grid coordinates go from -1 to 1 along either side."""
         height, width = x.shape[1:3]
         planes = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)
@@ -73,5 +86,5 @@ class Augmentation:
             1,
         )
         grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
-        warped = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        warped = F.grid_sample(planes, grid, mode=mode, padding_mode="zeros", align_corners=False)
         return warped.squeeze(1) if x.dim() == 3 else warped.permute(0, 2, 3, 1)

@@ -1,8 +1,8 @@
-"""Shards become two tensors that stay on the device: uint8 pixels and int64 labels.
+"""Shards become two tensors that stay on the device: uint8 pixels and int64 labels, or uint8 masks.
 
-Pixels are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs no loader
-processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a function of
-(seed, epoch) alone, so that a resumed run needs two integers to be where it was, on any device.
+Pixels and masks are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs
+no loader processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a
+function of (seed, epoch) alone, so that a resumed run needs two integers to be where it was, on any device.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from lehr.contracts.file_units import IGNORED
 from lehr_runtime.shards import open_shard
 from lehr_trainer.errors import JobInputError
-from lehr_trainer.streaming import StreamedExamples, fits
+from lehr_trainer.streaming import StreamedExamples, as_targets, fits
 
 Tensor = Any
 Residency = Literal["auto", "device", "streamed"]
@@ -28,6 +29,7 @@ _EPOCHS_PER_SEED = 1_000_003
 class Examples:
     """`images` uint8 [rows, height, width] and `labels` int64 [rows], on one device.
 
+    Where pixels have labels, `labels` is uint8 [rows, height, width], and int64 in a batch; IGNORED ones count nowhere.
     Of a table: see `lehr_trainer.tables`.
     """
 
@@ -44,14 +46,14 @@ class Examples:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Images and labels of `rows`, int64 indices on `index_device`, in their order."""
-        return self.images.index_select(0, rows), self.labels.index_select(0, rows)
+        return self.images.index_select(0, rows), as_targets(self.labels.index_select(0, rows))
 
     def read_ahead(self, batches: Iterable[Tensor]) -> None:
         """Nothing is to be read ahead of what is here."""
 
     def span(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Images and labels of the rows from `first` to `last`, that one not included, or to the end."""
-        return self.images[first:last], self.labels[first:last]
+        return self.images[first:last], as_targets(self.labels[first:last])
 
 
 AnyExamples = Examples | StreamedExamples
@@ -65,13 +67,15 @@ def load_examples(
     device: Any,
     residency: Residency = "auto",
     processes: int = 1,
+    has_masks: bool = False,
 ) -> AnyExamples:
     """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
 
-    Each of the host's `processes` opens them.
+    Each of the host's `processes` opens them. With `has_masks` every pixel has a label.
     Raises JobInputError for rows that the manifest does not describe.
     """
-    images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty(0, np.uint8)]
+    target_shape = tuple(input_shape[:2]) if has_masks else ()
+    images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty((0, *target_shape), np.uint8)]
     for path in shards:
         arrays = open_shard(path)
         x, y = arrays["x"], arrays["y"]
@@ -80,12 +84,18 @@ def load_examples(
                 f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {list(input_shape)}",
                 place=path.name,
             )
-        if len(y) and int(y.max()) >= classes:
-            raise JobInputError(f"has label {int(y.max())} of {classes} classes", place=path.name)
+        if y.shape[1:] != target_shape:
+            raise JobInputError(
+                f"holds labels {list(y.shape)}, not one for each of its rows", place=path.name
+            )
+        highest = int(y.max(where=y != IGNORED, initial=0)) if has_masks else int(y.max(initial=0))
+        if len(y) and highest >= classes:
+            raise JobInputError(f"has label {highest} of {classes} classes", place=path.name)
         images.append(x)
         labels.append(y)
-    targets = torch.from_numpy(np.concatenate(labels).astype(np.int64)).to(device)
-    images_bytes = sum(x.nbytes for x in images)
+    joined = np.concatenate(labels)
+    targets = torch.from_numpy(joined if has_masks else joined.astype(np.int64)).to(device)
+    images_bytes = sum(x.nbytes for x in images) + (joined.nbytes if has_masks else 0)
     is_too_large = residency == "auto" and not fits(images_bytes, device, processes=processes)
     if residency == "streamed" or is_too_large:
         return StreamedExamples(images, targets)

@@ -1,6 +1,7 @@
 """Export to ONNX, and the proof that the graph computes what the trained module computes.
 
-The graph takes raw uint8 pixels `x` [batch, height, width] and gives `probabilities` [batch, classes]; the division
+The graph takes raw uint8 pixels `x` [batch, height, width] and gives `probabilities` [batch, classes], or [batch,
+classes, height, width] where pixels have labels: what is said of a row holds for each of them then. The division
 by 255 and the softmax are inside. Proof, on real rows:
 
 * **no chance**: no node draws random numbers or behaves as in training. ONNX Runtime would not tell: it
@@ -29,6 +30,7 @@ import onnx
 import torch
 from torch import nn
 
+from lehr.contracts.data_rules import SEGMENTATIONS
 from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
 from lehr.contracts.tables import TableStatistics
 from lehr.contracts.training import Parity
@@ -86,10 +88,11 @@ def make_signature(
     """How the exported graph is called."""
     if table:
         return make_table_signature(task, table, input_name=INPUT, probabilities=OUTPUT)
+    pixels = input_shape[:2] if task in SEGMENTATIONS else []
     return Signature(
         task=task,
         input=TensorSpec(name=INPUT, dtype="uint8", shape=[-1, *input_shape]),
-        output=TensorSpec(name=OUTPUT, dtype="float32", shape=[-1, len(labels)]),
+        output=TensorSpec(name=OUTPUT, dtype="float32", shape=[-1, len(labels), *pixels]),
         labels=labels,
     )
 
@@ -268,6 +271,6 @@ def _logits_of_graph(graph: Any, rows: Inputs, *, threads: int) -> np.ndarray:
 
 
 def _disagreements(logits: np.ndarray, served: np.ndarray, *, ties_within: float) -> int:
-    """Rows whose served label has a logit clearly below the largest."""
+    """Rows, or pixels, whose served label has a logit clearly below the largest."""
     chosen = np.take_along_axis(logits, served.argmax(axis=1)[:, None], axis=1)[:, 0]
     return int((logits.max(axis=1) - chosen > ties_within).sum())

@@ -1,6 +1,7 @@
 """The project's own loss, metrics, augmentation and optimiser, in the place of the trainer's.
 
-    loss(logits, labels)          float32 [rows, classes] and int64 [rows] -> their mean loss, a scalar tensor
+    loss(logits, labels)          float32 [rows, classes] and int64 [rows] -> their mean loss, a scalar tensor; where
+                                  pixels have labels [rows, classes, height, width] and [rows, height, width]
     metric(logits, labels)        of all held-out rows at once, on the CPU -> a number, of which more is better
     augment(pixels, generator)    float32 in [0, 1], [rows, height, width] or [rows, height, width, channels] -> as many
     optimizer(model, learning_rate)   the module and [training] learning_rate -> a torch.optim.Optimizer
@@ -97,8 +98,13 @@ class ProjectHooks:
 NO_HOOKS = ProjectHooks()
 
 
-def find_hooks(hooks: Hooks, training: Training, *, classes: int, code_folder: Path) -> ProjectHooks:
-    """Find the functions, and try loss and metrics on a few rows now rather than an epoch later. Raises HookError."""
+def find_hooks(
+    hooks: Hooks, training: Training, *, classes: int, code_folder: Path, mask_shape: tuple[int, ...] = ()
+) -> ProjectHooks:
+    """Find the functions, and try loss and metrics on a few rows now rather than an epoch later. Raises HookError.
+
+    `mask_shape` is height and width where pixels have labels.
+    """
     own_loss = Hook("loss", hooks.loss, code_folder) if hooks.loss else None
     found = ProjectHooks(
         loss=checked_loss(own_loss) if own_loss else None,
@@ -110,8 +116,13 @@ def find_hooks(hooks: Hooks, training: Training, *, classes: int, code_folder: P
         if hooks.optimizer
         else None,
     )
-    labels = torch.arange(max(1, classes)).repeat(_TRIAL_ROWS_OF_A_CLASS)
-    logits = torch.rand(len(labels), max(1, classes), generator=torch.Generator().manual_seed(0))
+    if mask_shape:
+        pixels = torch.arange(_TRIAL_ROWS_OF_A_CLASS * math.prod(mask_shape))
+        labels = (pixels % classes).view(_TRIAL_ROWS_OF_A_CLASS, *mask_shape)
+    else:
+        labels = torch.arange(max(1, classes)).repeat(_TRIAL_ROWS_OF_A_CLASS)
+    shape = (len(labels), max(1, classes), *mask_shape)
+    logits = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     if own_loss and found.loss:
         _refuse_sum(found.loss, logits, labels, own_loss)
     for metric in found.metrics:

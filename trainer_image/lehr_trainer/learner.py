@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from lehr.contracts.file_units import IGNORED
 from lehr.contracts.recipe_tables import Augment, Training
 from lehr.contracts.training import EpochRecord
 from lehr_trainer import sharding
@@ -44,16 +45,18 @@ ALONE = Group()
 @dataclass
 class Sums:
     """Over the rows of an epoch that this process has seen so far, on the device: the loss, float64, and right
-    answers, int64.
+    answers, int64; of masks also how many pixels counted, int64.
     """
 
     loss: Tensor
     correct: Tensor
+    counted: Tensor
 
     @classmethod
     def zero(cls, device: Any) -> Sums:
         return cls(
             torch.zeros((), dtype=torch.float64, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
         )
 
@@ -64,7 +67,7 @@ def updates_per_epoch(rows: int, training: Training) -> int:
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows have their label; of values to predict, which are floats, none."""
+    """How many rows, or pixels, have their label; of values to predict, which are floats, none."""
     if labels.is_floating_point():
         return torch.zeros((), dtype=torch.int64, device=labels.device)
     return (logits.argmax(1) == labels).sum()
@@ -189,6 +192,8 @@ class Learner:
             asked = time.monotonic()
             images, labels = examples.batch(own.rows)
             images = self.augmentation.pixels(images, own.draws)
+            if labels.dim() > 2:
+                labels = self.augmentation.masks(labels, own.draws)
             if self._augment is not None:
                 images = self._augment(images, self._number_of(number * self._most_parts + index))
             data_seconds += time.monotonic() - asked
@@ -207,6 +212,8 @@ class Learner:
             with torch.no_grad():
                 sums.loss.add_(loss, alpha=own.count)
                 sums.correct.add_(count_correct(logits, labels))
+                if labels.dim() > 2:
+                    sums.counted.add_((labels != IGNORED).sum())
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)
         self._optimizer.step()

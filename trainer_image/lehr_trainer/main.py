@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from lehr.contracts.data_rules import SEGMENTATIONS
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder
@@ -121,6 +122,7 @@ def train_job(
     make_deterministic()
     flush_in_pool()
     table = job.manifest.of_table
+    has_masks = job.recipe.project.task in SEGMENTATIONS
     examples, validation = (
         load_table(job.shards[split], table, device=device)
         if table
@@ -131,6 +133,7 @@ def train_job(
             device=device,
             residency=job.training.residency,
             processes=ranks.processes_per_node,
+            has_masks=has_masks,
         )
         for split in ("train", "validation")
     )
@@ -145,13 +148,20 @@ def train_job(
             classes=classes,
             code_folder=job.code_folder,
             log=log,
+            has_masks=has_masks,
         )
 
     with importable(job.code_folder), ExitStack() as together:
         seed_everything(job.training.seed)
         model = fresh_model().to(device)
         initial_version = start_from_champion(model, job, log)
-        hooks = find_hooks(job.recipe.hooks, job.training, classes=classes, code_folder=job.code_folder)
+        hooks = find_hooks(
+            job.recipe.hooks,
+            job.training,
+            classes=classes,
+            code_folder=job.code_folder,
+            mask_shape=input_shape[:2] if has_masks else (),
+        )
         parameters = count_parameters(model)
         seed_rank(job.training.seed, ranks.rank)
         group = together.enter_context(joined(ranks, device))

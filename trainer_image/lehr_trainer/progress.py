@@ -19,7 +19,7 @@ from lehr_trainer.parallel import Group
 from lehr_trainer.utilisation import Meter
 
 # Of what `capture` writes: a checkpoint of another trainer is not continued.
-STATE_VERSION = "4"
+STATE_VERSION = "5"
 
 
 @dataclass
@@ -37,11 +37,18 @@ class Progress:
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
         self.sums.loss.zero_()
         self.sums.correct.zero_()
+        self.sums.counted.zero_()
 
 
 def capture(learner: Learner, progress: Progress, meter: Meter, group: Group) -> dict[str, Any]:
     """The whole state, on rank 0; every process has to call this at the same step."""
-    own = {"rng": capture_rng(), "loss_sum": progress.sums.loss, "correct": progress.sums.correct}
+    sums = progress.sums
+    own = {
+        "rng": capture_rng(),
+        "loss_sum": sums.loss,
+        "correct": sums.correct,
+        "counted": sums.counted,
+    }
     return {
         "learner": learner.state_dict(),
         "ranks": group.gather(own),
@@ -64,5 +71,6 @@ def restore(
     progress.epoch_seconds = saved["epoch_seconds"]
     progress.sums.loss.copy_(own["loss_sum"])
     progress.sums.correct.copy_(own["correct"])
+    progress.sums.counted.copy_(own["counted"])
     progress.records = msgspec.convert(saved["records"], type=list[EpochRecord])
     meter.restore(saved["meter"])

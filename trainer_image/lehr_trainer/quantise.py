@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from lehr.contracts.file_units import IGNORED
 from lehr.contracts.package import INT8_FILE, MODEL_FILE, Signature
 from lehr.contracts.training import Int8
 from lehr_runtime.graphs import check_graph
@@ -61,7 +62,7 @@ def publish_int8(
 ) -> Int8:
     """Make `folder`/model.int8.onnx of its model.onnx, measure both, and leave it there only if it is worth having.
 
-    `rows` are uint8 [n, height, width] with `labels` [n]; `calibration` are training rows.
+    `rows` are uint8 [n, height, width] with `labels` [n], or masks; `calibration` are training rows.
     """
     graph = onnx.load(folder / MODEL_FILE)
     if not is_quantisable(graph):
@@ -168,7 +169,8 @@ def _accuracy(predictor: Predictor, rows: np.ndarray, labels: np.ndarray) -> flo
     for first in range(0, len(rows), _EVALUATED_AT_ONCE):
         part = slice(first, first + _EVALUATED_AT_ONCE)
         right += int((predictor.predict(rows[part]).argmax(axis=1) == labels[part]).sum())
-    return right / len(rows)
+    counted = int((labels != IGNORED).sum()) if labels.ndim > 1 else len(rows)
+    return right / max(1, counted)
 
 
 def int8_line(int8: Int8) -> str:

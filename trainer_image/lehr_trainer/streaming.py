@@ -26,7 +26,7 @@ _CGROUP_LIMIT, _CGROUP_USED = (Path("/sys/fs/cgroup") / name for name in ("memor
 
 
 class StreamedExamples:
-    """Images as one part or more, each uint8 [rows, ...], on the host; labels, int64 [rows], on the device.
+    """Images as one part or more, each uint8 [rows, ...], on the host; labels, int64 [rows], or masks, on the device.
 
     Rows are asked for by indices on the host, `index_device`, so that no comparison and no gather waits for a GPU.
     """
@@ -64,7 +64,7 @@ class StreamedExamples:
         if copied is not None:
             torch.cuda.current_stream(self._device).wait_event(copied)
             images.record_stream(torch.cuda.current_stream(self._device))
-        return images, self.labels.index_select(0, rows.to(self._device, non_blocking=True))
+        return images, as_targets(self.labels.index_select(0, rows.to(self._device, non_blocking=True)))
 
     def span(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Images and labels of the rows from `first` to `last`, that one not included, or to the end."""
@@ -97,6 +97,11 @@ class StreamedExamples:
         with torch.cuda.stream(self._stream):
             images = gathered.to(self._device, non_blocking=True)
             return images, self._stream.record_event()
+
+
+def as_targets(labels: Tensor) -> Tensor:
+    """Labels as a loss takes them: int64. Masks lie in an eighth of that."""
+    return labels.long() if labels.dtype is torch.uint8 else labels
 
 
 def fits(images_bytes: int, device: Any, *, processes: int = 1) -> bool:

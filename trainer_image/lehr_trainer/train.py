@@ -24,7 +24,7 @@ from lehr_trainer.divergence import LossWatch, refuse_bad_weights
 from lehr_trainer.errors import DivergedError
 from lehr_trainer.heartbeat import Heartbeat
 from lehr_trainer.learner import ALONE, Learner, Sums, updates_per_epoch
-from lehr_trainer.measuring import EVALUATION_ROWS, Measured, measure
+from lehr_trainer.measuring import Measured, evaluation_rows, measure
 from lehr_trainer.memory import MicroBatch
 from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.parallel import Agreement, Group
@@ -165,17 +165,19 @@ class Loop:
         self._meter.end_epoch(self._device)
         self._watch.look(progress.epoch + 1)
         refuse_bad_weights(learner.model, epoch=progress.epoch + 1, step=progress.step, group=self._group)
-        loss, correct = self._group.total(float(progress.sums.loss), int(progress.sums.correct))
+        sums = progress.sums
+        loss, correct, counted = self._group.total(float(sums.loss), int(sums.correct), int(sums.counted))
         with self._saved_when_stopped(), learner.exportable():
             measured, metrics = self._validate()
             record = EpochRecord(
                 epoch=progress.epoch + 1,
                 loss=loss / rows,
-                accuracy=None if self._examples.labels.is_floating_point() else int(correct) / rows,
+                accuracy=self._accuracy(int(correct), int(counted)),
                 validation_loss=measured.loss,
                 validation_accuracy=measured.accuracy,
                 validation_rmse=measured.rmse,
                 validation_mae=measured.mae,
+                validation_mean_iou=measured.mean_iou,
                 samples_per_second=rows / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * self._steps - 1),
@@ -185,6 +187,13 @@ class Loop:
         progress.end_epoch(record)
         self._save()
         self._log(epoch_line(record, self._training.epochs))
+
+    def _accuracy(self, correct: int, counted: int) -> float | None:
+        """Of rows, or of the pixels that `counted`; None of values to predict."""
+        labels = self._examples.labels
+        if labels.is_floating_point():
+            return None
+        return correct / max(1, counted) if labels.dim() > 2 else correct / len(self._examples)
 
     def _finish(self) -> list[EpochRecord]:
         """The records of all epochs."""
@@ -217,7 +226,7 @@ class Loop:
             self._learner.model,
             self._validation,
             watch=self._learner.metrics.add,
-            rows=self._micro_batch.share_of(EVALUATION_ROWS),
+            rows=self._micro_batch.share_of(evaluation_rows(self._validation)),
             beat=self._beat_while_validating,
         ).scaled(self._target_std)
         measured, metrics = self._group.of_first((measured, self._learner.metrics.take()))

@@ -21,6 +21,7 @@ from lehr_trainer.export import export_model, make_signature
 from lehr_trainer.initial_weights import write_weights
 from lehr_trainer.job import Job
 from lehr_trainer.learner import Learner
+from lehr_trainer.measuring import evaluation_rows
 from lehr_trainer.models import count_parameters
 from lehr_trainer.models.keras_module import has_keras
 from lehr_trainer.quantise import CALIBRATION_ROWS, int8_line, publish_int8
@@ -108,8 +109,9 @@ def write_package(
 
 def parity_rows(validation: AnyExamples, examples: AnyExamples) -> tuple[np.ndarray, np.ndarray]:
     """Real rows to prove the export on, and their labels: held-out ones, filled up from the training rows if few."""
-    held_out = validation.span(0, PARITY_ROWS)
-    more = examples.span(0, max(0, ENOUGH_PARITY_ROWS - len(held_out[1])))
+    most = PARITY_ROWS if examples.labels.dim() < 3 else evaluation_rows(examples)
+    held_out = validation.span(0, most)
+    more = examples.span(0, max(0, min(most, ENOUGH_PARITY_ROWS) - len(held_out[1])))
     images, labels = (
         np.concatenate([first.cpu().numpy(), second.cpu().numpy()])
         for first, second in zip(held_out, more, strict=True)

@@ -36,6 +36,8 @@ def size_of(model: Model, *, input_shape: Sequence[int], classes: int) -> ModelS
             return _cnn(model.channels, *_image(input_shape), classes)
         case "resnet":
             return _resnet(model.depth, model.width, *_image(input_shape), classes)
+        case "unet":
+            return _unet(model.channels, *_image(input_shape), classes)
     return None
 
 
@@ -78,3 +80,18 @@ def _resnet(depth: int, first: int, height: int, width: int, planes: int, classe
                 size += _convolution(inputs, outputs, 1, pixels)
             inputs = outputs
     return size + _dense(inputs, classes)
+
+
+def _unet(channels: Sequence[int], height: int, width: int, planes: int, classes: int) -> ModelSize:
+    size, pixels, inputs = NOTHING, height * width, planes
+    for level, outputs in enumerate(channels):
+        here = pixels // 4**level
+        size += _convolution(inputs, outputs, 3, here) + _convolution(outputs, outputs, 3, here)
+        inputs = outputs
+    for level in reversed(range(len(channels) - 1)):
+        outputs, here = channels[level], pixels // 4**level
+        # Each pixel below gives four above, by weights of their own.
+        weights = channels[level + 1] * outputs
+        size += ModelSize(4 * weights + outputs, weights * here)
+        size += _convolution(2 * outputs, outputs, 3, here) + _convolution(outputs, outputs, 3, here)
+    return size + ModelSize(channels[0] * classes + classes, channels[0] * classes * pixels)

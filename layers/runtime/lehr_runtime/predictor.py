@@ -33,10 +33,13 @@ class Predictor:
         self._input, self._outputs = signature.input.name, [signature.output.name]
         self._dtype, self._shape = np.dtype(signature.input.dtype), tuple(signature.input.shape[1:])
         self._labels = len(signature.labels)
+        self._answer = tuple(signature.output.shape[1:])
         self._table = signature.of_table
 
     def predict(self, x: Inputs) -> np.ndarray:
         """Probabilities, float32 [n, labels], for raw inputs of the signature's dtype, [n, *shape]; or values [n, 1].
+
+        Where pixels have labels they are [n, labels, height, width].
 
         A model that takes categories is asked with a Table. Raises ValueError for inputs of another kind, dtype or
         shape, ModelPackageError if what the graph gives is no probability distribution (NaN, infinite, negative, or
@@ -51,7 +54,7 @@ class Predictor:
                 f"inputs are {x.dtype} {x.shape}, the model takes {self._dtype} {(-1, *self._shape)}"
             )
         output = self._run(self._outputs, {self._input: x})[0]
-        if output.shape != (len(x), self._labels) or output.dtype != np.float32:
+        if output.shape != (len(x), *self._answer) or output.dtype != np.float32:
             raise ModelPackageError(
                 f"the graph gave {output.dtype} {output.shape} for {len(x)} rows of {self._labels} labels"
             )
@@ -88,14 +91,14 @@ class Predictor:
 
 def _are_distributions(output: np.ndarray) -> bool:
     """Whether each row is finite, nowhere negative, and of sum one: NaN and infinity make a sum that is not."""
-    if output.size > _SMALL:
+    if output.size > _SMALL or output.ndim > 2:
         return bool(output.min() >= 0 and np.abs(output.sum(axis=1) - 1).max() <= _SUM_TOLERANCE)
     return all(min(row) >= 0 and abs(sum(row) - 1) <= _SUM_TOLERANCE for row in output.tolist())
 
 
 def _no_distribution(output: np.ndarray) -> ModelPackageError:
     """What is wrong with an output, and in which row first."""
-    is_finite = np.isfinite(output).all(axis=1)
+    is_finite = np.isfinite(output).reshape(len(output), -1).all(axis=1)
     if not is_finite.all():
         bad = int(np.flatnonzero(~is_finite)[0])
         return ModelPackageError(f"the graph gave NaN or infinity for row {bad} of {len(output)}")

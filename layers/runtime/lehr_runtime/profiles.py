@@ -18,6 +18,7 @@ from lehr.contracts.table_units import NumberSums
 from lehr.contracts.tables import TableSchema
 from lehr_runtime.sketches import determined_by_number, determined_by_text, sketch
 from lehr_runtime.tables import Table
+from lehr_runtime.targets import row_labels
 
 BRIGHTNESS = "brightness"
 HASHED = "(hashed)"
@@ -28,18 +29,21 @@ _BLOCK_ROWS = 1024
 
 
 def profile_images(index: int, x: np.ndarray, y: np.ndarray) -> UnitProfile:
-    """Of training images uint8 [rows, h, w] or [rows, h, w, 3] with the numbers of their labels [rows]."""
+    """Of training images uint8 [rows, h, w] or [rows, h, w, 3] with `y` as their shard has it."""
+    labels = row_labels(y)
+    labelled = np.flatnonzero(labels >= 0)
+    labels = labels[labelled]
     brightness = np.empty(len(x), dtype=np.float64)
     for first in range(0, len(x), _BLOCK_ROWS):
         block = x[first : first + _BLOCK_ROWS]
         brightness[first : first + _BLOCK_ROWS] = block.reshape(len(block), -1).mean(axis=1)
-    chosen = _few_of_each(y)
+    chosen = _few_of_each(labels)
     return UnitProfile(
         index=index,
         rows=len(x),
         numbers=[sketch(BRIGHTNESS, brightness)],
-        determined={BRIGHTNESS: _rounded(determined_by_number(brightness, y, is_label=True))},
-        samples=[Sample(label=str(int(y[row])), png=to_png(x[row])) for row in chosen],
+        determined={BRIGHTNESS: _rounded(determined_by_number(brightness[labelled], labels, is_label=True))},
+        samples=[Sample(label=str(int(labels[row])), png=to_png(x[labelled[row]])) for row in chosen],
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from lehr.contracts.data_rules import SEGMENTATIONS
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
 
@@ -95,7 +96,7 @@ def check_signature(session: ort.InferenceSession, signature: Signature) -> None
     """Raises ModelPackageError unless the graph takes and gives what the signature says.
 
     One input of free batch size, uint8, or the float32 numbers of a table with the text of its categories beside it;
-    one float32 output of one value per label, or of one value.
+    one float32 output of one value per label, or of one value; of one per label and pixel where pixels have labels.
     """
     table = signature.of_table
     wanted = "float32" if table else "uint8"
@@ -105,7 +106,8 @@ def check_signature(session: ort.InferenceSession, signature: Signature) -> None
     if len(signature.input.shape) < 2 or any(size < smallest for size in signature.input.shape[1:]):
         raise ModelPackageError(f"the signature's input has shape {signature.input.shape}")
     values = len(signature.labels) or (1 if table else 0)
-    if signature.output.dtype != "float32" or signature.output.shape != [-1, values]:
+    pixels = signature.input.shape[1:3] if signature.task in SEGMENTATIONS else []
+    if signature.output.dtype != "float32" or signature.output.shape != [-1, values, *pixels]:
         raise ModelPackageError(
             f"the signature's output is {signature.output.dtype} {signature.output.shape}, "
             f"not one float32 for each of {len(signature.labels)} labels"

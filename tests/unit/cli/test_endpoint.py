@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 from functools import partial
@@ -18,6 +19,7 @@ from lehr_cli.digit import draw
 from lehr_cli.endpoint import ask, curl_line, read_answers, request_body
 from lehr_cli.failures import CloudError
 from lehr_cli.patience import send_patiently
+from lehr_cli.predict import media_type, save_mask, show_answer
 from lehr_cli.target import Target, local_target
 
 LOCAL = local_target(
@@ -158,3 +160,47 @@ def test_an_image_is_drawn_two_rows_to_a_line_without_its_margin() -> None:
 
 def test_an_empty_image_can_be_drawn() -> None:
     assert draw([[0, 0]], has_colour=False).plain == "  \n"
+
+
+MASK = b"\x89PNG and more"
+
+
+def _segmented() -> dict[str, Any]:
+    one = {
+        "mask": base64.b64encode(MASK).decode(),
+        "probability": 0.75,
+        "shares": {"ground": 0.9, "7": 0.1, "8": 0},
+    }
+    return ANSWER | {"labels": ["ground", "7", "8"], "predictions": [one]}
+
+
+def test_an_image_is_sent_as_it_is_and_its_mask_read_back() -> None:
+    http = Http(200, _segmented())
+    (answer,) = ask(stack(), "mnist", b"\xff\xd8\xff", http, content_type="image/jpeg")
+    assert http.request.headers["Content-Type"] == "image/jpeg"
+    assert (answer.mask, answer.mean_probability, answer.shares["7"]) == (MASK, 0.75, 0.1)
+
+
+def test_a_mask_is_shown_by_its_largest_shares_and_saved(tmp_path: Path) -> None:
+    (answer,) = read_answers(json.dumps(_segmented()).encode(), 1.0)
+    said: list[str] = []
+    invocation: Any = SimpleNamespace(out=SimpleNamespace(say=lambda text, style="": said.append(str(text))))
+    show_answer(invocation, answer)
+    save_mask(invocation, [answer], tmp_path / "mask.png")
+    assert said[0].startswith("pixels ground 90.0%  7 10.0%  mean probability 0.7500")
+    assert (tmp_path / "mask.png").read_bytes() == MASK
+    (plain,) = read_answers(json.dumps(ANSWER).encode(), 1.0)
+    with pytest.raises(UserError, match="the model gives no mask"):
+        save_mask(invocation, [plain], tmp_path / "none.png")
+
+
+def test_an_image_is_known_by_its_first_bytes() -> None:
+    assert media_type(Path("a.bin"), MASK) == "image/png"
+    assert media_type(Path("a.png"), b"\xff\xd8\xff\xe0") == "image/jpeg"
+    with pytest.raises(UserError, match=r"notes\.txt: is neither a PNG nor a JPEG file"):
+        media_type(Path("notes.txt"), b"hello")
+
+
+def test_the_curl_line_of_an_image_sends_its_bytes() -> None:
+    line = curl_line(LOCAL, "https://x/predict/p", Path("a.png"), content_type="image/png")
+    assert "-H 'Content-Type: image/png' --data-binary @a.png" in line

@@ -142,3 +142,17 @@ def test_a_sweep_is_planned_by_its_largest_trial(project: Path) -> None:
     way = next(way for way in told["ways"] if way["machine"] == "ml.g5.xlarge")
     shorter = next(way for way in planned(str(EXAMPLE))["ways"] if way["machine"] == "ml.g5.xlarge")
     assert way["training_s"] > 9 * shorter["training_s"]
+
+
+def test_images_are_counted_by_the_patterns_of_the_recipe(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE.parent / "digit-segmentation" / "lehr.toml", tmp_path)
+    for name in ("train/images/1.png", "train/images/2.png", "train/masks/1.png", "test/images/3.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    told = planned(str(tmp_path))
+    assert told["rows"] == 2
+    assert planned(str(tmp_path), "--rows", "2000")["multiply_adds"] == told["multiply_adds"] > 1_000_000
+    shutil.rmtree(tmp_path / "data")
+    result = runner.invoke(app, ["plan", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "there is no train/images/*" in result.output

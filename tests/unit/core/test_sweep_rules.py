@@ -11,10 +11,12 @@ import pytest
 from lehr.contracts.recipe import Recipe, parse_recipe
 from lehr.contracts.rungs import Rung, halving_rungs
 from lehr.contracts.search_space import MAX_TRIALS, read_space
+from lehr.contracts.sweep import TrialRecord
 from lehr.contracts.sweep_rules import planned_points
 from lehr.contracts.training import read_hyperparameters, to_hyperparameters
+from lehr.contracts.workflow import TrialResult
 from lehr.errors import RecipeError
-from lehr.sweeps import planned_rounds, planned_trainings, planned_trials, trial
+from lehr.sweeps import objective_of, planned_rounds, planned_trainings, planned_trials, ranked, trial
 
 BASE = """
 [project]
@@ -283,3 +285,37 @@ def test_the_points_are_the_same_from_toml_and_from_the_json_that_the_functions_
     )
     again = Recipe.from_json(planned.to_json())
     assert planned_points(again, place="") == planned_points(planned, place="")
+
+
+@pytest.mark.parametrize(
+    ("extra", "fraction", "objective"),
+    [
+        ("", 0.1, "validation_mean_iou"),
+        ("", 0.0, "validation_loss"),
+        ('\n[trials]\nobjective = "validation_loss"', 0.1, "validation_loss"),
+    ],
+)
+def test_trials_of_masks_are_compared_by_their_mean_iou_the_highest_first(
+    extra: str, fraction: float, objective: str
+) -> None:
+    asked = parse_recipe(
+        '[project]\nname = "scenes"\ntask = "image_segmentation"\n[data]\nformat = "masks"\nfiles = ["i/*"]\n'
+        f'masks = ["m/*"]\nimage_size = [4, 4]\nlabels = ["a", "b"]\nvalidation_fraction = {fraction}\n'
+        f'[model]\nname = "unet"\nchannels = [4]{extra}'
+    )
+    assert objective_of(asked) == objective
+    records = [
+        TrialRecord(
+            id=str(number),
+            name=str(number),
+            round=0,
+            point={},
+            hyperparameters={},
+            status="completed",
+            objective=value,
+            result=TrialResult(id=str(number), status="Completed", job="j"),
+        )
+        for number, value in enumerate([0.2, 0.6, 0.4])
+    ]
+    order = [record.id for record in ranked(records, objective_of(asked))]
+    assert order == (["1", "2", "0"] if objective == "validation_mean_iou" else ["0", "2", "1"])

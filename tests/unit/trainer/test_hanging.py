@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lehr_trainer import export, train, trained_package
+from lehr_trainer import export, trained_package
 from lehr_trainer.errors import HangError
 from lehr_trainer.heartbeat import Heartbeat
 
@@ -85,7 +85,7 @@ def test_code_that_cannot_be_interrupted_is_ended_all_the_same(make_job: MakeJob
 def test_a_validation_and_an_epoch_that_take_longer_than_the_limit_are_no_hang(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "EVALUATION_ROWS", 20)
+    monkeypatch.setattr("lehr_trainer.measuring.EVALUATION_ROWS", 20)
     code = CODE.replace("{wait}", "time.sleep(0.4)")
     job = make_job(model=MODEL, code=code, rows=192, held_out=120, epochs=1)
     assert job.run() == 0, job.failure

@@ -116,7 +116,7 @@ def test_a_resumed_run_has_the_same_bits_with_every_hook(
 def test_metrics_see_all_held_out_rows_at_once_and_are_logged(
     make_job: MakeJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lehr_trainer.train.EVALUATION_ROWS", 30)
+    monkeypatch.setattr("lehr_trainer.measuring.EVALUATION_ROWS", 30)
     names = '["digit_model:rows", "digit_model:top_two", "digit_model:never"]'
     job = hooked(make_job, f"metrics = {names}", held_out=100)
     assert job.run() == 0

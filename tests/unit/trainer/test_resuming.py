@@ -211,7 +211,7 @@ def test_a_stop_within_a_validation_is_answered_there_and_resumes_with_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The state is that of after the last update, and not the average that is being validated."""
-    monkeypatch.setattr(train, "EVALUATION_ROWS", 25)
+    monkeypatch.setattr("lehr_trainer.measuring.EVALUATION_ROWS", 25)
     job = make_job(**LATE)
     # 19 looks after updates, and one before each of the four parts of a validation.
     assert job.run(stop_after(22)) == 0

@@ -1,7 +1,8 @@
-"""Models: the built-in `mlp`, `cnn` and `resnet`, or the project's own code.
+"""Models: the built-in `mlp`, `cnn`, `resnet` and `unet`, or the project's own code.
 
 A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width] or [batch, height, width,
-channels], and gives logits, [batch, classes]. A project brings its own with
+channels], and gives logits, [batch, classes], or [batch, classes, height, width] where pixels have labels. A project
+brings its own with
 
     [model]
     name = "custom"
@@ -26,6 +27,7 @@ from lehr_trainer.models.custom import build_custom
 from lehr_trainer.models.custom import importable as importable
 from lehr_trainer.models.mlp import build_mlp
 from lehr_trainer.models.resnet import build_resnet
+from lehr_trainer.models.unet import build_unet
 
 Tensor = Any
 Module = Any
@@ -48,9 +50,10 @@ def build_model(
     classes: int,
     code_folder: Path,
     log: Callable[[str], None] = print,
+    has_masks: bool = False,
 ) -> Module:
     """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier, JobInputError
-    if the images do not fit the built-in one."""
+    if the images do not fit the built-in one. With `has_masks` it labels pixels."""
     match model.name:
         case "mlp":
             return build_mlp(model, input_shape=input_shape, classes=classes)
@@ -58,9 +61,16 @@ def build_model(
             return build_cnn(model, input_shape=input_shape, classes=classes)
         case "resnet":
             return build_resnet(model, input_shape=input_shape, classes=classes)
+        case "unet":
+            return build_unet(model, input_shape=input_shape, classes=classes)
         case "custom":
             return build_custom(
-                model.factory, input_shape=input_shape, classes=classes, code_folder=code_folder, log=log
+                model.factory,
+                input_shape=input_shape,
+                classes=classes,
+                code_folder=code_folder,
+                log=log,
+                has_masks=has_masks,
             )
 
 

@@ -26,8 +26,11 @@ def build_custom(
     classes: int,
     code_folder: Path,
     log: Callable[[str], None] = print,
+    has_masks: bool = False,
 ) -> Module:
-    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier."""
+    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier, or with `has_masks` none of
+    pixels.
+    """
     build = find_function(factory, code_folder, key="model.factory")
     module = build(input_shape=input_shape, classes=classes)
     module = adapt_keras(module, input_shape=input_shape, place=factory, log=log)
@@ -39,7 +42,8 @@ def build_custom(
         )
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelCodeError("returned a module without trainable parameters", place=factory)
-    _check_logits(module, factory, input_shape, classes)
+    outputs = (classes, *input_shape[:2]) if has_masks else (classes,)
+    _check_logits(module, factory, input_shape, outputs)
     return module
 
 
@@ -93,18 +97,18 @@ def _is_within(module: Any, folder: Path) -> bool:
     )
 
 
-def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], classes: int) -> None:
+def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], outputs: tuple[int, ...]) -> None:
     """Two rows through the module now, rather than a shape error in the first step or in the export."""
     module.eval()
     chance = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         logits, others = (module(rows) for rows in (torch.zeros(2, *input_shape), chance))
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, *outputs):
         seen = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelCodeError(
-            f"for 2 rows the module gives {seen}", place=place, hint=f"it must give logits, [2, {classes}]"
+            f"for 2 rows the module gives {seen}", place=place, hint=f"it must give logits, {[2, *outputs]}"
         )
-    if all(bool((one >= 0).all()) and torch.allclose(one.sum(1), torch.ones(2)) for one in (logits, others)):
+    if all(bool((one >= 0).all()) and torch.allclose(one.sum(1), torch.ones(())) for one in (logits, others)):
         raise ModelCodeError(
             "the module gives probabilities, which are never negative and add up to 1",
             place=place,

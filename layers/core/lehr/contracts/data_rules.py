@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lehr.contracts.file_units import IGNORED
 from lehr.contracts.recipe_tables import Data
 from lehr.errors import RecipeError
 
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
 
 FORMATS_OF_TASK = {
     "image_classification": ("idx", "folders"),
+    "image_segmentation": ("masks",),
     "tabular_classification": ("csv", "jsonl", "parquet"),
     "tabular_regression": ("csv", "jsonl", "parquet"),
 }
 REGRESSIONS = frozenset({"tabular_regression"})
+# Every pixel of an image has a label of its own.
+SEGMENTATIONS = frozenset({"image_segmentation"})
 TABLES = ("csv", "jsonl", "parquet")
 # Formats whose examples are files of their own.
-FILES = ("folders",)
+FILES = ("folders", "masks")
 # The formats that have a key of [data]; all have the others.
 _FORMATS_WITH = {
     "train": ("idx",),
@@ -34,11 +38,14 @@ _FORMATS_WITH = {
     "columns": TABLES,
     "delimiter": ("csv",),
     "missing": TABLES,
-    "image_size": ("folders",),
-    "channels": ("folders",),
+    "image_size": ("folders", "masks"),
+    "channels": ("folders", "masks"),
+    "masks": ("masks",),
+    "ignore_value": ("masks",),
 }
 _NOTHING_SAID = Data(format="idx")
 DEFAULT_TEST_FRACTION = 0.2
+DEFAULT_CHANNELS = 3
 DEFAULT_MAX_REFUSED_FRACTION = 0.01
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
 
@@ -63,10 +70,11 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
         raise RecipeError(
             f"gate.min_gain = {recipe.gate.min_gain:g} is more than an accuracy can gain",
             place=place,
-            hint="it is a share of the rows: 0.01 is one point",
+            hint="it is a share of the rows, or of IoU: 0.01 is one point",
         )
     own = _of_table if is_table(task) else _of_files if data.format in FILES else _of_pairs
-    for misfits in (_of_format(data), own(recipe), _of_gate(recipe), _of_labels(recipe)):
+    groups = (_of_format(data), own(recipe), _of_masks(recipe), _of_gate(recipe), _of_labels(recipe))
+    for misfits in groups:
         for message, hint in misfits:
             raise RecipeError(message, place=place, hint=hint)
 
@@ -109,6 +117,38 @@ def _of_test(data: Data) -> Misfits:
         )
 
 
+def _of_masks(recipe: Recipe) -> Misfits:
+    """What belongs to segmentation, and what a mask cannot follow."""
+    data, model = recipe.data, recipe.model
+    if recipe.project.task not in SEGMENTATIONS:
+        if model.name == "unet":
+            yield 'model.name = "unet" labels pixels', 'take another model, or task = "image_segmentation"'
+        if recipe.trials.objective == "validation_mean_iou":
+            yield 'trials.objective = "validation_mean_iou" belongs to segmentation', "leave it out"
+        return
+    if not data.masks:
+        yield "data.masks is missing", 'name the masks by a pattern, for example masks = ["masks/*.png"]'
+    if model.name not in ("unet", "custom"):
+        yield f"model.name = {model.name!r} gives one label for an image", "segmentation takes unet or custom"
+    if len(data.labels) > IGNORED:
+        yield f"data.labels names {len(data.labels)} labels", f"a pixel has one of {IGNORED} at most"
+    if data.ignore_value is not None and data.ignore_value < len(data.labels):
+        yield (
+            f"data.ignore_value = {data.ignore_value} is the pixel of {data.labels[data.ignore_value]!r}",
+            f"take a value from {len(data.labels)} to 255, as 255, or leave it out",
+        )
+    if recipe.hooks.augment:
+        yield "hooks.augment changes pixels and not their mask", "leave it out: [augment] moves both"
+    if model.name == "unet" and data.image_size is not None:
+        factor = 2 ** (len(model.channels) - 1)
+        if any(side % factor for side in data.image_size):
+            height, width = data.image_size
+            yield (
+                f"data.image_size = [{height}, {width}] cannot be halved {len(model.channels) - 1} times",
+                f"take multiples of {factor} for a unet of {len(model.channels)} levels, or fewer of model.channels",
+            )
+
+
 def _of_table(recipe: Recipe) -> Misfits:
     data, task = recipe.data, recipe.project.task
     if not data.files:
@@ -139,6 +179,11 @@ def _of_table(recipe: Recipe) -> Misfits:
 
 def _of_gate(recipe: Recipe) -> Misfits:
     is_regression = recipe.project.task in REGRESSIONS
+    is_segmentation = recipe.project.task in SEGMENTATIONS
+    if is_segmentation and recipe.gate.min_accuracy:
+        yield "gate.min_accuracy belongs to classifications", "leave it out, or write min_mean_iou"
+    if not is_segmentation and recipe.gate.min_mean_iou:
+        yield "gate.min_mean_iou belongs to segmentation", "leave it out"
     if is_regression and recipe.gate.min_accuracy:
         yield "gate.min_accuracy belongs to classifications", "leave it out, or write max_rmse"
     if not is_regression and recipe.gate.max_rmse is not None:

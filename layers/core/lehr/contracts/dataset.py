@@ -51,7 +51,8 @@ class PrepareUnit(Document, frozen=True, kw_only=True):
 class Shard(Part, frozen=True, kw_only=True):
     """A safetensors file with `x` (uint8 [rows, *shape]) and `y` (uint8 [rows]).
 
-    Of a table: see `lehr_runtime.tables`. `class_counts` is empty where a number is predicted.
+    Of a table: see `lehr_runtime.tables`. Where pixels have labels `y` is uint8 [rows, height, width], and 255 counts
+    nowhere. `class_counts` are rows of each label, or pixels; they are empty where a number is predicted.
     """
 
     split: Split
@@ -118,7 +119,7 @@ class DatasetManifest(Document, frozen=True, kw_only=True):
         return sum(shard.rows for shard in self.shards if shard.split == split)
 
     def class_counts(self, split: Split) -> list[int]:
-        """Number of examples of each label in a split, in the order of the labels."""
+        """Number of examples of each label in a split, or of pixels, in the order of the labels."""
         counts = [0] * len(self.labels)
         for shard in self.shards:
             if shard.split == split:

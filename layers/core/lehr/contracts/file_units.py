@@ -1,4 +1,5 @@
-"""Examples that are files of their own, as images in folders: what is known of each, and their units of work.
+"""Examples that are files of their own, as images in folders or with masks: what is known of each, and their units of
+work.
 
 The files of a unit are too many to travel through the state: they stand in a list in S3, which `FileList` is.
 """
@@ -8,6 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 from lehr.contracts.document import Document, Part
+
+# In a prepared mask: a pixel that counts nowhere.
+IGNORED = 255
 
 
 class StoredFile(Part, frozen=True, kw_only=True):
@@ -19,10 +23,11 @@ class StoredFile(Part, frozen=True, kw_only=True):
 
 
 class FileExample(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """One example. `label` is a place in data.labels, where the whole file has one."""
+    """One example. `label` is a place in data.labels, where the whole file has one; `mask` says those of its pixels."""
 
     file: StoredFile
     label: int | None = None
+    mask: StoredFile | None = None
     is_test: bool = False
 
 
@@ -46,7 +51,7 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     """One list of files to prepare; `list_key` is in the artifact bucket.
 
     What belongs to validation is a function of each example's own content, and so is the test, unless files of the test
-    are named.
+    are named. Pixels of a mask that have `ignore_value` become IGNORED.
     """
 
     schema: Literal[1] = 1
@@ -61,6 +66,7 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     task: str
     input: FileInput
     classes: int
+    ignore_value: int | None = None
     validation_fraction: float
     test_fraction: float
     max_refused_fraction: float

@@ -17,7 +17,7 @@ _MODELS_WITH = {
     "factory": ("custom",),
     "hidden": ("mlp", "custom"),
     "dropout": ("mlp", "cnn", "custom"),
-    "channels": ("cnn",),
+    "channels": ("cnn", "unet"),
     "depth": ("resnet",),
     "width": ("resnet",),
 }
@@ -30,6 +30,12 @@ def refuse_model_misfits(model: Model, augment: Augment, table: Mapping[str, Any
             f"model.factory is {model.factory!r}",
             place=place,
             hint='write "module:function" of a file in the project',
+        )
+    if model.name == "unet" and "channels" not in table:
+        raise RecipeError(
+            "model.channels is missing",
+            place=place,
+            hint="write the channels of a unet's levels, for example channels = [16, 32, 64]",
         )
     refuse_foreign_keys(model.name, table, place)
     if augment.crop_padding and augment.shift:

@@ -32,7 +32,9 @@ class Project(Part, frozen=True, kw_only=True):
     """[project]: its name is part of every key, so it is short, lower-case and plain."""
 
     name: Annotated[str, Meta(pattern=NAME_PATTERN)]
-    task: Literal["image_classification", "tabular_classification", "tabular_regression"]
+    task: Literal[
+        "image_classification", "image_segmentation", "tabular_classification", "tabular_regression"
+    ]
 
 
 class LabelledFiles(Part, frozen=True, kw_only=True):
@@ -49,10 +51,11 @@ class Data(Part, frozen=True, kw_only=True):
     "flights-*.csv.gz", and so are `test_files`; without those, `test_fraction` of the rows are the test's. `target` is
     the column to predict, and `columns` says what the inference from the first rows would not. folders: `files` and
     `test_files` are patterns of images, each in the folder of its label, which are brought to `image_size`, [height,
-    width], and `channels`.
+    width], and `channels`. masks: the same of images that have one of `masks` each, with a label for every pixel;
+    `ignore_value` counts nowhere.
     """
 
-    format: Literal["idx", "csv", "jsonl", "parquet", "folders"]
+    format: Literal["idx", "csv", "jsonl", "parquet", "folders", "masks"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
@@ -65,6 +68,8 @@ class Data(Part, frozen=True, kw_only=True):
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     image_size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
+    masks: tuple[Key, ...] = ()
+    ignore_value: Annotated[int, Meta(ge=0, le=255)] | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
@@ -115,10 +120,10 @@ class Checks(Part, frozen=True, kw_only=True):
 class Model(Part, frozen=True, kw_only=True):
     """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    `hidden` is of the mlp, `channels` of the cnn, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    `hidden` is of the mlp, `channels` of cnn and unet, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
     """
 
-    name: Literal["mlp", "cnn", "resnet", "custom"] = "mlp"
+    name: Literal["mlp", "cnn", "resnet", "unet", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
@@ -170,7 +175,9 @@ class Training(Part, frozen=True, kw_only=True):
     milestones: tuple[Annotated[float, Meta(gt=0.0, lt=1.0)], ...] = ()
     decay_factor: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
     final_fraction: Probability | None = None
-    loss: Literal["cross_entropy", "focal", "binary_cross_entropy", "dice", "mse", "huber"] = "cross_entropy"
+    loss: Literal[
+        "cross_entropy", "focal", "binary_cross_entropy", "dice", "cross_entropy_dice", "mse", "huber"
+    ] = "cross_entropy"
     label_smoothing: Probability = 0.0
     class_weights: tuple[PositiveFloat, ...] | Literal["balanced"] = ()
     focal_gamma: NonNegativeFloat | None = None
@@ -203,7 +210,7 @@ class Trials(Part, frozen=True, kw_only=True):
     space: dict[str, Any] = msgspec.field(default_factory=dict)
     count: Count | None = None
     seed: int = 1
-    objective: Literal["validation_loss", "validation_accuracy"] | None = None
+    objective: Literal["validation_loss", "validation_accuracy", "validation_mean_iou"] | None = None
     max_failed_fraction: Probability = 0.5
     eta: Annotated[int, Meta(ge=2, le=16)] | None = None
     min_epochs: Count | None = None
@@ -249,10 +256,12 @@ class Serving(Part, frozen=True, kw_only=True):
 class Gate(Part, frozen=True, kw_only=True):
     """[gate]: what a candidate must show before it may serve.
 
-    `min_accuracy` is of classifications, `max_rmse` of regressions, in the target's units, as `min_gain` is then.
+    `min_accuracy` is of classifications, `min_mean_iou` of segmentations, `max_rmse` of regressions, in the target's
+    units, as `min_gain` is then.
     """
 
     min_accuracy: Probability = 0.0
+    min_mean_iou: Probability = 0.0
     max_rmse: PositiveFloat | None = None
     min_test_rows: Count = 100
     min_gain: NonNegativeFloat = 0.0

@@ -67,6 +67,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     champion_accuracy: float | None = None
     rmse: float | None = None
     champion_rmse: float | None = None
+    mean_iou: float | None = None
+    champion_mean_iou: float | None = None
     estimated_usd: float | None = None
     actual_usd: float | None = None
     trial: str = ""

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lehr.contracts.data_rules import is_table
+from lehr.contracts.data_rules import REGRESSIONS, SEGMENTATIONS, is_table
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
     from lehr.contracts.recipe_tables import Training
 
 _OF_CLASSES = ("cross_entropy", "focal")
+_OF_PIXELS = (*_OF_CLASSES, "dice", "cross_entropy_dice")
 LOSSES_OF_TASK = {
     "image_classification": _OF_CLASSES,
+    "image_segmentation": _OF_PIXELS,
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
@@ -95,9 +97,9 @@ def _of_loss(training: Training, task: str, labels: int) -> Misfits:
         yield (
             f'loss = "{loss}" does not fit project.task = "{task}"',
             f"take {' or '.join(fitting)}: a row has "
-            + ("one label of several" if fitting == _OF_CLASSES else "a number to predict"),
+            + ("a number to predict" if task in REGRESSIONS else "one label of several"),
         )
-    if training.label_smoothing and loss != "cross_entropy":
+    if training.label_smoothing and loss not in ("cross_entropy", "cross_entropy_dice"):
         yield (
             f'label_smoothing = {training.label_smoothing} has no meaning for loss = "{loss}"',
             'leave it out, or take loss = "cross_entropy"',
@@ -105,7 +107,9 @@ def _of_loss(training: Training, task: str, labels: int) -> Misfits:
     if training.focal_gamma is not None and loss != "focal":
         yield f'focal_gamma has no meaning for loss = "{loss}"', 'leave it out, or take loss = "focal"'
     weights = training.class_weights
-    if weights and fitting != _OF_CLASSES:
+    if weights and loss == "dice":
+        yield 'class_weights has no meaning for loss = "dice"', 'leave it out, or take "cross_entropy_dice"'
+    elif weights and task in REGRESSIONS:
         yield "class_weights has no meaning without classes", "leave it out"
     elif weights and weights != "balanced" and len(weights) != labels:
         yield (
@@ -121,7 +125,9 @@ def _of_stopping(training: Training, task: str, is_validated: bool) -> Misfits:
                 f"{key} has no meaning without patience",
                 "add for example patience = 3, the epochs without improvement after which training ends",
             )
-    if training.monitor == "validation_accuracy" and LOSSES_OF_TASK[task] != _OF_CLASSES:
+    if training.monitor == "validation_mean_iou" and task not in SEGMENTATIONS:
+        yield 'monitor = "validation_mean_iou" belongs to segmentation', "leave it out"
+    if training.monitor == "validation_accuracy" and task in REGRESSIONS:
         yield 'monitor = "validation_accuracy" has no meaning without classes', "leave it out"
     if training.patience and not is_validated:
         yield (

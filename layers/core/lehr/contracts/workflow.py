@@ -204,7 +204,7 @@ class JudgeRequest(Document, frozen=True, kw_only=True):
 
 
 class Judgement(Document, frozen=True, kw_only=True):
-    """Output of JudgeModel: accuracies, or a regression's errors; all numbers are in evaluation.json."""
+    """Output of JudgeModel: accuracies, a regression's errors, or mean IoUs; all numbers are in evaluation.json."""
 
     verdict: Literal["promote", "reject"]
     reason: str
@@ -212,6 +212,8 @@ class Judgement(Document, frozen=True, kw_only=True):
     champion_accuracy: float | None = None
     rmse: float | None = None
     champion_rmse: float | None = None
+    mean_iou: float | None = None
+    champion_mean_iou: float | None = None
 
 
 class PromoteRequest(Document, frozen=True, kw_only=True):

@@ -1,0 +1,65 @@
+"""One test shard of images with masks: what both models make of the same pixels, and a few images to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lehr.contracts.segmentation import SegmentationCounts, SegmentationExample, ShardSegmentation
+from lehr.errors import MismatchedDataError, ModelPackageError
+from lehr_runtime.masks import encode_image, encode_mask
+from lehr_runtime.packages import LoadedModel
+from lehr_runtime.segmentation import count_segmentation, paired_images, predict_masks
+
+MAX_EXAMPLES = 6
+# Of either side of an example: the report has them all in one page.
+MAX_EXAMPLE_SIDE = 128
+
+
+def evaluate_masks(
+    index: int, candidate: LoadedModel, champion: LoadedModel | None, x: np.ndarray, y: np.ndarray
+) -> ShardSegmentation:
+    """Count uint8 images `x` [n, height, width, …] with masks `y` [n, height, width].
+
+    Raises ModelPackageError for a model of something else, MismatchedDataError for a label that it does not know.
+    """
+    masks, counts, ious = _count(candidate, x, y)
+    result = ShardSegmentation(
+        index=index, candidate=counts, examples=[] if index else _examples(x, y, masks)
+    )
+    if champion is None:
+        return result
+    _, other_counts, other_ious = _count(champion, x, y)
+    return ShardSegmentation(
+        index=index,
+        candidate=counts,
+        champion=other_counts,
+        paired=paired_images(ious, other_ious),
+        examples=result.examples,
+    )
+
+
+def _count(
+    model: LoadedModel, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, SegmentationCounts, np.ndarray]:
+    signature = model.signature
+    if len(signature.output.shape) != 4:
+        raise ModelPackageError(f"model {model.version} gives no label for each pixel, the data has masks")
+    labels = len(signature.labels)
+    masks, _, seconds = predict_masks(model.predictor, x, labels=labels)
+    try:
+        return masks, *count_segmentation(masks, y, labels, seconds)
+    except ValueError as fault:
+        raise MismatchedDataError(f"the shard has {fault}, the labels of model {model.version}") from fault
+
+
+def _examples(x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> list[SegmentationExample]:
+    """The first images, small ones whole and large ones thinned out."""
+    step = -(-max(x.shape[1:3]) // MAX_EXAMPLE_SIDE)
+    return [
+        SegmentationExample(
+            image=encode_image(x[row, ::step, ::step]),
+            truth=encode_mask(y[row, ::step, ::step]),
+            predicted=encode_mask(masks[row, ::step, ::step]),
+        )
+        for row in range(min(len(x), MAX_EXAMPLES))
+    ]

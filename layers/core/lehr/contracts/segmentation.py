@@ -1,0 +1,91 @@
+"""Statistics of a model that labels pixels, on one test shard, and the report that they add up to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import field
+
+from lehr.contracts.document import Document, Part
+
+
+class SegmentationCounts(Part, frozen=True, kw_only=True):
+    """Sums over the pixels of `rows` images; those that count nowhere are left out. `confusion[true][predicted]`."""
+
+    rows: int
+    confusion: list[list[int]]
+    seconds: float
+
+
+class PairedImages(Part, frozen=True, kw_only=True):
+    """Images by whose mean IoU on them is higher, for a sign test."""
+
+    only_candidate: int
+    only_champion: int
+    equal: int
+
+
+class SegmentationExample(Part, frozen=True, kw_only=True):
+    """One test image with its mask and the candidate's, as PNG files."""
+
+    image: bytes
+    truth: bytes
+    predicted: bytes
+
+
+class ShardSegmentation(Document, frozen=True, kw_only=True):
+    """What one unit of evaluation writes of a segmentation; the first unit has a few examples."""
+
+    schema: Literal[1] = 1
+    index: int
+    candidate: SegmentationCounts
+    champion: SegmentationCounts | None = None
+    paired: PairedImages | None = None
+    examples: list[SegmentationExample] = field(default_factory=list)
+
+
+class LabelReport(Part, frozen=True, kw_only=True):
+    """IoU and Dice of one label over all pixels; None where no pixel has it and none is given it."""
+
+    label: str
+    iou: float | None
+    dice: float | None
+    support: int
+
+
+class SegmentationMetrics(Part, frozen=True, kw_only=True):
+    """Metrics of one model on the whole test split.
+
+    Means are over the labels that occur in a mask or in an answer. `majority_mean_iou` is the mean IoU of giving every
+    pixel the commonest label.
+    """
+
+    rows: int
+    pixels: int
+    mean_iou: float
+    mean_dice: float
+    pixel_accuracy: float
+    majority_mean_iou: float
+    rows_per_second: float
+    confusion: list[list[int]]
+    classes: list[LabelReport]
+
+
+class SegmentationReport(Document, frozen=True, kw_only=True):
+    """`evaluation.json` of a segmentation: candidate and champion on the same images of the same dataset version.
+
+    `sign_test_p` is of the images on which they differ: how likely so uneven a division is between equals.
+    """
+
+    schema: Literal[1] = 1
+    kind: Literal["segmentation"] = "segmentation"
+    project: str
+    run: str
+    dataset_version: str
+    candidate_version: str
+    champion_version: str | None = None
+    candidate: SegmentationMetrics
+    champion: SegmentationMetrics | None = None
+    paired: PairedImages | None = None
+    sign_test_p: float | None = None
+    examples: list[SegmentationExample] = field(default_factory=list)
