@@ -69,9 +69,10 @@ INSTANCES = {
     "maxItems": MAX_BATCH,
 }
 IMAGE = {"type": "string", "contentEncoding": "base64", "description": "A PNG or JPEG file."}
+RECORDING = {"type": "string", "contentEncoding": "base64", "description": "A WAV file."}
 PREDICT_BODY = {
     "title": "PredictBody",
-    "description": "One of four fields; `instances` are rows of a table, and so may `inputs` be.",
+    "description": "One of six fields; `instances` are rows of a table, and so may `inputs` be.",
     "oneOf": [
         {
             "type": "object",
@@ -84,6 +85,8 @@ PREDICT_BODY = {
             ("instances", INSTANCES),
             ("image", IMAGE),
             ("images", {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH}),
+            ("audio", RECORDING),
+            ("audios", {"type": "array", "items": RECORDING, "minItems": 1, "maxItems": MAX_BATCH}),
         )
     ],
 }
@@ -133,6 +136,9 @@ BATCH_REFUSALS = {
 BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
+    **dict.fromkeys(
+        ("audio/wav", "audio/x-wav", "audio/wave"), f"A WAV file, {MAX_BINARY_BYTES} bytes at most."
+    ),
     CSV: "Rows of numbers without a header, or of a table with or without its first line of names, "
     f"1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",
     OCTETS: f"JSON, then the bytes of the tensors; the header {HEADER_LENGTH} says where they begin.",

@@ -25,6 +25,7 @@ from lehr_cli.stack import Stack
 from lehr_cli.target import Target
 
 SERVICE = "execute-api"
+JSON, WAV = "application/json", "audio/wav"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,10 @@ def connection(target: Target) -> Any:
     )
 
 
-def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answer]:
-    """Send a request and read its predictions. Raises UserError for one that the endpoint refuses.
+def ask(
+    stack: Stack, project: str, body: bytes, http: Any = None, *, kind: str = JSON
+) -> list[Answer]:
+    """Send a request, of the media type `kind`, and read its predictions. Raises UserError for one that the endpoint refuses.
 
     While there are too many requests it is sent again, for PATIENCE_S at most; the latency is the last one's.
     """
@@ -78,7 +81,7 @@ def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answe
     def send() -> Any:
         nonlocal began
         began = time.perf_counter()
-        return send_signed(stack.target, "POST", url, body, http)
+        return send_signed(stack.target, "POST", url, body, http, kind=kind)
 
     response = send_patiently(send)
     latency_ms = (time.perf_counter() - began) * 1000
@@ -87,9 +90,11 @@ def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answe
     return read_answers(response.content, latency_ms)
 
 
-def send_signed(target: Target, method: str, url: str, body: bytes, http: Any) -> Any:
+def send_signed(
+    target: Target, method: str, url: str, body: bytes, http: Any, *, kind: str = JSON
+) -> Any:
     """The response to a request that is signed for the endpoint, whatever its status is."""
-    request = AWSRequest(method, url, {"Content-Type": "application/json"}, body)
+    request = AWSRequest(method, url, {"Content-Type": kind}, body)
     credentials = target.session.get_credentials()
     if credentials is None:
         raise NoCredentialsError
@@ -116,7 +121,7 @@ def read_answers(content: bytes, latency_ms: float) -> list[Answer]:
         raise CloudError(f"the endpoint answered {content[:200]!r}, which is no prediction") from fault
 
 
-def curl_line(target: Target, url: str, file: Path) -> str:
+def curl_line(target: Target, url: str, file: Path, *, kind: str = JSON) -> str:
     """The same request for a shell: it works as printed. Keys of AWS are left to the environment's variables."""
     parts = ["curl"]
     if target.ca_file:
@@ -128,7 +133,8 @@ def curl_line(target: Target, url: str, file: Path) -> str:
     else:
         parts += ["--user", '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"']
         parts += ["-H", '"x-amz-security-token: $AWS_SESSION_TOKEN"']
-    parts += ["-H", "'Content-Type: application/json'", "--data", shlex.quote(f"@{_shown(file)}")]
+    send = "--data" if kind == JSON else "--data-binary"
+    parts += ["-H", f"'Content-Type: {kind}'", send, shlex.quote(f"@{_shown(file)}")]
     return " ".join([*parts, shlex.quote(url)])
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lehr.contracts.data_rules import DEFAULT_TEST_FRACTION
+from lehr.contracts.data_rules import DEFAULT_TEST_FRACTION, FILES
 from lehr.contracts.recipe import Recipe
 from lehr.errors import UserError
 from lehr.idx import HEADER_BYTES, is_gzipped, parse_header
@@ -73,6 +73,9 @@ def rows_and_shape(
     sides = tuple(int(side) for side in shape.split("x")) if shape else ()
     if rows and sides:
         return rows, sides
+    if recipe.data.format in FILES:
+        counted, row = _files_size(recipe, folder)
+        return rows or counted, sides or row
     if recipe.data.train is None:
         counted, columns = _table_size(recipe, folder)
         return rows or counted, sides or (columns,)
@@ -111,6 +114,28 @@ def _table_size(recipe: Recipe, folder: Path) -> tuple[int, int]:
     rows = sum(max(0, _lines(path) - 1) for path in paths)
     tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
     return max(1, round(rows * (1 - (0.0 if data.test_files else tested)))), columns
+
+
+def _files_size(recipe: Recipe, folder: Path) -> tuple[int, tuple[int, ...]]:
+    """Examples to learn from in `folder`, about, and what each is brought to. Raises UserError where there are none."""
+    data = recipe.data
+    if data.manifest is not None:
+        counted = _lines(folder / data.manifest) if (folder / data.manifest).is_file() else 0
+    else:
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        counted = sum(any(fnmatchcase(name, pattern) for pattern in data.files) for name in names)
+    if not counted:
+        raise UserError(
+            f"there is no {data.manifest or ' or '.join(data.files)}",
+            place=str(folder),
+            hint="name the folder of the data with --data, or say how many files there are with --rows and --shape",
+        )
+    tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
+    if data.sample_rate and data.seconds:
+        shape: tuple[int, ...] = (round(data.sample_rate * data.seconds),)
+    else:
+        shape = (*(data.image_size or ()), 3 if data.channels is None else data.channels)
+    return max(1, round(counted * (1 - (0.0 if data.test_files else tested)))), shape
 
 
 def _lines(path: Path) -> int:

@@ -12,13 +12,16 @@ from lehr.errors import UserError
 from lehr_cli.batch import predict_batch
 from lehr_cli.data import ProjectArgument
 from lehr_cli.digit import draw
-from lehr_cli.endpoint import Answer, ask, curl_line, predict_url, request_body
+from lehr_cli.endpoint import JSON, WAV, Answer, ask, curl_line, predict_url, request_body
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.rows import Row, test_row
 from lehr_cli.target import STATE_DIR
 
 InputOption = Annotated[
     Path | None, typer.Option("--input", help="A request as JSON.", dir_okay=False, metavar="FILE")
+]
+AudioOption = Annotated[
+    Path | None, typer.Option("--audio", help="A WAV file.", dir_okay=False, metavar="FILE")
 ]
 RowOption = Annotated[int | None, typer.Option(min=0, help="A row of the test data that was dropped.")]
 BatchOption = Annotated[
@@ -40,6 +43,7 @@ def predict(
     project: ProjectArgument,
     file: InputOption = None,
     row: RowOption = None,
+    audio: AudioOption = None,
     batch: BatchOption = None,
     to: ToOption = None,
 ) -> None:
@@ -47,8 +51,8 @@ def predict(
 
     Example: lehr predict mnist --row 7
     """
-    if [file, row, batch].count(None) != 2:
-        raise UserError("give one of --input FILE, --row N and --batch FILE")
+    if [file, row, audio, batch].count(None) != 3:
+        raise UserError("give one of --input FILE, --audio FILE, --row N and --batch FILE")
     if batch is not None:
         predict_batch(invocation, project, batch, to)
         return
@@ -58,13 +62,16 @@ def predict(
         asked = test_row(invocation.stack, project, row)
         file = save_request(project, asked)
         show_row(invocation, asked)
+    kind = JSON
+    if audio is not None:
+        file, kind = audio, WAV
     assert file is not None
     try:
         body = file.read_bytes()
     except OSError as fault:
         raise UserError(f"cannot be read: {fault.strerror}", place=str(file)) from fault
     with invocation.out.waiting("asking the endpoint"):
-        answers = ask(invocation.stack, project, body)
+        answers = ask(invocation.stack, project, body, kind=kind)
     for answer in answers:
         show_answer(invocation, answer)
     if answers:
@@ -72,7 +79,7 @@ def predict(
             {"event": "prediction", "round_trip_ms": round(answers[0].latency_ms, 1)}
             | dict(answers[0].document)
         )
-    invocation.out.note(curl_line(invocation.target, predict_url(invocation.stack, project), file))
+    invocation.out.note(curl_line(invocation.target, predict_url(invocation.stack, project), file, kind=kind))
 
 
 def save_request(project: str, row: Row, path: Path | None = None) -> Path:

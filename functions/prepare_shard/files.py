@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from functions.prepare_shard.prepare import pixel_sums
+from functions.prepare_shard.prepare import pixel_sums, sample_sums
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split, UnitResult
@@ -27,6 +27,9 @@ from lehr_runtime.shards import write_shard
 # boto3 keeps ten connections; the threads wait for S3 most of their time.
 FETCHED_AT_ONCE = 10
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+# An hour of sound, or more than any image; ten of them are in memory at once.
+MAX_FILE_BYTES = 64 << 20
 
 # The bytes of a raw file. Raises DataError's children.
 Fetch = Callable[[StoredFile], bytes]
@@ -107,6 +110,10 @@ def _decode(
     unit: PrepareFilesUnit, example: FileExample, fetch: Fetch
 ) -> Decoded | MalformedDataError | MismatchedDataError:
     """The example, or what is wrong with it."""
+    if example.file.bytes > MAX_FILE_BYTES:
+        return MalformedDataError(
+            f"has {example.file.bytes} bytes, more than {MAX_FILE_BYTES}", place=example.file.key
+        )
     try:
         x = decode_file(fetch(example.file), unit.input, place=example.file.key)
         return Decoded(x, _target(unit, example))
@@ -145,7 +152,7 @@ def _write(
             continue
         x, y = np.stack([one.x for one in chosen]), np.stack([one.y for one in chosen])
         if split == "train":
-            pixels, (pixel_sum, pixel_square_sum) = x.size, pixel_sums(x)
+            pixels, (pixel_sum, pixel_square_sum) = x.size, (pixel_sums if x.dtype == np.uint8 else sample_sums)(x)
         raw = write_shard({"x": x, "y": y})
         key = layout.staged_shard_key(unit.project, unit.run, split, unit.index, unit.of)
         artifacts.put(key, raw)

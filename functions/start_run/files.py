@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import ceil, prod
 
+from functions.start_run.manifests import read_manifest
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.file_units import (
+    AudioInput,
     FileExample,
     FileInput,
     FileList,
@@ -45,7 +47,9 @@ class FilePlan:
 
 
 def example_files(data: Data, names: Sequence[str]) -> list[str]:
-    """The names that `files` and `test_files` mean, in order."""
+    """The names that `files` and `test_files` mean, in order; any may be one that a manifest lists."""
+    if data.manifest is not None:
+        return sorted(names)
     return sorted({*matching(data.files, names), *matching(data.test_files, names)})
 
 
@@ -53,28 +57,11 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
     """Label every file, draw their order, and cut it into units. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
     place = data.uri(incoming_prefix(project))
-    names = list(raw)
-    absent = [pattern for pattern in (*said.files, *said.test_files) if not matching([pattern], names)]
-    if absent:
-        raise MissingDataError(
-            f"{', '.join(absent)} not found", place=place, hint=f"upload what data.files names, then {READY}"
-        )
-    test = set(matching(said.test_files, names))
-    both = sorted(test & set(matching(said.files, names)))
-    if both:
-        raise MissingDataError(
-            f"{both[0]} is named by data.files and by data.test_files",
-            place=place,
-            hint="no example may be learnt from and tested on: let one of them not match it",
-        )
-    examples = [
-        FileExample(
-            file=StoredFile(key=raw[name].key, etag=raw[name].etag, bytes=raw[name].bytes),
-            label=_label(name, said.labels, data.uri(raw[name].key)),
-            is_test=name in test,
-        )
-        for name in example_files(said, names)
-    ]
+    if said.format == "manifest":
+        examples = _listed_examples(said, raw, data, project)
+    else:
+        examples = _examples_of_folders(said, raw, data, place)
+    has_test = said.format == "folders" and bool(said.test_files) or any(one.is_test for one in examples)
     _refuse_absent_labels(examples, said.labels, place)
     examples.sort(key=lambda example: _draw(said.seed, example.file.key))
     lists, units = {}, []
@@ -96,15 +83,59 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 input=file_input,
                 classes=len(said.labels),
                 validation_fraction=said.validation_fraction,
-                test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
+                test_fraction=0.0 if has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
             )
         )
     return FilePlan(units, lists)
 
 
+def _examples_of_folders(
+    said: Data, raw: dict[str, StoredObject], data: ObjectStore, place: str
+) -> list[FileExample]:
+    names = list(raw)
+    absent = [pattern for pattern in (*said.files, *said.test_files) if not matching([pattern], names)]
+    if absent:
+        raise MissingDataError(
+            f"{', '.join(absent)} not found", place=place, hint=f"upload what data.files names, then {READY}"
+        )
+    test = set(matching(said.test_files, names))
+    both = sorted(test & set(matching(said.files, names)))
+    if both:
+        raise MissingDataError(
+            f"{both[0]} is named by data.files and by data.test_files",
+            place=place,
+            hint="no example may be learnt from and tested on: let one of them not match it",
+        )
+    return [
+        FileExample(
+            file=_stored(raw[name]),
+            label=_label(name, said.labels, data.uri(raw[name].key)),
+            is_test=name in test,
+        )
+        for name in example_files(said, names)
+    ]
+
+
+def _listed_examples(
+    said: Data, raw: dict[str, StoredObject], data: ObjectStore, project: str
+) -> list[FileExample]:
+    return [
+        FileExample(file=_stored(raw[one.name]), label=one.label, is_test=bool(one.is_test))
+        for one in read_manifest(said, raw, data, project)
+    ]
+
+
+def _stored(found: StoredObject) -> StoredFile:
+    return StoredFile(key=found.key, etag=found.etag, bytes=found.bytes)
+
+
 def input_of(data: Data) -> FileInput:
     """What the files of a format are decoded to."""
+    if data.sample_rate is not None and data.seconds is not None:
+        return AudioInput(
+            sample_rate=data.sample_rate, samples=max(1, round(data.sample_rate * data.seconds))
+        )
     assert data.image_size is not None  # data_rules
     channels = DEFAULT_CHANNELS if data.channels is None else data.channels
     return ImageInput(shape=[*data.image_size] if channels == 1 else [*data.image_size, channels])
@@ -145,11 +176,15 @@ def _draw(seed: int, key: str) -> bytes:
 
 def _cut(examples: Sequence[FileExample], most: int, file_input: FileInput) -> Iterator[list[FileExample]]:
     """Units of one size, as many files as fit."""
-    size = max(1, min(most, MAX_UNIT_BYTES // prod(file_input.shape)))
+    size = max(1, min(most, MAX_UNIT_BYTES // _row_bytes(file_input)))
     units = ceil(len(examples) / size)
     size = ceil(len(examples) / units)
     for first in range(0, len(examples), size):
         yield list(examples[first : first + size])
+
+
+def _row_bytes(file_input: FileInput) -> int:
+    return prod(file_input.shape) * (2 if isinstance(file_input, AudioInput) else 1)
 
 
 def _or(value: float | None, default: float) -> float:

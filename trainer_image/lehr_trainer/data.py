@@ -1,4 +1,4 @@
-"""Shards become two tensors that stay on the device: uint8 pixels and int64 labels.
+"""Shards become two tensors that stay on the device: uint8 pixels, or int16 samples, and int64 labels.
 
 Pixels are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs no loader
 processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a function of
@@ -26,7 +26,7 @@ _EPOCHS_PER_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class Examples:
-    """`images` uint8 [rows, height, width] and `labels` int64 [rows], on one device.
+    """`images` uint8 [rows, height, width], or int16 [rows, samples] of sound, and `labels` int64 [rows], on one device.
 
     Of a table: see `lehr_trainer.tables`.
     """
@@ -65,19 +65,20 @@ def load_examples(
     device: Any,
     residency: Residency = "auto",
     processes: int = 1,
+    dtype: str = "uint8",
 ) -> AnyExamples:
     """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
 
-    Each of the host's `processes` opens them.
+    `dtype` is that of their rows. Each of the host's `processes` opens them.
     Raises JobInputError for rows that the manifest does not describe.
     """
-    images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty(0, np.uint8)]
+    images, labels = [np.empty((0, *input_shape), dtype)], [np.empty(0, np.uint8)]
     for path in shards:
         arrays = open_shard(path)
         x, y = arrays["x"], arrays["y"]
-        if x.dtype != np.uint8 or x.shape != (len(y), *input_shape):
+        if x.dtype != np.dtype(dtype) or x.shape != (len(y), *input_shape):
             raise JobInputError(
-                f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {list(input_shape)}",
+                f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {dtype} {list(input_shape)}",
                 place=path.name,
             )
         if len(y) and int(y.max()) >= classes:

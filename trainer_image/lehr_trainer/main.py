@@ -131,6 +131,7 @@ def train_job(
             device=device,
             residency=job.training.residency,
             processes=ranks.processes_per_node,
+            dtype=job.manifest.input_dtype,
         )
         for split in ("train", "validation")
     )
@@ -145,6 +146,7 @@ def train_job(
             classes=classes,
             code_folder=job.code_folder,
             log=log,
+            sample_rate=job.recipe.data.sample_rate,
         )
 
     with importable(job.code_folder), ExitStack() as together:

@@ -22,6 +22,7 @@ NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
 BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
 InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 BackendKind = Literal["sagemaker", "batch", "lambda"]
+SampleRate = Annotated[int, Meta(ge=4_000, le=48_000)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
@@ -30,7 +31,9 @@ class Project(Part, frozen=True, kw_only=True):
     """[project]: its name is part of every key, so it is short, lower-case and plain."""
 
     name: Annotated[str, Meta(pattern=NAME_PATTERN)]
-    task: Literal["image_classification", "tabular_classification", "tabular_regression"]
+    task: Literal[
+        "image_classification", "audio_classification", "tabular_classification", "tabular_regression"
+    ]
 
 
 class LabelledFiles(Part, frozen=True, kw_only=True):
@@ -46,10 +49,12 @@ class Data(Part, frozen=True, kw_only=True):
     idx: `train` and `test` are pairs of files. csv: `files` are names or patterns, as "flights-*.csv.gz", and so are
     `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
     `columns` says what the inference from the first rows would not. folders: `files` and `test_files` are patterns of
-    images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`.
+    images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`; or of
+    recordings, brought to `sample_rate`, in Hz, and a length of `seconds`. manifest: `manifest` is a file that names
+    each file with its label.
     """
 
-    format: Literal["idx", "csv", "folders"]
+    format: Literal["idx", "csv", "folders", "manifest"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
@@ -60,6 +65,9 @@ class Data(Part, frozen=True, kw_only=True):
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     image_size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
+    sample_rate: SampleRate | None = None
+    seconds: Annotated[float, Meta(gt=0.0, le=60.0)] | None = None
+    manifest: Key | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
@@ -78,16 +86,20 @@ class Data(Part, frozen=True, kw_only=True):
 class Model(Part, frozen=True, kw_only=True):
     """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    `hidden` is of the mlp, `channels` of the cnn, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    `hidden` is of the mlp, `channels` of cnn and audio_cnn, `depth` and `width` of the resnet, `dropout` of all but it.
+    `mels`, `window_ms` and `hop_ms` are of the audio_cnn's spectrogram.
     """
 
-    name: Literal["mlp", "cnn", "resnet", "custom"] = "mlp"
+    name: Literal["mlp", "cnn", "resnet", "audio_cnn", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
     channels: Annotated[tuple[Count, ...], Meta(min_length=1)] = (32, 64)
     depth: Literal[8, 14, 20] = 8
     width: Count = 16
+    mels: Annotated[int, Meta(ge=4, le=256)] = 40
+    window_ms: Annotated[float, Meta(ge=2.0, le=200.0)] = 25.0
+    hop_ms: Annotated[float, Meta(ge=1.0, le=200.0)] = 10.0
 
 
 class Hooks(Part, frozen=True, kw_only=True):
@@ -103,16 +115,19 @@ class Hooks(Part, frozen=True, kw_only=True):
 
 
 class Augment(Part, frozen=True, kw_only=True):
-    """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
+    """[augment]: what is done at random to the rows of a training batch, and to no others; nothing by default.
 
     `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
     share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    Of sound: `time_shift` is a share of the length, either way, and leaves silence; `gain_db` is up to so much, either way.
     """
 
     crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
     horizontal_flip: bool = False
     rotation_degrees: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
     shift: Fraction = 0.0
+    time_shift: Fraction = 0.0
+    gain_db: Annotated[float, Meta(ge=0.0, le=40.0)] = 0.0
 
 
 class Training(Part, frozen=True, kw_only=True):

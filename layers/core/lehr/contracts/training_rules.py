@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OF_CLASSES = ("cross_entropy", "focal")
 LOSSES_OF_TASK = {
     "image_classification": _OF_CLASSES,
+    "audio_classification": _OF_CLASSES,
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
