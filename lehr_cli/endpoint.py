@@ -68,11 +68,10 @@ def connection(target: Target) -> Any:
     )
 
 
-def ask(
-    stack: Stack, project: str, body: bytes, http: Any = None, *, kind: str = JSON
-) -> list[Answer]:
-    """Send a request, of the media type `kind`, and read its predictions. Raises UserError for one that the endpoint refuses.
+def ask(stack: Stack, project: str, body: bytes, http: Any = None, *, kind: str = JSON) -> list[Answer]:
+    """Send a request of the media type `kind`, and read its predictions.
 
+    Raises UserError for one that the endpoint refuses.
     While there are too many requests it is sent again, for PATIENCE_S at most; the latency is the last one's.
     """
     http = http or connection(stack.target)
@@ -90,9 +89,7 @@ def ask(
     return read_answers(response.content, latency_ms)
 
 
-def send_signed(
-    target: Target, method: str, url: str, body: bytes, http: Any, *, kind: str = JSON
-) -> Any:
+def send_signed(target: Target, method: str, url: str, body: bytes, http: Any, *, kind: str = JSON) -> Any:
     """The response to a request that is signed for the endpoint, whatever its status is."""
     request = AWSRequest(method, url, {"Content-Type": kind}, body)
     credentials = target.session.get_credentials()

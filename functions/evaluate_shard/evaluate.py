@@ -148,5 +148,7 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
     if x.dtype == np.float32 and x.ndim == 2 and y.dtype in (np.uint8, np.float32):
         return from_tensors(tensors, place=place), y
     if x.dtype not in (np.uint8, np.int16) or y.dtype != np.uint8:
-        raise MismatchedDataError(f"holds {x.dtype} inputs and {y.dtype} labels, not uint8 or int16 and uint8", place=place)
+        raise MismatchedDataError(
+            f"holds {x.dtype} inputs and {y.dtype} labels, not uint8 or int16 and uint8", place=place
+        )
     return x, y

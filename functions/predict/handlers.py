@@ -83,10 +83,8 @@ def predict(request: Request, services: Services) -> Answer:
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     sample_rate = model.signature.of_sound
-    if kind == JSON:
-        batch = parse_inputs(raw, spec, sample_rate)
-    else:
-        batch = _decode_file(kind, raw, spec, sample_rate)
+    is_json = kind == JSON
+    batch = parse_inputs(raw, spec, sample_rate) if is_json else _decode_file(kind, raw, spec, sample_rate)
     probabilities = model.predictor.predict(batch)
     predictions = describe_predictions(probabilities, labels, top_k=top_k)
     latency_ms = (perf_counter() - begin) * 1000

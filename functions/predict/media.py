@@ -45,7 +45,10 @@ def decode_images(files: Sequence[tuple[str, bytes]], spec: TensorSpec) -> np.nd
 def decode_recordings(
     files: Sequence[tuple[str, bytes]], spec: TensorSpec, sample_rate: int | None
 ) -> np.ndarray:
-    """Named WAV files as int16 [n, samples]. Raises Problem: 415 where the model takes no sound, 422 for what is none."""
+    """Named WAV files as int16 [n, samples].
+
+    Raises Problem: 415 where the model takes no sound, 422 for what is none.
+    """
     if sample_rate is None:
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

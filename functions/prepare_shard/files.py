@@ -152,7 +152,10 @@ def _write(
             continue
         x, y = np.stack([one.x for one in chosen]), np.stack([one.y for one in chosen])
         if split == "train":
-            pixels, (pixel_sum, pixel_square_sum) = x.size, (pixel_sums if x.dtype == np.uint8 else sample_sums)(x)
+            pixels, (pixel_sum, pixel_square_sum) = (
+                x.size,
+                (pixel_sums if x.dtype == np.uint8 else sample_sums)(x),
+            )
         raw = write_shard({"x": x, "y": y})
         key = layout.staged_shard_key(unit.project, unit.run, split, unit.index, unit.of)
         artifacts.put(key, raw)

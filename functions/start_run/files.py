@@ -61,7 +61,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
         examples = _listed_examples(said, raw, data, project)
     else:
         examples = _examples_of_folders(said, raw, data, place)
-    has_test = said.format == "folders" and bool(said.test_files) or any(one.is_test for one in examples)
+    has_test = (said.format == "folders" and bool(said.test_files)) or any(one.is_test for one in examples)
     _refuse_absent_labels(examples, said.labels, place)
     examples.sort(key=lambda example: _draw(said.seed, example.file.key))
     lists, units = {}, []

@@ -21,7 +21,9 @@ MAX_MANIFEST_BYTES = 64 << 20
 COLUMNS = ("file", "label", "split")
 SPLITS = ("train", "test")
 _JSON_LINES = (".jsonl", ".ndjson")
-_HINT = 'a manifest is CSV with the header "file,label" or "file,label,split", or JSON Lines with these fields'
+_HINT = (
+    'a manifest is CSV with the header "file,label" or "file,label,split", or JSON Lines with these fields'
+)
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,14 +98,20 @@ def read_manifest(said: Data, raw: dict[str, StoredObject], data: ObjectStore, p
             )
         has_split = line.split is not None
         seen[name] = number
-        listed.append(Listed(name, said.labels.index(line.label), line.split == "test" if has_split else None))
+        listed.append(
+            Listed(name, said.labels.index(line.label), line.split == "test" if has_split else None)
+        )
     if not listed:
         raise MissingDataError("names no files", place=place, hint=_HINT)
     if has_split and not any(one.is_test for one in listed):
-        raise MissingDataError("has no line of split test", place=place, hint="add some, or leave the column out")
+        raise MissingDataError(
+            "has no line of split test", place=place, hint="add some, or leave the column out"
+        )
     if has_split and said.test_fraction is not None:
         raise MismatchedDataError(
-            "says which files are the test's, and data.test_fraction does too", place=place, hint="leave one out"
+            "says which files are the test's, and data.test_fraction does too",
+            place=place,
+            hint="leave one out",
         )
     return listed
 

@@ -53,6 +53,7 @@ QUICK = {
     ),
     "breast_cancer": Quick({}),
     "flights": Quick({"epochs": "1", "max_rmse": "25.0"}),
+    "spoken-language": Quick({"epochs": "3", "channels": "[8, 16, 32]", "min_accuracy": "0.5"}),
 }
 
 

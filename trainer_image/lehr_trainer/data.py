@@ -26,7 +26,7 @@ _EPOCHS_PER_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class Examples:
-    """`images` uint8 [rows, height, width], or int16 [rows, samples] of sound, and `labels` int64 [rows], on one device.
+    """`images` uint8 [rows, height, width], of sound int16 [rows, samples], and `labels` int64 [rows], on one device.
 
     Of a table: see `lehr_trainer.tables`.
     """

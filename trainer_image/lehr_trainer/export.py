@@ -1,6 +1,7 @@
 """Export to ONNX, and the proof that the graph computes what the trained module computes.
 
-The graph takes raw uint8 pixels `x` [batch, height, width], or int16 samples [batch, samples], and gives `probabilities` [batch, classes]; the division
+The graph takes raw uint8 pixels `x` [batch, height, width], or int16 samples [batch, samples], and gives
+`probabilities` [batch, classes]; the division
 by 255 and the softmax are inside. Proof, on real rows:
 
 * **no chance**: no node draws random numbers or behaves as in training. ONNX Runtime would not tell: it
@@ -82,7 +83,12 @@ class _Served(nn.Module):  # type: ignore[misc]
 
 
 def make_signature(
-    task: str, input_shape: list[int], labels: list[str], *, table: TableStatistics | None = None, sample_rate: int | None = None
+    task: str,
+    input_shape: list[int],
+    labels: list[str],
+    *,
+    table: TableStatistics | None = None,
+    sample_rate: int | None = None,
 ) -> Signature:
     """How the exported graph is called; one of sound has a `sample_rate`, in Hz."""
     if table:

@@ -73,7 +73,9 @@ def _cnn(channels: Sequence[int], height: int, width: int, planes: int, classes:
 
 def window_and_hop(model: Model, sample_rate: int) -> tuple[int, int]:
     """Of the spectrogram, in samples."""
-    return max(2, round(model.window_ms * sample_rate / 1000)), max(1, round(model.hop_ms * sample_rate / 1000))
+    return max(2, round(model.window_ms * sample_rate / 1000)), max(
+        1, round(model.hop_ms * sample_rate / 1000)
+    )
 
 
 def _audio_cnn(model: Model, samples: int, sample_rate: int, classes: int) -> ModelSize:

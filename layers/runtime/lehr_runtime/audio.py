@@ -105,7 +105,9 @@ def _checked(form: bytes, first: int, size: int, length: int, place: str) -> Wav
     kind, channels, rate, _, block, bits = struct.unpack("<HHIIHH", form[:16])
     if kind == _EXTENSIBLE:
         if len(form) < 40 or form[26:40] != _SUBTYPE:
-            raise MalformedDataError("is of an extensible format that is not known", place=place, hint=_WAY_OUT)
+            raise MalformedDataError(
+                "is of an extensible format that is not known", place=place, hint=_WAY_OUT
+            )
         kind = int.from_bytes(form[24:26], "little")
     if kind not in _BITS:
         raise MalformedDataError(f"is of WAV format 0x{kind:04x}", place=place, hint=_WAY_OUT)

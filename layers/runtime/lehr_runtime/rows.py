@@ -17,7 +17,9 @@ _MAX_DIGITS = 64
 
 
 def decode_rows(text: str, shape: list[int], dtype: str, *, max_rows: int) -> np.ndarray:
-    """The rows as uint8, int16 or float32 [n, *shape], 1 <= n <= `max_rows`; a row holds all of `shape`, last axis fastest.
+    """The rows as uint8, int16 or float32 [n, *shape], 1 <= n <= `max_rows`.
+
+    A row holds all of `shape`, last axis fastest.
 
     Raises MalformedDataError whose place is the row, as `rows[3]`, or the number, as `rows[3][17]`.
     """

@@ -18,7 +18,12 @@ from lehr.errors import ModelPackageError
 MEMORY_MB_PER_VCPU = 1769
 # Weights from this size on are mapped from their file instead of parsed with the graph.
 EXTERNAL_FROM_BYTES = 256
-_TENSOR_TYPES = {"uint8": "tensor(uint8)", "int16": "tensor(int16)", "float32": "tensor(float)", "string": "tensor(string)"}
+_TENSOR_TYPES = {
+    "uint8": "tensor(uint8)",
+    "int16": "tensor(int16)",
+    "float32": "tensor(float)",
+    "string": "tensor(string)",
+}
 
 
 def threads_for_memory(memory_mb: int) -> int:

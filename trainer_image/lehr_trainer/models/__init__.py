@@ -54,8 +54,11 @@ def build_model(
     log: Callable[[str], None] = print,
     sample_rate: int | None = None,
 ) -> Module:
-    """Build the recipe's model, for sound of `sample_rate` Hz. Raises ModelCodeError if the project's factory gives no classifier, JobInputError
-    if the images do not fit the built-in one."""
+    """Build the recipe's model, for sound of `sample_rate` Hz.
+
+    Raises ModelCodeError if the project's factory gives no classifier, JobInputError if the rows do not fit the
+    built-in one.
+    """
     match model.name:
         case "mlp":
             return build_mlp(model, input_shape=input_shape, classes=classes)

@@ -56,7 +56,7 @@ class LogMel(nn.Module):  # type: ignore[misc]
 
 
 def fourier_basis(window: int) -> np.ndarray[Any, Any]:
-    """Cosines, then sines, of the DFT of `window` samples in a periodic Hann window: [2 * (window // 2 + 1), window]."""
+    """Cosines, then sines, of the DFT in a periodic Hann window of `window` samples: [2 * bins, window]."""
     time = np.arange(window)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / window)
     angle = 2 * np.pi * np.outer(np.arange(window // 2 + 1), time) / window

@@ -80,9 +80,9 @@ class RawList(Part, frozen=True, kw_only=True):
 class DatasetManifest(Document, frozen=True, kw_only=True):
     """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
 
-    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255) or samples. A table has `table`
-    instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where each
-    example is a file of its own, they stand in `raw_lists` instead of `raw`.
+    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255) or samples. A table has
+    `table` instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where
+    each example is a file of its own, they stand in `raw_lists` instead of `raw`.
     """
 
     schema: Literal[1] = 1

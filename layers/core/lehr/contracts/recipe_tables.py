@@ -119,7 +119,8 @@ class Augment(Part, frozen=True, kw_only=True):
 
     `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
     share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
-    Of sound: `time_shift` is a share of the length, either way, and leaves silence; `gain_db` is up to so much, either way.
+    Of sound: `time_shift` is a share of the length, either way, and leaves silence; `gain_db` is up to so much louder
+    or softer.
     """
 
     crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
