@@ -147,7 +147,7 @@ def _values(flat: Samples, header: WavHeader) -> Samples:
         wide = np.zeros((len(flat) // 3, 4), np.uint8)
         wide[:, 1:] = flat.reshape(-1, 3)
         return wide.reshape(-1).view("<i4").astype(np.float64) / 65_536
-    return flat.view(f"<i{header.bits // 8}").astype(np.float64) / 2 ** (header.bits - 16)
+    return flat.view(f"<i{header.bits // 8}").astype(np.float64) / float(1 << (header.bits - 16))
 
 
 @cache
