@@ -137,7 +137,8 @@ BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     **dict.fromkeys(
-        ("audio/wav", "audio/x-wav", "audio/wave"), f"A WAV file, {MAX_BINARY_BYTES} bytes at most."
+        ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"),
+        f"A WAV file, {MAX_BINARY_BYTES} bytes at most.",
     ),
     CSV: "Rows of numbers without a header, or of a table with or without its first line of names, "
     f"1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from lehr import layout
+from lehr.contracts.data_rules import FILES
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.tables import ColumnKind, TableSchema
 from lehr.csv_rows import iterate_rows, read_header
@@ -38,6 +39,11 @@ def test_row(stack: Stack, project: str, number: int) -> Row:
     """Row `number` of the test split as it was dropped. Raises UserError when there is no such row."""
     recipe = pushed_recipe(stack.artifacts, project)
     prefix = layout.incoming_prefix(project)
+    if recipe.data.format in FILES:
+        raise UserError(
+            f"the data of {project} has no rows: each example is a file",
+            hint="send one of them: --audio FILE for a recording, --input FILE for JSON",
+        )
     if recipe.data.test is None:
         return _table_row(stack.data, recipe, prefix, number)
     files = recipe.data.test

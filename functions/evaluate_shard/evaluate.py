@@ -39,6 +39,11 @@ def evaluate(
             f"champion {champion.version} and candidate {candidate.version} have different labels: "
             "the same rows cannot judge both (train it under another project.name)"
         )
+    if champion and champion.signature.of_sound != candidate.signature.of_sound:
+        raise ModelPackageError(
+            f"champion {champion.version} takes {_sound(champion)}, candidate {candidate.version} {_sound(candidate)}: "
+            "the same rows cannot judge both (train it under another project.name)"
+        )
     if champion and (difference := _difference(champion.signature, candidate.signature)):
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "
@@ -100,6 +105,11 @@ def _predict(model: LoadedModel, x: Inputs) -> tuple[np.ndarray, float]:
     batches = [model.predictor.predict(x[row : row + BATCH_ROWS]) for row in range(0, len(x), BATCH_ROWS)]
     seconds = perf_counter() - begin
     return np.concatenate(batches), seconds
+
+
+def _sound(model: LoadedModel) -> str:
+    rate = model.signature.of_sound
+    return f"sound of {rate} Hz" if rate else "no sound"
 
 
 def _difference(champion: Signature, candidate: Signature) -> str:

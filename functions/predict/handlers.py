@@ -36,6 +36,7 @@ PREDICT_LIMITS = {
     # What browsers and mimetypes call the same.
     "audio/x-wav": MAX_BINARY_BYTES,
     "audio/wave": MAX_BINARY_BYTES,
+    "audio/vnd.wave": MAX_BINARY_BYTES,
     CSV: MAX_BODY_BYTES,
 }
 

@@ -28,7 +28,7 @@ from lehr_runtime.shards import write_shard
 FETCHED_AT_ONCE = 10
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-# An hour of sound, or more than any image; ten of them are in memory at once.
+# More than any image or minute of sound; ten of them are in memory at once.
 MAX_FILE_BYTES = 64 << 20
 
 # The bytes of a raw file. Raises DataError's children.
@@ -152,10 +152,8 @@ def _write(
             continue
         x, y = np.stack([one.x for one in chosen]), np.stack([one.y for one in chosen])
         if split == "train":
-            pixels, (pixel_sum, pixel_square_sum) = (
-                x.size,
-                (pixel_sums if x.dtype == np.uint8 else sample_sums)(x),
-            )
+            sums = pixel_sums if x.dtype == np.uint8 else sample_sums
+            pixels, (pixel_sum, pixel_square_sum) = x.size, sums(x)
         raw = write_shard({"x": x, "y": y})
         key = layout.staged_shard_key(unit.project, unit.run, split, unit.index, unit.of)
         artifacts.put(key, raw)

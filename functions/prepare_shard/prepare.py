@@ -95,10 +95,10 @@ def pixel_sums(x: np.ndarray) -> tuple[int, int]:
 
 
 def sample_sums(x: np.ndarray) -> tuple[int, int]:
-    """As `pixel_sums`, of int16 values: those of a few rows fit 64 bits."""
+    """As `pixel_sums`, of int16 values: the squares of a row fit 64 bits."""
     total = square = 0
-    for first in range(0, len(x), _SUM_ROWS):
-        wide = x[first : first + _SUM_ROWS].astype(np.int64)
+    for row in x:
+        wide = row.astype(np.int64)
         total += int(wide.sum())
         square += int(np.square(wide).sum())
     return total, square

@@ -65,6 +65,12 @@ def test_channels_become_their_mean() -> None:
     np.testing.assert_array_equal(decoded(wav(both.astype("<i2").tobytes(), channels=2)), expected)
 
 
+def test_a_recording_of_several_blocks_is_the_mean_of_its_channels_throughout() -> None:
+    both = RANDOM.integers(-32768, 32768, (150_000, 2))
+    given = decoded(wav(both.astype("<i2").tobytes(), channels=2), 150_000)
+    np.testing.assert_array_equal(given, np.rint(both.mean(axis=1)))
+
+
 def test_a_longer_one_is_cut_and_a_shorter_one_filled_up_with_silence() -> None:
     raw = wav(INT16.tobytes())
     np.testing.assert_array_equal(decoded(raw, 50), INT16[:50])
