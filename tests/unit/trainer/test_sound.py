@@ -27,6 +27,7 @@ from lehr_trainer.errors import JobInputError
 from lehr_trainer.models import build_model, count_parameters, scale_pixels
 from lehr_trainer.models.audio_cnn import FLOOR, LogMel, mel_bank
 from lehr_trainer.stop import StopFlag
+from lehr_trainer.streaming import StreamedExamples
 from tests import tiny_models
 from tests.sounds import sweep
 from tests.unit.functions.test_predict import World, call
@@ -124,6 +125,16 @@ def test_a_spectrogram_that_cannot_be_is_refused(changes: dict[str, int], sample
 def test_sixteen_bits_are_brought_between_minus_one_and_one() -> None:
     x = torch.tensor([[-32768, 0, 16384, 32767]], dtype=torch.int16)
     assert scale_pixels(x).tolist() == [[-1.0, 0.0, 0.5, 32767 / 32768]]
+
+
+def test_samples_that_are_streamed_are_those_of_the_shards() -> None:
+    x = np.random.default_rng(1).integers(-32768, 32768, (20, 50)).astype(np.int16)
+    streamed = StreamedExamples([x[:12], x[12:]], torch.arange(20))
+    rows = torch.tensor([13, 2, 19, 0])
+    samples, labels = streamed.batch(rows)
+    assert samples.dtype is torch.int16
+    np.testing.assert_array_equal(samples.numpy(), x[rows.numpy()])
+    assert labels.tolist() == rows.tolist()
 
 
 def test_a_shift_moves_whole_samples_and_leaves_silence() -> None:
