@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
+from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
 from lehr.ports import Sink, StoredObject
 
@@ -35,17 +35,28 @@ class Kept:
 class InMemoryObjectStore:
     """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
 
-    `reads` and `writes` list the keys in the order of the calls.
+    `reads` and `writes` list the keys in the order of the calls. With `is_versioned` bytes that were overwritten stay,
+    under their ETag as the version.
     """
 
-    def __init__(self, bucket: str = "bucket", objects: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        bucket: str = "bucket",
+        objects: dict[str, bytes] | None = None,
+        *,
+        is_versioned: bool = False,
+    ) -> None:
         self.bucket = bucket
         self.objects = dict(objects or {})
+        self.is_versioned = is_versioned
+        self.earlier: dict[tuple[str, str], bytes] = {}
         self.reads: list[str] = []
         self.writes: list[str] = []
 
-    def get(self, key: str, *, etag: str | None = None) -> bytes:
+    def get(self, key: str, *, etag: str | None = None, version: str = "") -> bytes:
         self.reads.append(key)
+        if (key, version) in self.earlier:
+            return self.earlier[key, version]
         if key not in self.objects:
             raise KeyError(self.uri(key))
         if etag is not None and etag != self.etag(key):
@@ -55,12 +66,19 @@ class InMemoryObjectStore:
     def get_start(self, key: str, count: int) -> bytes:
         return self.get(key)[:count]
 
+    def get_range(
+        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
+    ) -> bytes:
+        return self.get(key, etag=etag, version=version)[first : first + count]
+
     def get_into(self, key: str, count: int, sink: Sink) -> None:
         sink.restart()
         sink.write(self.get_start(key, count))
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self.writes.append(key)
+        if self.is_versioned and key in self.objects:
+            self.earlier[key, self.etag(key)] = self.objects[key]
         self.objects[key] = bytes(body)
 
     def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
@@ -76,6 +94,10 @@ class InMemoryObjectStore:
 
     def exists(self, key: str) -> bool:
         return key in self.objects
+
+    def version_of(self, key: str, etag: str) -> str:
+        self.get(key, etag=etag)
+        return etag if self.is_versioned else ""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):
@@ -104,9 +126,10 @@ class InMemoryRegistry:
     def __init__(self) -> None:
         self.aliases: dict[str, Alias] = {}
         self.models: dict[tuple[str, str], ModelRecord] = {}
-        self.datasets: dict[tuple[str, str], DatasetRecord] = {}
+        self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
         self.run_records: dict[tuple[str, str], RunRecord] = {}
+        self.turns: dict[str, Turn] = {}
         self.faults: list[Exception] = []
         self.alias_reads = 0
 
@@ -132,14 +155,32 @@ class InMemoryRegistry:
         )
         return self.aliases[project]
 
+    def turn(self, project: str) -> Turn | None:
+        return self.turns.get(project)
+
+    def take_turn(self, turn: Turn, *, after: Turn | None) -> bool:
+        if self.turns.get(turn.project) != after:
+            return False
+        self.turns[turn.project] = turn
+        return True
+
+    def wait_for_turn(self, turn: Turn, trigger: str) -> bool:
+        current = self.turns.get(turn.project)
+        if current is None or current.number != turn.number:
+            return False
+        self.turns[turn.project] = msgspec.structs.replace(current, waiting=[*current.waiting, trigger])
+        return True
+
     def add_model(self, record: ModelRecord) -> None:
         self.models.setdefault((record.project, record.version), record)
 
     def add_dataset(self, record: DatasetRecord) -> None:
-        self.datasets.setdefault((record.project, record.version), record)
+        self.dataset_records.setdefault((record.project, record.version), record)
 
     def add_trigger(self, record: TriggerRecord) -> None:
-        self.triggers.setdefault((record.project, record.trigger), record)
+        known = self.triggers.get((record.project, record.trigger))
+        if known is None or known.outcome == "queued":
+            self.triggers[record.project, record.trigger] = record
 
     def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
         return self.triggers.get((project, trigger))
@@ -153,6 +194,10 @@ class InMemoryRegistry:
     def runs(self, project: str, *, limit: int = 50) -> list[RunRecord]:
         records = [record for (owner, _), record in self.run_records.items() if owner == project]
         return sorted(records, key=lambda record: record.started_at, reverse=True)[:limit]
+
+    def datasets(self, project: str) -> list[DatasetRecord]:
+        records = [record for (owner, _), record in self.dataset_records.items() if owner == project]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
 
     def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
         record = self.run_records.get((project, run))

@@ -21,7 +21,11 @@ BATCH_ROWS = 512
 
 
 def predict_unit(
-    unit: BatchUnit, data: ObjectStore, artifacts: ObjectStore, load: Callable[[str, str], LoadedModel]
+    unit: BatchUnit,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    load: Callable[[str, str], LoadedModel],
+    pii_key: str = "",
 ) -> BatchUnitResult:
     """Write the unit's lines of the result, then its BatchUnitResult. A file that is no input is refused, not raised.
 
@@ -29,7 +33,7 @@ def predict_unit(
     """
     model = load(unit.project, unit.model_version)
     try:
-        x = read_rows(unit, data, model.signature)
+        x = read_rows(unit, data, model.signature, pii_key)
     except DataError as fault:
         return _write(unit, artifacts, rows=0, size=0, refused=str(fault))
     lines = b"".join(

@@ -2,7 +2,8 @@
 
 incoming/<project>/…                         raw data as the user drops it; _READY commits it   (data bucket)
 projects/<project>/<code-sha>/               recipe and user code; head.json names the current one
-datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors
+datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors;
+                                             statistics.json, samples.json, card.html
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, sweep, evaluation, decision, report
 models/<project>/<version>/                  model package
@@ -69,6 +70,23 @@ def dataset_manifest_key(project: str, version: str) -> str:
     return dataset_prefix(project, version) + "manifest.json"
 
 
+def dataset_statistics_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "statistics.json"
+
+
+def dataset_samples_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "samples.json"
+
+
+def dataset_card_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "card.html"
+
+
+def saved_card_name(project: str, version: str) -> str:
+    """Of a data card on a person's machine, in the folder of the reports that link to it."""
+    return f"{checked_name(project)}-{checked_name(version)}.card.html"
+
+
 def dataset_split_prefix(project: str, version: str, split: Split) -> str:
     return f"{dataset_prefix(project, version)}{split}/"
 
@@ -101,12 +119,53 @@ def staged_table_shard_key(project: str, run: str, split: Split, unit: int, numb
     return f"{run_prefix(project, run)}prepared/{split}/unit-{unit:05d}-{number:05d}.safetensors"
 
 
-def quarantine_key(project: str, run: str, unit: int) -> str:
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/unit-{unit:05d}.jsonl"
+def staged_table_part_key(project: str, run: str, split: Split, unit: int, part: str, number: int) -> str:
+    """Of a unit that takes several calls."""
+    return f"{run_prefix(project, run)}prepared/{split}/{_unit_name(unit, part)}-{number:05d}.safetensors"
+
+
+def quarantine_key(project: str, run: str, unit: int, part: int = 0) -> str:
+    name = f"unit-{unit:05d}" + (f"-part-{part:05d}" if part else "")
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/{name}.jsonl"
+
+
+def set_aside_key(project: str, run: str) -> str:
+    """Of the rows that a check over the whole data has taken out."""
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/checks.jsonl"
 
 
 def unit_result_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}prepared/unit-{index:05d}.json"
+
+
+def unit_profile_key(project: str, run: str, index: int, part: str = "") -> str:
+    """`part` names what one call has written of a unit that takes several."""
+    return f"{run_prefix(project, run)}prepared/{_unit_name(index, part)}.profile.json"
+
+
+def unit_rows_key(project: str, run: str, index: int, part: str = "") -> str:
+    return f"{run_prefix(project, run)}prepared/{_unit_name(index, part)}.rows.safetensors"
+
+
+def _unit_name(index: int, part: str) -> str:
+    return f"unit-{index:05d}-{part}" if part else f"unit-{index:05d}"
+
+
+def kept_shard_key(project: str, run: str, split: Split, unit: int, number: int) -> str:
+    """Of a staged shard, without the rows that were set aside."""
+    return f"{run_prefix(project, run)}prepared/{split}/kept-{unit:05d}-{number:05d}.safetensors"
+
+
+def data_checks_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "checks.json"
+
+
+def unit_part_key(project: str, run: str, index: int, part: int) -> str:
+    return f"{run_prefix(project, run)}prepared/unit-{index:05d}-part-{part:05d}.json"
+
+
+def table_schema_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "table.json"
 
 
 def trials_prefix(project: str, run: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from tests.integration.local_cloud.orchestration_cloud import (
@@ -301,6 +303,25 @@ def test_a_map_runs_more_items_than_python_nests_calls(orchestration: Orchestrat
     assert len(orchestration.output(states)) == 1200
 
 
+def test_a_unit_that_is_handed_over_is_prepared_on_as_the_state_machine_says(
+    orchestration: Orchestration,
+) -> None:
+    text = (Path(__file__).parents[3] / "statemachine/retrain.asl.yaml").read_text()
+    prepare = yaml.safe_load(
+        text.replace("${PrepareShardFunction}", "unwrap").replace("${ShardConcurrency}", "3")
+    )
+    states = prepare["States"]["PrepareShards"]["ItemProcessor"]["States"]
+    done = {"index": 0, "rows": 7}
+    thrice = {"kind": "table", "rest": {"kind": "table", "first": 9, "rest": {"kind": "table", "rest": done}}}
+    orchestration.put(
+        "parts/units.json", json.dumps([thrice, {"kind": "table", "rest": {**done, "index": 1}}])
+    )
+    assert orchestration.output({"Prepare": shard_map("parts/units.json", states)}) == [
+        done,
+        {**done, "index": 1},
+    ]
+
+
 def test_items_may_be_read_from_a_listing_of_a_bucket(orchestration: Orchestration) -> None:
     for number in range(3):
         orchestration.put(f"listing/{number}.csv", "x")
@@ -566,3 +587,29 @@ def test_the_history_is_paged_and_may_be_read_backwards(orchestration: Orchestra
     backwards = orchestration.history(arn, reverseOrder=True, includeExecutionData=False)
     assert [event["id"] for event in backwards] == [4, 3, 2, 1]
     assert "input" not in backwards[-1]["executionStartedEventDetails"]
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"])
+def test_the_end_of_an_execution_is_an_event(orchestration: Orchestration, status: str) -> None:
+    wait = {"Type": "Wait", "Seconds": 60, "End": True}
+    shape = {"SUCCEEDED": {"Type": "Pass", "End": True}, "FAILED": {"Type": "Fail", "Error": "E"}}
+    events, sqs = orchestration.client("events"), orchestration.client("sqs")
+    name = unique("ends")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    pattern = {"source": ["aws.states"], "detail": {"status": [status]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    target = {"Id": "queue", "Arn": f"arn:aws:sqs:us-east-1:123456789012:{name}"}
+    assert events.put_targets(Rule=name, Targets=[target])["FailedEntryCount"] == 0
+    limit = {"TimeoutSeconds": 1} if status == "TIMED_OUT" else {}
+    arn = orchestration.start({"Only": shape.get(status, wait)}, {"project": "p"}, **limit)
+    if status == "ABORTED":
+        orchestration.client("stepfunctions").stop_execution(executionArn=arn)
+    (message,) = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), 20)
+    event = json.loads(message["Body"])
+    assert event["detail-type"] == "Step Functions Execution Status Change"
+    detail = event["detail"]
+    assert (detail["executionArn"], detail["status"]) == (arn, status)
+    assert json.loads(detail["input"]) == {"project": "p"}
+    assert detail["stateMachineArn"] == orchestration.execution(arn)["stateMachineArn"]
+    assert detail["startDate"] <= detail["stopDate"]
+    assert not sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"), "two ends"
