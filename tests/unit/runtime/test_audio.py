@@ -10,6 +10,7 @@ from scipy.signal import resample_poly
 
 from lehr.errors import MalformedDataError
 from lehr_runtime.audio import MAX_CHUNKS, decode_audio
+from lehr_runtime.profiles import pixel_sums, profile_images, waveform
 from lehr_runtime.resampling import input_samples, resample
 from tests.sounds import sweep, wav
 
@@ -142,6 +143,20 @@ def test_what_is_no_sound_is_refused_with_its_place(raw: bytes, words: str) -> N
 def test_a_float_beyond_full_scale_is_clipped() -> None:
     raw = wav(np.array([np.inf, -np.inf, 3.0, 1e38], "<f4").tobytes(), kind=3, bits=32)
     assert decoded(raw, 4).tolist() == [32767, -32768, 32767, 32767]
+
+
+def test_the_profile_of_recordings_is_of_their_loudness_with_a_picture_of_a_few() -> None:
+    time = np.arange(8000)
+    x = np.stack([(size * np.sin(time)).astype(np.int16) for size in (100, 1000, 10_000, 30_000)])
+    profile = profile_images(0, x, np.array([0, 1, 0, 1], np.uint8))
+    assert profile.numbers[0].name == "loudness"
+    assert profile.determined.keys() == {"loudness"}
+    assert [sample.label for sample in profile.samples] == ["0", "0", "1", "1"]
+    # A row of full scale is dark from top to bottom, silence is one line in the middle.
+    square = np.where(time % 2, 32_767, -32_768).astype(np.int16)
+    assert not waveform(square).any()
+    assert (waveform(np.zeros(8000, np.int16)) == 0).sum(axis=0).max() <= 2
+    assert pixel_sums(x) == (int(x.sum(dtype=np.int64)), sum(int(value) ** 2 for value in x.reshape(-1)))
 
 
 @pytest.mark.parametrize("files", [300, pytest.param(10_000, marks=pytest.mark.slow)])
