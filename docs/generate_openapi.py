@@ -70,9 +70,10 @@ INSTANCES = {
     "maxItems": MAX_BATCH,
 }
 IMAGE = {"type": "string", "contentEncoding": "base64", "description": "A PNG or JPEG file."}
+RECORDING = {"type": "string", "contentEncoding": "base64", "description": "A WAV file."}
 PREDICT_BODY = {
     "title": "PredictBody",
-    "description": "One of four fields; `instances` are rows of a table, and so may `inputs` be.",
+    "description": "One of six fields; `instances` are rows of a table, and so may `inputs` be.",
     "oneOf": [
         {
             "type": "object",
@@ -85,6 +86,8 @@ PREDICT_BODY = {
             ("instances", INSTANCES),
             ("image", IMAGE),
             ("images", {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH}),
+            ("audio", RECORDING),
+            ("audios", {"type": "array", "items": RECORDING, "minItems": 1, "maxItems": MAX_BATCH}),
         )
     ],
 }
@@ -134,6 +137,10 @@ BATCH_REFUSALS = {
 BODIES = {
     "image/png": f"A PNG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
     "image/jpeg": f"A JPEG file, {MAX_BINARY_BYTES} bytes and {MAX_PIXELS} pixels at most.",
+    **dict.fromkeys(
+        ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"),
+        f"A WAV file, {MAX_BINARY_BYTES} bytes at most.",
+    ),
     CSV: "Rows of numbers without a header, or of a table with or without its first line of names, "
     f"1 to {MAX_BATCH}, {MAX_BODY_BYTES} bytes at most.",
     OCTETS: f"JSON, then the bytes of the tensors; the header {HEADER_LENGTH} says where they begin.",

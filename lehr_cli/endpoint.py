@@ -26,7 +26,7 @@ from lehr_cli.stack import Stack
 from lehr_cli.target import Target
 
 SERVICE = "execute-api"
-JSON = "application/json"
+JSON, WAV = "application/json", "audio/wav"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +75,9 @@ def connection(target: Target) -> Any:
 def ask(
     stack: Stack, project: str, body: bytes, http: Any = None, *, content_type: str = JSON
 ) -> list[Answer]:
-    """Send a request and read its predictions. Raises UserError for one that the endpoint refuses.
+    """Send a request and read its predictions.
 
+    Raises UserError for one that the endpoint refuses.
     While there are too many requests it is sent again, for PATIENCE_S at most; the latency is the last one's.
     """
     http = http or connection(stack.target)

@@ -98,26 +98,6 @@ def rows_and_shape(
     return rows or header.shape[0], sides or tuple(header.shape[1:])
 
 
-def _files_size(recipe: Recipe, folder: Path) -> tuple[int, tuple[int, ...]]:
-    """How many files in `folder` are learnt from, and the shape that they are brought to."""
-    data = recipe.data
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    count = sum(any(fnmatchcase(name, pattern) for pattern in data.files) for name in names)
-    tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
-    channels = DEFAULT_CHANNELS if data.channels is None else data.channels
-    shape = data.image_size or (1, 1)
-    learnt = round(count * (1 - (0.0 if data.test_files else tested)))
-    return learnt, shape if channels == 1 else (*shape, channels)
-
-
-def _unknown(recipe: Recipe, folder: Path) -> int:
-    raise UserError(
-        f"there is no {' or '.join(recipe.data.files)}",
-        place=str(folder),
-        hint="name the folder of the data with --data, or say how many images there are with --rows",
-    )
-
-
 def _table_size(recipe: Recipe, folder: Path) -> tuple[int, int]:
     """Rows to learn from and columns of the table in `folder`. Raises UserError where there is none."""
     data = recipe.data
@@ -171,6 +151,31 @@ def _described(path: Path) -> ParquetFile:
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
+
+
+def _files_size(recipe: Recipe, folder: Path) -> tuple[int, tuple[int, ...]]:
+    """How many files in `folder` are learnt from, about, and the shape that they are brought to."""
+    data = recipe.data
+    if data.manifest is not None:
+        counted = _lines(folder / data.manifest) if (folder / data.manifest).is_file() else 0
+    else:
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        counted = sum(any(fnmatchcase(name, pattern) for pattern in data.files) for name in names)
+    tested = 0.0 if data.test_files else _or(data.test_fraction, DEFAULT_TEST_FRACTION)
+    learnt = round(counted * (1 - tested))
+    if data.sample_rate and data.seconds:
+        return learnt, (round(data.sample_rate * data.seconds),)
+    channels = DEFAULT_CHANNELS if data.channels is None else data.channels
+    shape = data.image_size or (1, 1)
+    return learnt, shape if channels == 1 else (*shape, channels)
+
+
+def _unknown(recipe: Recipe, folder: Path) -> int:
+    raise UserError(
+        f"there is no {recipe.data.manifest or ' or '.join(recipe.data.files)}",
+        place=str(folder),
+        hint="name the folder of the data with --data, or say how many files there are with --rows",
+    )
 
 
 def _lines(path: Path) -> int:

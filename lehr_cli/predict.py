@@ -12,13 +12,16 @@ from lehr.errors import UserError
 from lehr_cli.batch import predict_batch
 from lehr_cli.data import ProjectArgument
 from lehr_cli.digit import draw
-from lehr_cli.endpoint import JSON, Answer, ask, curl_line, predict_url, request_body
+from lehr_cli.endpoint import JSON, WAV, Answer, ask, curl_line, predict_url, request_body
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.rows import Row, test_row
 from lehr_cli.target import STATE_DIR
 
 InputOption = Annotated[
     Path | None, typer.Option("--input", help="A request as JSON.", dir_okay=False, metavar="FILE")
+]
+AudioOption = Annotated[
+    Path | None, typer.Option("--audio", help="A WAV file.", dir_okay=False, metavar="FILE")
 ]
 RowOption = Annotated[int | None, typer.Option(min=0, help="A row of the test data that was dropped.")]
 BatchOption = Annotated[
@@ -48,6 +51,7 @@ def predict(
     project: ProjectArgument,
     file: InputOption = None,
     row: RowOption = None,
+    audio: AudioOption = None,
     batch: BatchOption = None,
     to: ToOption = None,
     image: ImageOption = None,
@@ -57,8 +61,8 @@ def predict(
 
     Example: lehr predict mnist --row 7
     """
-    if [file, row, batch, image].count(None) != 3:
-        raise UserError("give one of --input FILE, --row N, --image FILE and --batch FILE")
+    if [file, row, audio, batch, image].count(None) != 4:
+        raise UserError("give one of --input FILE, --row N, --image FILE, --audio FILE and --batch FILE")
     if save is not None and image is None:
         raise UserError("--save goes with --image")
     if batch is not None:
@@ -70,13 +74,13 @@ def predict(
         asked = test_row(invocation.stack, project, row)
         file = save_request(project, asked)
         show_row(invocation, asked)
-    file = file or image
+    file = file or image or audio
     assert file is not None
     try:
         body = file.read_bytes()
     except OSError as fault:
         raise UserError(f"cannot be read: {fault.strerror}", place=str(file)) from fault
-    content_type = media_type(image, body) if image else JSON
+    content_type = media_type(image, body) if image else WAV if audio else JSON
     with invocation.out.waiting("asking the endpoint"):
         answers = ask(invocation.stack, project, body, content_type=content_type)
     for answer in answers:

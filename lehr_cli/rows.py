@@ -47,6 +47,11 @@ def test_row(stack: Stack, project: str, number: int) -> Row:
             hint="ask with --image FILE, which may be one of them",
         )
     prefix = layout.incoming_prefix(project)
+    if recipe.data.format in FILES:
+        raise UserError(
+            f"the data of {project} has no rows: each example is a file",
+            hint="send one of them: --audio FILE for a recording, --input FILE for JSON",
+        )
     if recipe.data.test is None:
         return _table_row(stack.data, recipe, prefix, number)
     files = recipe.data.test

@@ -46,6 +46,11 @@ def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], 
             f"champion {champion.version} does {champion.signature.task}, candidate {candidate.version} "
             f"{candidate.signature.task}: the same rows cannot judge both (train it under another project.name)"
         )
+    if champion and champion.signature.of_sound != candidate.signature.of_sound:
+        raise ModelPackageError(
+            f"champion {champion.version} takes {_sound(champion)}, candidate {candidate.version} {_sound(candidate)}: "
+            "the same rows cannot judge both (train it under another project.name)"
+        )
     if champion and (difference := _difference(champion.signature, candidate.signature)):
         raise ModelPackageError(
             f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "
@@ -119,6 +124,11 @@ def _predict(model: LoadedModel, x: Inputs) -> tuple[np.ndarray, float]:
     return np.concatenate(batches), seconds
 
 
+def _sound(model: LoadedModel) -> str:
+    rate = model.signature.of_sound
+    return f"sound of {rate} Hz" if rate else "no sound"
+
+
 def _difference(champion: Signature, candidate: Signature) -> str:
     """What tells the rows of the two apart; empty for nothing."""
     one, other = champion.of_table, candidate.of_table
@@ -164,8 +174,10 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
         )
     if x.dtype == np.float32 and x.ndim == 2 and y.dtype in (np.uint8, np.float32):
         return from_tensors(tensors, place=place), y
-    if x.dtype != np.uint8 or y.dtype != np.uint8:
-        raise MismatchedDataError(f"holds {x.dtype} inputs and {y.dtype} labels, not uint8", place=place)
+    if x.dtype not in (np.uint8, np.int16) or y.dtype != np.uint8:
+        raise MismatchedDataError(
+            f"holds {x.dtype} inputs and {y.dtype} labels, not uint8 or int16 and uint8", place=place
+        )
     return x, y
 
 

@@ -112,10 +112,10 @@ def describe(
 
 
 def summarise(batch: np.ndarray) -> InputStatistics:
-    """Statistics of all values of [n, …], uint8 or float32, of which NaN is left out: it is a missing number."""
+    """Statistics of all values of [n, …], uint8, int16 or float32, of which NaN is left out: it is a missing number."""
     dtype = batch.dtype.name
     values = batch.reshape(-1)
-    if dtype != "uint8":
+    if dtype == "float32":
         values = values[~np.isnan(values)]
     if dtype == "uint8":
         counts = np.bincount(values, minlength=256)

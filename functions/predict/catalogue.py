@@ -75,6 +75,7 @@ class Catalogue:
             task=signature.task,
             labels=signature.labels,
             input=InputDescription(signature.input.dtype, signature.input.shape),
+            sample_rate=signature.of_sound,
             table=TableDescription(table.columns, table.target) if (table := signature.of_table) else None,
             files=dict(model.package.files),
             metrics=training.figures() if training and training.epochs else None,

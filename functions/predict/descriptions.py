@@ -43,7 +43,8 @@ class TableDescription(msgspec.Struct):
 class ModelDescription(msgspec.Struct):
     """The answer to GET /models/{project}: the champion, what it takes, and its package's own documents.
 
-    `metrics` are what training measured, on the split that they name: the test split is in the run's report.
+    `sample_rate` is of a model of sound, in Hz. `metrics` are what training measured, on the split that they name: the
+    test split is in the run's report.
     """
 
     project: str
@@ -52,6 +53,7 @@ class ModelDescription(msgspec.Struct):
     task: str
     labels: list[str]
     input: InputDescription
+    sample_rate: int | None
     table: TableDescription | None
     files: dict[str, PackagedFile]
     metrics: TrainingFigures | None

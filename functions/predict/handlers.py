@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from functions.predict.catalogue import Catalogue
     from lehr_runtime.packages import LoadedModel
 
-CSV = "text/csv"
+CSV, WAV = "text/csv", "audio/wav"
 PREDICT_LIMITS = {
     JSON: MAX_BODY_BYTES,
     "image/png": MAX_BINARY_BYTES,
     "image/jpeg": MAX_BINARY_BYTES,
+    WAV: MAX_BINARY_BYTES,
+    # What browsers and mimetypes call the same.
+    "audio/x-wav": MAX_BINARY_BYTES,
+    "audio/wave": MAX_BINARY_BYTES,
+    "audio/vnd.wave": MAX_BINARY_BYTES,
     CSV: MAX_BODY_BYTES,
 }
 
@@ -87,7 +92,9 @@ def predict(request: Request, services: Services) -> Answer:
         return _predict_masks(request, services, model, kind, raw, begin)
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
-    batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
+    sample_rate = model.signature.of_sound
+    is_json = kind == JSON
+    batch = parse_inputs(raw, spec, sample_rate) if is_json else _decode_file(kind, raw, spec, sample_rate)
     probabilities = model.predictor.predict(batch)
     predictions = describe_predictions(probabilities, labels, top_k=top_k)
     latency_ms = (perf_counter() - begin) * 1000
@@ -114,7 +121,7 @@ def _predict_table(
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "media-type",
-            "This model takes rows of a table, which an image is not.",
+            "This model takes rows of a table, which neither an image nor a recording is.",
             headers={"Accept": f"{JSON}, {CSV}"},
         )
     if not signature.labels and "top_k" in request.query():
@@ -146,7 +153,7 @@ def _predict_masks(
     if "top_k" in request.query():
         detail = "This model labels pixels: its answer has all labels."
         raise misfit("top_k", detail, expected="no top_k", got="one")
-    batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
+    batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec, None)
     found, certainty, _ = predict_masks(model.predictor, batch, labels=len(labels))
     predictions = masks.describe_masks(found, certainty, labels)
     latency_ms = (perf_counter() - begin) * 1000
@@ -156,12 +163,14 @@ def _predict_masks(
     return json_answer(masks.Masks(project, model.version, labels, predictions, round(latency_ms, 3)))
 
 
-def _decode_file(kind: str, raw: bytes, spec: TensorSpec) -> np.ndarray:
-    """[n, *shape] from CSV or from one image, whose decoders are imported with the first."""
+def _decode_file(kind: str, raw: bytes, spec: TensorSpec, sample_rate: int | None) -> np.ndarray:
+    """[n, *shape] from CSV, from one image or one recording, whose decoders are imported with the first."""
     from functions.predict import media
 
     if kind == CSV:
         return media.decode_csv(raw, spec, max_rows=MAX_BATCH)
+    if kind.startswith("audio/"):
+        return media.decode_recordings([("audio", raw)], spec, sample_rate)
     return media.decode_images([("image", raw)], spec)
 
 

@@ -23,8 +23,12 @@ from lehr.http.problems import Problem
 HEADER_LENGTH = "Inference-Header-Content-Length"
 OCTETS = "application/octet-stream"
 LIMITS = {OCTETS: MAX_BINARY_BYTES, JSON: MAX_BODY_BYTES}
-DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
-WIRE: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
+DATATYPES = {"uint8": "UINT8", "int16": "INT16", "float32": "FP32"}
+WIRE: dict[str, np.dtype[Any]] = {
+    "uint8": np.dtype("u1"),
+    "int16": np.dtype("<i2"),
+    "float32": np.dtype("<f4"),
+}
 # Parameters that would change what the answer means, and that we do not have.
 _REFUSED = frozenset({"classification", "shared_memory_region"})
 # Longer JSON before bytes, as with a long id, is read anew each time.

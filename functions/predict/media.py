@@ -1,4 +1,4 @@
-"""Images and CSV to arrays: the decoders of lehr_runtime, and what their errors mean to a client."""
+"""Images, recordings and CSV to arrays: the decoders of lehr_runtime, and what their errors mean to a client."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functions.predict.problems import misfit
 from lehr.contracts.package import TensorSpec
 from lehr.errors import MalformedDataError
 from lehr.http.problems import Problem
+from lehr_runtime.audio import decode_audio
 from lehr_runtime.images import MAX_PIXELS, count_pixels, decode_image, is_image_shape
 from lehr_runtime.rows import decode_rows
 
@@ -38,6 +39,31 @@ def decode_images(files: Sequence[tuple[str, bytes]], spec: TensorSpec) -> np.nd
     except MalformedDataError as fault:
         expected = f"PNG or JPEG files of {MAX_PIXELS} pixels at most, together"
         raise misfit(place, f"{place} {fault.message}.", expected=expected, got=fault.message) from fault
+    return batch
+
+
+def decode_recordings(
+    files: Sequence[tuple[str, bytes]], spec: TensorSpec, sample_rate: int | None
+) -> np.ndarray:
+    """Named WAV files as int16 [n, samples].
+
+    Raises Problem: 415 where the model takes no sound, 422 for what is none.
+    """
+    if sample_rate is None:
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            f"This model takes {spec.dtype} of shape {spec.shape[1:]}, which is no sound.",
+            headers={"Accept": "application/json, text/csv"},
+        )
+    batch = np.empty([len(files), *spec.shape[1:]], dtype=np.int16)
+    for index, (place, raw) in enumerate(files):
+        try:
+            batch[index] = decode_audio(raw, sample_rate=sample_rate, samples=spec.shape[1], place=place)
+        except MalformedDataError as fault:
+            raise misfit(
+                place, f"{place} {fault.message}.", expected="a WAV file", got=fault.message
+            ) from fault
     return batch
 
 

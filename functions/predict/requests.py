@@ -22,20 +22,30 @@ from lehr.http.problems import Problem
 
 MAX_BATCH = 512
 FIELD = "inputs"
+# Files in base64: one, or several.
 IMAGE_FIELDS = ("image", "images")
-FIELDS = (FIELD, *IMAGE_FIELDS)
+AUDIO_FIELDS = ("audio", "audios")
+FILE_FIELDS = {
+    **dict.fromkeys(IMAGE_FIELDS, "PNG or JPEG"),
+    **dict.fromkeys(AUDIO_FIELDS, "WAV"),
+}
+FIELDS = (FIELD, *FILE_FIELDS)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # What one number of an input must be, by the dtype of the signature.
-NUMBERS = {"uint8": "an integer from 0 to 255", "float32": "a number within float32"}
+NUMBERS = {
+    "uint8": "an integer from 0 to 255",
+    "int16": "an integer from -32768 to 32767",
+    "float32": "a number within float32",
+}
 _MISFITS = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
 _JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def parse_inputs(raw: bytes, spec: TensorSpec) -> np.ndarray:
+def parse_inputs(raw: bytes, spec: TensorSpec, sample_rate: int | None = None) -> np.ndarray:
     """The inputs as the signature's dtype, [n, *shape], 1 <= n <= MAX_BATCH.
 
     A single input of the bare shape is a batch of one. Raises Problem: 400 for what is no JSON, 422 for what
-    does not fit `spec`, 415 for an image where the model takes none.
+    does not fit `spec`, 415 for an image or a recording where the model takes none.
     """
     # One name and no other string: the one field, given once.
     if raw.count(b'"') == 2:
@@ -46,7 +56,11 @@ def parse_inputs(raw: bytes, spec: TensorSpec) -> np.ndarray:
     if name in IMAGE_FIELDS:
         from functions.predict.media import decode_images  # with the first image
 
-        return decode_images(_image_files(name, value), spec)
+        return decode_images(_files(name, value), spec)
+    if name in AUDIO_FIELDS:
+        from functions.predict.media import decode_recordings
+
+        return decode_recordings(_files(name, value), spec, sample_rate)
     raise _first_misfit(value, spec)
 
 
@@ -60,6 +74,11 @@ def read_numbers(raw: bytes | msgspec.Raw, rank: int, dtype: str) -> np.ndarray 
 
 def to_array(value: Any, rank: int, dtype: str) -> np.ndarray:
     """Nested lists of ints or floats as an array. Raises ValueError for a ragged one or a number out of range."""
+    if dtype == "int16":
+        narrow = np.array(value, dtype=np.int16)  # OverflowError for what is beyond
+        if narrow.ndim != rank:
+            raise ValueError("ragged")
+        return narrow
     if dtype != "uint8":
         wide = np.array(value, dtype=np.float64)
         if wide.ndim != rank or (wide.size and not np.abs(wide).max() <= FLOAT32_MAX):
@@ -93,12 +112,12 @@ def _read_fast(raw: bytes, spec: TensorSpec) -> np.ndarray | None:
     return None
 
 
-def _image_files(name: str, value: msgspec.Raw) -> list[tuple[str, bytes]]:
-    """The files under "image" (one) or "images" (1 to MAX_BATCH), each with its place."""
-    given = _decoded(value)
-    texts = {name: given} if name == "image" else {}
-    if name == "images":
-        expected = f"1 to {MAX_BATCH} PNG or JPEG files in base64"
+def _files(name: str, value: msgspec.Raw) -> list[tuple[str, bytes]]:
+    """The files under "image" or "audio" (one), "images" or "audios" (1 to MAX_BATCH), each with its place."""
+    given, kind = _decoded(value), FILE_FIELDS[name]
+    texts = {} if name.endswith("s") else {name: given}
+    if name.endswith("s"):
+        expected = f"1 to {MAX_BATCH} {kind} files in base64"
         if not isinstance(given, list) or not 1 <= len(given) <= MAX_BATCH:
             raise misfit(name, f'"{name}" is not {expected}.', expected=expected, got=_kind(given))
         texts = {f"{name}[{index}]": text for index, text in enumerate(given)}
@@ -106,7 +125,7 @@ def _image_files(name: str, value: msgspec.Raw) -> list[tuple[str, bytes]]:
     for place, text in texts.items():
         decoded = decode_base64(text) if isinstance(text, str) else None
         if not decoded:
-            expected = "a PNG or JPEG file in base64"
+            expected = f"a {kind} file in base64"
             raise misfit(place, f"{place} is not {expected}.", expected=expected, got=_kind(text))
         files.append((place, decoded))
     return files
@@ -125,7 +144,7 @@ def _body_decoder(rank: int, dtype: str) -> msgspec.json.Decoder[Any]:
 
 
 def _nested(rank: int, dtype: str) -> Any:
-    kind: Any = int if dtype == "uint8" else float
+    kind: Any = float if dtype == "float32" else int
     for _ in range(rank):
         kind = list[kind]
     return kind
@@ -231,6 +250,8 @@ def _is_number(value: Any, dtype: str) -> bool:
         return False
     if dtype == "uint8":
         return isinstance(value, int) and 0 <= value <= 255
+    if dtype == "int16":
+        return isinstance(value, int) and -32_768 <= value <= 32_767
     return abs(value) <= FLOAT32_MAX
 
 

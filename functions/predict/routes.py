@@ -105,7 +105,7 @@ ROUTES: tuple[Route[Services], ...] = (
     Route(
         method="POST",
         path="/predict/{project}",
-        summary="Labels with probabilities for rows or images",
+        summary="Labels with probabilities for rows, images or recordings",
         respond=handlers.predict,
         takes=dict.fromkeys(PREDICT_LIMITS),
         gives={JSON: Predictions},

@@ -33,6 +33,9 @@ from lehr_runtime.targets import count_labels
 FETCHED_AT_ONCE = 10
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+# More than any image or minute of sound; ten of them are in memory at once.
+MAX_FILE_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -110,6 +113,10 @@ def _decode(
     unit: PrepareFilesUnit, example: FileExample, fetch: Fetch
 ) -> Decoded | MalformedDataError | MismatchedDataError:
     """The example, or what is wrong with it."""
+    if example.file.bytes > MAX_FILE_BYTES:
+        return MalformedDataError(
+            f"has {example.file.bytes} bytes, more than {MAX_FILE_BYTES}", place=example.file.key
+        )
     try:
         raw = fetch(example.file)
         x = decode_file(raw, unit.input, place=example.file.key)

@@ -20,7 +20,7 @@ from functions.seal_dataset.tables import merge_statistics
 from functions.seal_dataset.vouching import Evidence, vouch
 from lehr import layout
 from lehr.clock import now
-from lehr.contracts.data_rules import FILES, is_table
+from lehr.contracts.data_rules import FILES, SOUND, is_table
 from lehr.contracts.dataset import DatasetManifest, PrepareUnit, RawList, Shard, Split, UnitResult
 from lehr.contracts.file_units import PrepareFilesUnit
 from lehr.contracts.recipe import Recipe
@@ -117,7 +117,7 @@ def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) ->
         project=recipe.project.name,
         format=recipe.data.format,
         input_shape=_common_shape(results),
-        input_dtype="uint8",
+        input_dtype="int16" if recipe.project.task in SOUND else "uint8",
         labels=recipe.data.labels,
         shards=shards,
         mean=mean,

@@ -1,29 +1,25 @@
-"""Planning of examples that are files of their own: which there are, what label each has, and their units of work."""
+"""Planning of examples that are files of their own: their order, and their units of work."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from math import ceil, prod
 
-from functions.start_run.masks import pair_masks
+from functions.start_run.examples import list_examples
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_CHANNELS, DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.file_units import (
+    AudioInput,
     FileExample,
     FileInput,
     FileList,
     ImageInput,
     PrepareFilesUnit,
-    StoredFile,
 )
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
-from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
-from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
 # Small objects come at a few hundred a second to a function that asks for many at once.
@@ -38,54 +34,18 @@ class FilePlan:
 
     units: list[PrepareFilesUnit]
     lists: dict[str, FileList]
+    note: str = ""
 
     @property
     def summary(self) -> str:
-        return f"{sum(unit.count for unit in self.units)} files in {len(self.units)} units"
-
-
-def example_files(data: Data, names: Sequence[str]) -> list[str]:
-    """The names that `files`, `test_files` and `masks` mean, in order."""
-    return sorted({*matching((*data.files, *data.test_files, *data.masks), names)})
+        return f"{sum(unit.count for unit in self.units)} files in {len(self.units)} units{self.note}"
 
 
 def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str) -> FilePlan:
-    """Label every file, draw their order, and cut it into units. Raises DataError's children."""
+    """Find every example, draw their order, and cut it into units. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
-    place = data.uri(incoming_prefix(project))
-    names = list(raw)
-    patterns = (*said.files, *said.test_files, *said.masks)
-    absent = [pattern for pattern in patterns if not matching([pattern], names)]
-    if absent:
-        raise MissingDataError(
-            f"{', '.join(absent)} not found", place=place, hint=f"upload what data.files names, then {READY}"
-        )
-    test = set(matching(said.test_files, names))
-    both = sorted(test & set(matching(said.files, names)))
-    if both:
-        raise MissingDataError(
-            f"{both[0]} is named by data.files and by data.test_files",
-            place=place,
-            hint="no example may be learnt from and tested on: let one of them not match it",
-        )
-    images = matching((*said.files, *said.test_files), names)
-    if said.masks:
-        masks = pair_masks(images, matching(said.masks, names), place)
-        examples = [
-            FileExample(file=_stored(raw[name]), mask=_stored(raw[masks[name]]), is_test=name in test)
-            for name in images
-        ]
-    else:
-        examples = [
-            FileExample(
-                file=_stored(raw[name]),
-                label=_label(name, said.labels, data.uri(raw[name].key)),
-                is_test=name in test,
-            )
-            for name in images
-        ]
-        _refuse_absent_labels(examples, said.labels, place)
-    examples.sort(key=lambda example: _draw(said.seed, example.file.key))
+    listed = list_examples(recipe, raw, data)
+    examples = sorted(listed.examples, key=lambda example: _draw(said.seed, example.file.key))
     lists, units = {}, []
     file_input = input_of(said)
     cut = list(_cut(examples, min(said.rows_per_shard, FILES_PER_UNIT), file_input))
@@ -106,50 +66,22 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 classes=len(said.labels),
                 ignore_value=said.ignore_value,
                 validation_fraction=said.validation_fraction,
-                test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
+                test_fraction=0.0 if listed.has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
             )
         )
-    return FilePlan(units, lists)
+    return FilePlan(units, lists, listed.note)
 
 
 def input_of(data: Data) -> FileInput:
     """What the files of a format are decoded to."""
+    if data.sample_rate is not None and data.seconds is not None:
+        return AudioInput(
+            sample_rate=data.sample_rate, samples=max(1, round(data.sample_rate * data.seconds))
+        )
     assert data.image_size is not None  # data_rules
     channels = DEFAULT_CHANNELS if data.channels is None else data.channels
     return ImageInput(shape=[*data.image_size] if channels == 1 else [*data.image_size, channels])
-
-
-def _stored(entry: StoredObject) -> StoredFile:
-    return StoredFile(key=entry.key, etag=entry.etag, bytes=entry.bytes)
-
-
-def matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
-
-
-def _label(name: str, labels: Sequence[str], place: str) -> int:
-    """The place in `labels` of the folder that a file is in."""
-    folder = name.rpartition("/")[0].rpartition("/")[2]
-    if folder not in labels:
-        raise MismatchedDataError(
-            f"its folder {folder!r} is none of data.labels" if folder else "lies in no folder of a label",
-            place=place,
-            hint=f"put it into a folder of its label ({', '.join(labels[:5])}{', …' if len(labels) > 5 else ''}), "
-            "name the label in data.labels, or let data.files not match it",
-        )
-    return labels.index(folder)
-
-
-def _refuse_absent_labels(examples: Sequence[FileExample], labels: Sequence[str], place: str) -> None:
-    counts = Counter(example.label for example in examples if not example.is_test)
-    absent = [label for number, label in enumerate(labels) if not counts[number]]
-    if absent:
-        raise InsufficientDataError(
-            f"no file of {', '.join(absent)}",
-            place=place,
-            hint="add files, or take the label out of data.labels",
-        )
 
 
 def _draw(seed: int, key: str) -> bytes:
@@ -159,8 +91,10 @@ def _draw(seed: int, key: str) -> bytes:
 
 def _cut(examples: Sequence[FileExample], most: int, file_input: FileInput) -> Iterator[list[FileExample]]:
     """Units of one size, as many files as fit, with their masks."""
-    masks_bytes = prod(file_input.shape[:2]) if examples[0].mask else 0
-    size = max(1, min(most, MAX_UNIT_BYTES // (prod(file_input.shape) + masks_bytes)))
+    row_bytes = prod(file_input.shape) * (2 if isinstance(file_input, AudioInput) else 1)
+    if examples[0].mask:
+        row_bytes += prod(file_input.shape[:2])
+    size = max(1, min(most, MAX_UNIT_BYTES // row_bytes))
     units = ceil(len(examples) / size)
     size = ceil(len(examples) / units)
     for first in range(0, len(examples), size):

@@ -20,7 +20,8 @@ import msgspec
 
 from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
-from functions.start_run.files import example_files, plan_files
+from functions.start_run.examples import example_files
+from functions.start_run.files import plan_files
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
 from functions.start_run.tables import plan_table, refuse_another_table, shards_to_evaluate, table_files

@@ -3,7 +3,8 @@
 The draws are a pure function of (seed, epoch), as the order is: a resumed run has the same ones without anything being
 saved, and a GPU the same ones as a CPU. Crop and flip move whole pixels, and are one gather of uint8; rotation
 and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for. A mask moves by the
-same draws: it takes the nearest pixel, and what comes from outside of the image is IGNORED.
+same draws: it takes the nearest pixel, and what comes from outside of the image is IGNORED. Sound is moved in time by
+whole samples, with silence where it came from, and made louder or softer.
 """
 
 from __future__ import annotations
@@ -30,20 +31,34 @@ class Augmentation:
     def __init__(self, augment: Augment) -> None:
         self._crop, self._flip = augment.crop_padding, augment.horizontal_flip
         self._angle, self._shift = math.radians(augment.rotation_degrees), augment.shift
+        self._time_shift, self._gain_db = augment.time_shift, augment.gain_db
 
     def draws(self, rows: int, *, seed: int, epoch: int, device: Any) -> Tensor:
         """Uniform float32 [rows, 4] in [0, 1) on `device`, or [rows, 0] when nothing is asked for."""
-        if not (self._crop or self._flip or self._angle or self._shift):
+        asked = (self._crop, self._flip, self._angle, self._shift, self._time_shift, self._gain_db)
+        if not any(asked):
             return torch.empty(rows, 0, device=device)
         generator = torch.Generator().manual_seed((seed * _EPOCHS_PER_SEED + epoch + _STREAM) % 2**63)
         return torch.rand(rows, _DRAWS, generator=generator).to(device)
 
     def pixels(self, images: Tensor, draws: Tensor) -> Tensor:
-        """uint8 [batch, height, width] or [batch, height, width, channels] to float32 of the same shape in [0, 1]."""
+        """uint8 [batch, height, width] or [batch, height, width, channels] to float32 of the same shape in [0, 1];
+        or int16 [batch, samples] to [-1, 1]."""
+        if self._time_shift or self._gain_db:
+            return self._sound(images, draws)
         if self._crop or self._flip:
             images = self._window(images, draws)
         x = scale_pixels(images)
         return self._warp(x, draws) if self._angle or self._shift else x
+
+    def _sound(self, x: Tensor, draws: Tensor) -> Tensor:
+        """int16 [batch, samples] to float32 of the same shape in [-1, 1]: what gets louder than that is clipped."""
+        length, either_way = x.shape[1], draws * 2 - 1
+        moved = (either_way[:, :1] * (self._time_shift * length)).round().long()
+        source = torch.arange(length, device=x.device) - moved
+        heard = x.gather(1, source.clamp(0, length - 1)) * ((source >= 0) & (source < length))
+        gain = 10 ** (either_way[:, 1:2] * (self._gain_db / 20))
+        return (scale_pixels(heard) * gain).clamp(-1.0, 1.0)
 
     def masks(self, labels: Tensor, draws: Tensor) -> Tensor:
         """int64 [batch, height, width], moved as `pixels` moves the images of these rows."""

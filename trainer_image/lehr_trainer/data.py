@@ -1,4 +1,4 @@
-"""Shards become two tensors that stay on the device: uint8 pixels and int64 labels, or uint8 masks.
+"""Shards become two tensors that stay on the device: uint8 pixels or int16 samples, and int64 labels or uint8 masks.
 
 Pixels and masks are converted batch by batch, which moves a quarter of the bytes that resident float32 would and needs
 no loader processes. What does not fit there is streamed from the shards, see `streaming`. The order of an epoch is a
@@ -27,7 +27,7 @@ _EPOCHS_PER_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class Examples:
-    """`images` uint8 [rows, height, width] and `labels` int64 [rows], on one device.
+    """`images` uint8 [rows, height, width], of sound int16 [rows, samples], and `labels` int64 [rows], on one device.
 
     Where pixels have labels, `labels` is uint8 [rows, height, width], and int64 in a batch; IGNORED ones count nowhere.
     Of a table: see `lehr_trainer.tables`.
@@ -68,20 +68,21 @@ def load_examples(
     residency: Residency = "auto",
     processes: int = 1,
     has_masks: bool = False,
+    dtype: str = "uint8",
 ) -> AnyExamples:
     """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
 
-    Each of the host's `processes` opens them. With `has_masks` every pixel has a label.
+    `dtype` is that of their rows. Each of the host's `processes` opens them. With `has_masks` every pixel has a label.
     Raises JobInputError for rows that the manifest does not describe.
     """
     target_shape = tuple(input_shape[:2]) if has_masks else ()
-    images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty((0, *target_shape), np.uint8)]
+    images, labels = [np.empty((0, *input_shape), dtype)], [np.empty((0, *target_shape), np.uint8)]
     for path in shards:
         arrays = open_shard(path)
         x, y = arrays["x"], arrays["y"]
-        if x.dtype != np.uint8 or x.shape != (len(y), *input_shape):
+        if x.dtype != np.dtype(dtype) or x.shape != (len(y), *input_shape):
             raise JobInputError(
-                f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {list(input_shape)}",
+                f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {dtype} {list(input_shape)}",
                 place=path.name,
             )
         if y.shape[1:] != target_shape:

@@ -1,7 +1,8 @@
 """Export to ONNX, and the proof that the graph computes what the trained module computes.
 
-The graph takes raw uint8 pixels `x` [batch, height, width] and gives `probabilities` [batch, classes], or [batch,
-classes, height, width] where pixels have labels: what is said of a row holds for each of them then. The division
+The graph takes raw uint8 pixels `x` [batch, height, width], or int16 samples [batch, samples], and gives
+`probabilities` [batch, classes], or [batch, classes, height, width] where pixels have labels: what is said of a row
+holds for each of them then. The division
 by 255 and the softmax are inside. Proof, on real rows:
 
 * **no chance**: no node draws random numbers or behaves as in training. ONNX Runtime would not tell: it
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from msgspec import UNSET
 from torch import nn
 
 from lehr.contracts.data_rules import SEGMENTATIONS
@@ -83,17 +85,23 @@ class _Served(nn.Module):  # type: ignore[misc]
 
 
 def make_signature(
-    task: str, input_shape: list[int], labels: list[str], *, table: TableStatistics | None = None
+    task: str,
+    input_shape: list[int],
+    labels: list[str],
+    *,
+    table: TableStatistics | None = None,
+    sample_rate: int | None = None,
 ) -> Signature:
-    """How the exported graph is called."""
+    """How the exported graph is called; one of sound has a `sample_rate`, in Hz."""
     if table:
         return make_table_signature(task, table, input_name=INPUT, probabilities=OUTPUT)
     pixels = input_shape[:2] if task in SEGMENTATIONS else []
     return Signature(
         task=task,
-        input=TensorSpec(name=INPUT, dtype="uint8", shape=[-1, *input_shape]),
+        input=TensorSpec(name=INPUT, dtype="int16" if sample_rate else "uint8", shape=[-1, *input_shape]),
         output=TensorSpec(name=OUTPUT, dtype="float32", shape=[-1, len(labels), *pixels]),
         labels=labels,
+        sample_rate=sample_rate or UNSET,
     )
 
 
@@ -114,7 +122,7 @@ def export_model(
     model.cpu().eval()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL_FILE
-    write_graph(model, path, input_shape=signature.input.shape[1:], table=table)
+    write_graph(model, path, input_shape=signature.input.shape[1:], dtype=signature.input.dtype, table=table)
     try:
         return prove_parity(model, path, rows, signature, threads=threads, table=table)
     except ExportParityError:
@@ -123,13 +131,18 @@ def export_model(
 
 
 def write_graph(
-    model: Any, path: Path, *, input_shape: list[int], table: TableStatistics | None = None
+    model: Any,
+    path: Path,
+    *,
+    input_shape: list[int],
+    dtype: str = "uint8",
+    table: TableStatistics | None = None,
 ) -> None:
     """Write the ONNX graph of `model`, in the mode that it is in, with a free batch dimension. Raises ExportError."""
     if table:
         example = torch.zeros(2, len(table.numbers) + len(table.categories))
     else:
-        example = torch.zeros(2, *input_shape, dtype=torch.uint8)
+        example = torch.from_numpy(np.zeros((2, *input_shape), dtype))
     is_regression = table is not None and not table.table.labels
     served = ServedValues(model, table) if table and is_regression else _Served(model)
     with warnings.catch_warnings():

@@ -134,6 +134,7 @@ def train_job(
             residency=job.training.residency,
             processes=ranks.processes_per_node,
             has_masks=has_masks,
+            dtype=job.manifest.input_dtype,
         )
         for split in ("train", "validation")
     )
@@ -149,6 +150,7 @@ def train_job(
             code_folder=job.code_folder,
             log=log,
             has_masks=has_masks,
+            sample_rate=job.recipe.data.sample_rate,
         )
 
     with importable(job.code_folder), ExitStack() as together:

@@ -26,7 +26,8 @@ _CGROUP_LIMIT, _CGROUP_USED = (Path("/sys/fs/cgroup") / name for name in ("memor
 
 
 class StreamedExamples:
-    """Images as one part or more, each uint8 [rows, ...], on the host; labels, int64 [rows], or masks, on the device.
+    """Images as one part or more, each uint8 or int16 [rows, ...], on the host; labels, int64 [rows], or masks, on the
+    device.
 
     Rows are asked for by indices on the host, `index_device`, so that no comparison and no gather waits for a GPU.
     """
@@ -35,6 +36,7 @@ class StreamedExamples:
 
     def __init__(self, images: Sequence[np.ndarray], labels: Tensor) -> None:
         self._row_shape = images[0].shape[1:]
+        self._dtype = torch.from_numpy(np.empty(0, images[0].dtype)).dtype
         self._shards = [part for part in images if len(part)]
         self._starts = np.cumsum([0, *(len(part) for part in self._shards)])
         self.labels = labels
@@ -85,7 +87,7 @@ class StreamedExamples:
         owner = np.searchsorted(self._starts, wanted, side="right") - 1
         gathered = torch.empty(
             (len(wanted), *self._row_shape),
-            dtype=torch.uint8,
+            dtype=self._dtype,
             pin_memory=self._stream is not None,
         )
         into = gathered.numpy()

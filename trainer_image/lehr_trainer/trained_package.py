@@ -52,7 +52,11 @@ def write_package(
     started = time.monotonic()
     table = job.manifest.of_table
     signature = make_signature(
-        job.recipe.project.task, job.manifest.input_shape, job.manifest.labels, table=table
+        job.recipe.project.task,
+        job.manifest.input_shape,
+        job.manifest.labels,
+        table=table,
+        sample_rate=job.recipe.data.sample_rate,
     )
     rows, labels = parity_rows(validation, examples)
     parity = export_model(
@@ -64,6 +68,8 @@ def write_package(
     )
     if table:
         int8 = Int8(is_published=False, reason="the graph of a table stays float32")
+    elif job.recipe.data.sample_rate is not None:
+        int8 = Int8(is_published=False, reason="the graph of sound stays float32: its spectrum needs it")
     else:
         calibration = examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy()
         int8 = publish_int8(job.model_folder, rows, labels, calibration, signature)

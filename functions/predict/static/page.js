@@ -75,6 +75,7 @@ async function take(chosen) {
   clear();
   file = chosen;
   byId("source").textContent = `${chosen.name}, ${chosen.size} bytes; sent as it is.`;
+  if (chosen.type.startsWith("audio/")) return ask();
   try {
     const image = await createImageBitmap(chosen);
     const scale = Math.min(pad.width / image.width, pad.height / image.height);

@@ -27,8 +27,12 @@ class ModelSize:
 NOTHING = ModelSize(0, 0)
 
 
-def size_of(model: Model, *, input_shape: Sequence[int], classes: int) -> ModelSize | None:
-    """Of a built-in model for rows of `input_shape`, [height, width] or [height, width, planes]; None of others."""
+def size_of(
+    model: Model, *, input_shape: Sequence[int], classes: int, sample_rate: int | None = None
+) -> ModelSize | None:
+    """Of a built-in model for rows of `input_shape`, [height, width] or [height, width, planes], or [samples] at
+    `sample_rate`; None of others.
+    """
     match model.name:
         case "mlp":
             return _mlp([math.prod(input_shape), *model.hidden, classes])
@@ -38,6 +42,8 @@ def size_of(model: Model, *, input_shape: Sequence[int], classes: int) -> ModelS
             return _resnet(model.depth, model.width, *_image(input_shape), classes)
         case "unet":
             return _unet(model.channels, *_image(input_shape), classes)
+        case "audio_cnn" if sample_rate is not None:
+            return _audio_cnn(model, input_shape[0], sample_rate, classes)
     return None
 
 
@@ -65,6 +71,25 @@ def _cnn(channels: Sequence[int], height: int, width: int, planes: int, classes:
         size += _convolution(planes, outputs, 3, height * width)
         height, width, planes = height // 2, width // 2, outputs
     return size + _dense(planes * height * width, classes)
+
+
+def window_and_hop(model: Model, sample_rate: int) -> tuple[int, int]:
+    """Of the spectrogram, in samples."""
+    return max(2, round(model.window_ms * sample_rate / 1000)), max(
+        1, round(model.hop_ms * sample_rate / 1000)
+    )
+
+
+def _audio_cnn(model: Model, samples: int, sample_rate: int, classes: int) -> ModelSize:
+    """The spectrogram has no parameters, but for the batch normalisation of its bands."""
+    window, hop = window_and_hop(model, sample_rate)
+    bins, frames = window // 2 + 1, max(1, (samples - window) // hop + 1)
+    size = ModelSize(2 * model.mels, frames * (2 * bins * window + bins * model.mels))
+    height, width, planes = model.mels, frames, 1
+    for outputs in model.channels:
+        size += _convolution(planes, outputs, 3, height * width)
+        height, width, planes = height // 2, width // 2, outputs
+    return size + _dense(planes, classes)
 
 
 def _resnet(depth: int, first: int, height: int, width: int, planes: int, classes: int) -> ModelSize:

@@ -100,7 +100,10 @@ def trials_of(recipe: Recipe) -> list[tuple[Training, Model]]:
 def largest_size(recipe: Recipe, *, input_shape: Sequence[int]) -> ModelSize | None:
     """Of the largest model that a trial of this recipe builds; None of one that is not built in."""
     outputs = max(1, len(recipe.data.labels))  # a regression gives one value
-    sizes = [size_of(model, input_shape=input_shape, classes=outputs) for _, model in trials_of(recipe)]
+    sizes = [
+        size_of(model, input_shape=input_shape, classes=outputs, sample_rate=recipe.data.sample_rate)
+        for _, model in trials_of(recipe)
+    ]
     return max(filter(None, sizes), key=lambda size: size.multiply_adds, default=None)
 
 
@@ -109,7 +112,8 @@ def work_of(recipe: Recipe, size: ModelSize, *, rows: int, input_shape: Sequence
     longest = max((training for training, _ in trials_of(recipe)), key=lambda settings: settings.epochs)
     return Work(
         rows=max(1, round(rows * (1 - recipe.data.validation_fraction))),
-        row_bytes=math.prod(input_shape) * (4 if is_table(recipe.project.task) else 1),
+        row_bytes=math.prod(input_shape)
+        * (4 if is_table(recipe.project.task) else 2 if recipe.data.sample_rate else 1),
         epochs=longest.epochs,
         rows_per_update=longest.batch_size * longest.accumulate_steps,
         size=size,

@@ -1,6 +1,7 @@
 """What statistics and checks of a unit's rows are made of: when it is prepared, and again where rows were set aside.
 
-Columns of a table are its own; an image is a number, its brightness. Other data takes part by being a few numbers too.
+Columns of a table are its own; an image is a number, its brightness, and a recording its loudness. Other data takes
+part by being a few numbers too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from lehr_runtime.sketches import determined_by_number, determined_by_text, sket
 from lehr_runtime.tables import Table
 from lehr_runtime.targets import row_labels
 
-BRIGHTNESS = "brightness"
+BRIGHTNESS, LOUDNESS = "brightness", "loudness"
 HASHED = "(hashed)"
 SAMPLES_PER_LABEL = 2
 MAX_SAMPLES = 40
@@ -29,22 +31,50 @@ _BLOCK_ROWS = 1024
 
 
 def profile_images(index: int, x: np.ndarray, y: np.ndarray) -> UnitProfile:
-    """Of training images uint8 [rows, h, w] or [rows, h, w, 3] with `y` as their shard has it."""
-    labels = row_labels(y)
-    labelled = np.flatnonzero(labels >= 0)
-    labels = labels[labelled]
+    """Of training images uint8 [rows, h, w] or [rows, h, w, 3], or recordings int16 [rows, samples], with `y` as their
+    shard has it.
+    """
+    if x.dtype == np.int16:
+        return _profile(index, x, y, LOUDNESS, np.array([_loudness(row) for row in x]))
     brightness = np.empty(len(x), dtype=np.float64)
     for first in range(0, len(x), _BLOCK_ROWS):
         block = x[first : first + _BLOCK_ROWS]
         brightness[first : first + _BLOCK_ROWS] = block.reshape(len(block), -1).mean(axis=1)
-    chosen = _few_of_each(labels)
+    return _profile(index, x, y, BRIGHTNESS, brightness)
+
+
+def _profile(index: int, x: np.ndarray, y: np.ndarray, name: str, values: np.ndarray) -> UnitProfile:
+    """`values` float64 [rows] are what is counted of each row."""
+    labels = row_labels(y)
+    labelled = np.flatnonzero(labels >= 0)
+    labels = labels[labelled]
+    shown = [(int(labels[row]), x[labelled[row]]) for row in _few_of_each(labels)]
     return UnitProfile(
         index=index,
         rows=len(x),
-        numbers=[sketch(BRIGHTNESS, brightness)],
-        determined={BRIGHTNESS: _rounded(determined_by_number(brightness[labelled], labels, is_label=True))},
-        samples=[Sample(label=str(int(labels[row])), png=to_png(x[labelled[row]])) for row in chosen],
+        numbers=[sketch(name, values)],
+        determined={name: _rounded(determined_by_number(values[labelled], labels, is_label=True))},
+        samples=[
+            Sample(label=str(label), png=to_png(waveform(row) if row.ndim == 1 else row))
+            for label, row in shown
+        ],
     )
+
+
+def _loudness(row: np.ndarray) -> float:
+    """Root of the mean square, in units of 16 bits."""
+    return float(np.sqrt(np.square(row.astype(np.float64)).mean()))
+
+
+def waveform(row: np.ndarray) -> np.ndarray:
+    """int16 [samples] as a picture uint8 [48, 96]: between the lowest and the highest of each part it is dark."""
+    edges = np.linspace(0, len(row), MAX_SAMPLE_PIXELS + 1).astype(int)
+    parts = [row[first : max(last, first + 1)] for first, last in pairwise(edges)]
+    height = MAX_SAMPLE_PIXELS // 2
+    level = np.linspace(32_767, -32_768, height)[:, None]
+    step = 65_536 / height
+    low, high = (np.array([float(end(part)) for part in parts]) for end in (np.min, np.max))
+    return np.where((level >= low - step / 2) & (level <= high + step / 2), 0, 255).astype(np.uint8)
 
 
 def profile_table(index: int, table: Table, targets: np.ndarray, schema: TableSchema) -> UnitProfile:
@@ -98,7 +128,14 @@ def count_texts(column: np.ndarray) -> dict[str, int]:
 
 
 def pixel_sums(x: np.ndarray) -> tuple[int, int]:
-    """Sum and sum of squares of uint8 values, exactly, through a histogram (numpy widens it chunk by chunk)."""
+    """Sum and sum of squares of uint8 values, exactly, through a histogram (numpy widens it chunk by chunk).
+
+    Of int16, the squares of a row fit 64 bits.
+    """
+    if x.dtype == np.int16:
+        wide = (row.astype(np.int64) for row in x)
+        sums = [(int(row.sum()), int(np.square(row).sum())) for row in wide]
+        return sum(one for one, _ in sums), sum(square for _, square in sums)
     histogram = np.zeros(256, dtype=np.int64)
     for first in range(0, len(x), _BLOCK_ROWS):
         histogram += np.bincount(x[first : first + _BLOCK_ROWS].reshape(-1), minlength=256)

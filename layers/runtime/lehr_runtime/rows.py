@@ -11,12 +11,15 @@ from lehr.errors import MalformedDataError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PIXEL = re.compile(r"\s*\d{1,3}\s*", re.ASCII)
+_SAMPLE = re.compile(r"\s*-?\d{1,5}\s*", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?\s*", re.ASCII)
 _MAX_DIGITS = 64
 
 
 def decode_rows(text: str, shape: list[int], dtype: str, *, max_rows: int) -> np.ndarray:
-    """The rows as uint8 or float32 [n, *shape], 1 <= n <= `max_rows`; a row holds all of `shape`, last axis fastest.
+    """The rows as uint8, int16 or float32 [n, *shape], 1 <= n <= `max_rows`.
+
+    A row holds all of `shape`, last axis fastest.
 
     Raises MalformedDataError whose place is the row, as `rows[3]`, or the number, as `rows[3][17]`.
     """
@@ -41,6 +44,10 @@ def _number(text: str, dtype: str, row: int, column: int) -> float:
         if _PIXEL.fullmatch(text) and int(text) <= 255:
             return int(text)
         raise MalformedDataError("not an integer from 0 to 255", place=f"rows[{row}][{column}]")
+    if dtype == "int16":
+        if _SAMPLE.fullmatch(text) and -32_768 <= int(text) <= 32_767:
+            return int(text)
+        raise MalformedDataError("not an integer from -32768 to 32767", place=f"rows[{row}][{column}]")
     if len(text) <= _MAX_DIGITS and _NUMBER.fullmatch(text) and abs(float(text)) <= FLOAT32_MAX:
         return float(text)
     raise MalformedDataError("not a number within float32", place=f"rows[{row}][{column}]")

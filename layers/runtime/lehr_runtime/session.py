@@ -19,7 +19,12 @@ from lehr.errors import ModelPackageError
 MEMORY_MB_PER_VCPU = 1769
 # Weights from this size on are mapped from their file instead of parsed with the graph.
 EXTERNAL_FROM_BYTES = 256
-_TENSOR_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "string": "tensor(string)"}
+_TENSOR_TYPES = {
+    "uint8": "tensor(uint8)",
+    "int16": "tensor(int16)",
+    "float32": "tensor(float)",
+    "string": "tensor(string)",
+}
 
 
 def threads_for_memory(memory_mb: int) -> int:
@@ -95,11 +100,12 @@ def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
 def check_signature(session: ort.InferenceSession, signature: Signature) -> None:
     """Raises ModelPackageError unless the graph takes and gives what the signature says.
 
-    One input of free batch size, uint8, or the float32 numbers of a table with the text of its categories beside it;
-    one float32 output of one value per label, or of one value; of one per label and pixel where pixels have labels.
+    One input of free batch size, uint8 pixels, int16 samples, or the float32 numbers of a table with the text of its
+    categories beside it; one float32 output of one value per label, or of one value; of one per label and pixel where
+    pixels have labels.
     """
     table = signature.of_table
-    wanted = "float32" if table else "uint8"
+    wanted = "float32" if table else "int16" if signature.of_sound else "uint8"
     if signature.input.dtype != wanted:
         raise ModelPackageError(f"the signature's input is {signature.input.dtype}, not {wanted}")
     smallest = 0 if table and table.categories else 1

@@ -54,6 +54,18 @@ def test_a_person_reads_the_reason() -> None:
     assert "the recipe says: sagemaker ml.g5.xlarge" in result.output
 
 
+def test_files_are_counted_and_brought_to_the_size_of_the_recipe(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE.parent / "spoken-language/lehr.toml", tmp_path)
+    for number in range(10):
+        file = tmp_path / f"data/{('en', 'es')[number % 2]}/{number}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    told = planned(str(tmp_path))
+    assert (told["rows"], told["parameters"]) == (8, 23_813)
+    (tmp_path / "data/en/0.wav").rename(tmp_path / "data/en/0.mp3")
+    assert planned(str(tmp_path))["rows"] == 7
+
+
 def test_data_that_is_not_here_may_be_described(project: Path) -> None:
     told = planned(str(project), "--rows", "5000000", "--shape", "64x64x3")
     assert told["rows"] == 5_000_000

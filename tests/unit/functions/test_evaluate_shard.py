@@ -91,6 +91,18 @@ def test_candidate_and_champion_are_paired_on_the_same_rows(store: InMemoryObjec
     assert layout.evaluation_part_key("mnist", "run-1", candidate, champion, 3) in store.objects
 
 
+def test_a_champion_of_another_sample_rate_is_refused() -> None:
+    models: dict[str, Any] = {
+        name: SimpleNamespace(
+            version=name, signature=msgspec.structs.replace(tiny_models.signature(), sample_rate=rate)
+        )
+        for name, rate in (("new", 16_000), ("old", 8_000))
+    }
+    shard = Shard(split="test", key=KEY, rows=1, bytes=1, sha256="", class_counts=[])
+    with pytest.raises(ModelPackageError, match=r"sound of 8000 Hz.*16000 Hz.*project\.name"):
+        evaluate(unit(shard, "new", "old"), InMemoryObjectStore(), lambda project, version: models[version])
+
+
 def test_batches_give_what_one_batch_gives(store: InMemoryObjectStore, load: Load) -> None:
     candidate = tiny_models.publish(store, "mnist", tiny_models.files(1))
     x = np.random.default_rng(1).integers(0, 256, (ROWS, 28, 28), dtype=np.uint8)

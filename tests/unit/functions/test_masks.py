@@ -13,7 +13,8 @@ from PIL import Image
 
 from functions.prepare_shard.files import prepare_files
 from functions.seal_dataset.seal import seal
-from functions.start_run.files import example_files, plan_files
+from functions.start_run.examples import example_files
+from functions.start_run.files import plan_files
 from functions.start_run.masks import pair_masks
 from functions.start_run.plan import list_raw
 from lehr import layout

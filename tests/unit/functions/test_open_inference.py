@@ -187,6 +187,7 @@ def test_the_largest_batch_is_the_stated_one(world: World) -> None:
 def test_every_dtype_of_a_signature_has_a_datatype() -> None:
     assert {
         tiny_models.signature().input.dtype: "UINT8",
+        "int16": "INT16",
         tiny_models.signature().output.dtype: "FP32",
     } == DATATYPES
 

@@ -157,6 +157,7 @@ def test_the_serving_model_is_described(world: World) -> None:
         "task": "image_classification",
         "labels": tiny_models.LABELS,
         "input": {"dtype": "uint8", "shape": [-1, 28, 28]},
+        "sample_rate": None,
         "table": None,
         "files": {
             name: {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}

@@ -21,6 +21,13 @@ def test_rows_are_arrays_of_the_shape() -> None:
     assert found.tolist() == [[[1, 2], [3, 4]], [[255, 0], [7, 8]]]
 
 
+@given(st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=5))
+def test_an_int16_comes_back_as_it_was(values: list[int]) -> None:
+    found = decode(",".join(map(str, values)), [len(values)], "int16")
+    assert found.dtype == np.int16
+    assert found.tolist() == [values]
+
+
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
 def test_a_float32_comes_back_as_it_was(values: list[float]) -> None:
     found = decode(",".join(map(repr, values)), [len(values)], "float32")
@@ -39,6 +46,9 @@ def test_a_float32_comes_back_as_it_was(values: list[float]) -> None:
         ("1,2\n" * 4, "uint8", "rows"),
         ("a,b\n1,2", "uint8", "rows[0][0]"),
         ("1,256", "uint8", "rows[0][1]"),
+        ("1,32768", "int16", "rows[0][1]"),
+        ("-32769,1", "int16", "rows[0][0]"),
+        ("1,2.0", "int16", "rows[0][1]"),
         ("1,-1", "uint8", "rows[0][1]"),
         ("1,2.0", "uint8", "rows[0][1]"),
         ("1,", "uint8", "rows[0][1]"),

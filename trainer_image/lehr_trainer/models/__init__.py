@@ -1,8 +1,8 @@
-"""Models: the built-in `mlp`, `cnn`, `resnet` and `unet`, or the project's own code.
+"""Models: the built-in `mlp`, `cnn`, `resnet`, `unet` and `audio_cnn`, or the project's own code.
 
 A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width] or [batch, height, width,
-channels], and gives logits, [batch, classes], or [batch, classes, height, width] where pixels have labels. A project
-brings its own with
+channels], or sound in [-1, 1), [batch, samples], and gives logits, [batch, classes], or [batch, classes, height, width]
+where pixels have labels. A project brings its own with
 
     [model]
     name = "custom"
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from lehr.contracts.recipe_tables import Model
+from lehr_trainer.models.audio_cnn import build_audio_cnn
 from lehr_trainer.models.cnn import build_cnn
 from lehr_trainer.models.custom import build_custom
 from lehr_trainer.models.custom import importable as importable
@@ -34,10 +35,13 @@ Module = Any
 
 
 def scale_pixels(x: Tensor) -> Tensor:
-    """uint8 pixels to float32 in [0, 1]: the one preprocessing, in training and in the exported graph.
+    """uint8 pixels to float32 in [0, 1], int16 samples to [-1, 1): the one preprocessing, in training and in the
+    exported graph.
 
     The numbers of a table are float32 already, and scaled by their model.
     """
+    if x.dtype is torch.int16:
+        return x.to(torch.float32) / 32768.0
     if x.dtype is not torch.uint8:
         return x
     return x.to(torch.float32) / 255.0
@@ -51,9 +55,13 @@ def build_model(
     code_folder: Path,
     log: Callable[[str], None] = print,
     has_masks: bool = False,
+    sample_rate: int | None = None,
 ) -> Module:
-    """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier, JobInputError
-    if the images do not fit the built-in one. With `has_masks` it labels pixels."""
+    """Build the recipe's model: with `has_masks` it labels pixels, with a `sample_rate`, in Hz, it hears.
+
+    Raises ModelCodeError if the project's factory gives no classifier, JobInputError if the rows do not fit the
+    built-in one.
+    """
     match model.name:
         case "mlp":
             return build_mlp(model, input_shape=input_shape, classes=classes)
@@ -63,6 +71,8 @@ def build_model(
             return build_resnet(model, input_shape=input_shape, classes=classes)
         case "unet":
             return build_unet(model, input_shape=input_shape, classes=classes)
+        case "audio_cnn":
+            return build_audio_cnn(model, input_shape=input_shape, classes=classes, sample_rate=sample_rate)
         case "custom":
             return build_custom(
                 model.factory,

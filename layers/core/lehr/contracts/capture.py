@@ -14,11 +14,12 @@ from lehr.contracts.document import Document, Part
 HISTOGRAM_BINS = 16
 # Fewer values than these have no mean, deviation, minimum or maximum: they would give the values away.
 MIN_VALUES = 16
-# The inner edges, by dtype: bin i counts edges[i - 1] <= x < edges[i], the first and the last are open. uint8 in
-# sixteen equal parts of its range; float32, whose range nobody uses, by powers of ten on both sides of zero, compared
-# as float32.
+# The inner edges, by dtype: bin i counts edges[i - 1] <= x < edges[i], the first and the last are open. uint8
+# and int16 in sixteen equal parts of their ranges; float32, whose range nobody uses, by powers of ten on both sides of
+# zero, compared as float32.
 HISTOGRAM_EDGES: dict[str, tuple[float, ...]] = {
     "uint8": tuple(float(edge) for edge in range(16, 256, 16)),
+    "int16": tuple(float(edge) for edge in range(-28_672, 32_768, 4_096)),
     "float32": (
         *(-1000.0, -100.0, -10.0, -1.0, -0.1, -0.01, -0.001),
         0.0,

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from lehr.contracts.recipe import Recipe
 
 FORMATS_OF_TASK = {
-    "image_classification": ("idx", "folders"),
+    "image_classification": ("idx", "folders", "manifest"),
     "image_segmentation": ("masks",),
+    "audio_classification": ("folders", "manifest"),
     "tabular_classification": ("csv", "jsonl", "parquet"),
     "tabular_regression": ("csv", "jsonl", "parquet"),
 }
@@ -25,23 +26,27 @@ REGRESSIONS = frozenset({"tabular_regression"})
 SEGMENTATIONS = frozenset({"image_segmentation"})
 TABLES = ("csv", "jsonl", "parquet")
 # Formats whose examples are files of their own.
-FILES = ("folders", "masks")
+FILES = ("folders", "manifest", "masks")
+SOUND = frozenset({"audio_classification"})
 # The formats that have a key of [data]; all have the others.
 _FORMATS_WITH = {
     "train": ("idx",),
     "test": ("idx",),
-    "files": (*TABLES, *FILES),
-    "test_files": (*TABLES, *FILES),
+    "files": (*TABLES, "folders", "masks"),
+    "test_files": (*TABLES, "folders", "masks"),
     "test_fraction": (*TABLES, *FILES),
     "max_refused_fraction": (*TABLES, *FILES),
     "target": TABLES,
     "columns": TABLES,
     "delimiter": ("csv",),
     "missing": TABLES,
-    "image_size": ("folders", "masks"),
-    "channels": ("folders", "masks"),
+    "image_size": FILES,
+    "channels": FILES,
     "masks": ("masks",),
     "ignore_value": ("masks",),
+    "sample_rate": ("folders", "manifest"),
+    "seconds": ("folders", "manifest"),
+    "manifest": ("manifest",),
 }
 _NOTHING_SAID = Data(format="idx")
 DEFAULT_TEST_FRACTION = 0.2
@@ -73,7 +78,15 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
             hint="it is a share of the rows, or of IoU: 0.01 is one point",
         )
     own = _of_table if is_table(task) else _of_files if data.format in FILES else _of_pairs
-    groups = (_of_format(data), own(recipe), _of_masks(recipe), _of_gate(recipe), _of_labels(recipe))
+    sound = _of_sound if task in SOUND else _of_silence
+    groups = (
+        _of_format(data),
+        own(recipe),
+        sound(recipe),
+        _of_masks(recipe),
+        _of_gate(recipe),
+        _of_labels(recipe),
+    )
     for misfits in groups:
         for message, hint in misfits:
             raise RecipeError(message, place=place, hint=hint)
@@ -99,14 +112,51 @@ def _of_pairs(recipe: Recipe) -> Misfits:
 
 def _of_files(recipe: Recipe) -> Misfits:
     data = recipe.data
-    if not data.files:
+    if data.format == "manifest" and data.manifest is None:
+        yield "data.manifest is missing", 'name the list of files and labels: manifest = "labels.csv"'
+    if data.format == "folders" and not data.files:
         yield "data.files is missing", 'name the files by a pattern, for example files = ["train/*"]'
-    if data.image_size is None:
+    if data.image_size is None and recipe.project.task not in SOUND:
         yield (
             "data.image_size is missing",
             "write the height and width that the model takes, as image_size = [64, 64]",
         )
     yield from _of_test(data)
+
+
+def _of_sound(recipe: Recipe) -> Misfits:
+    data, task = recipe.data, recipe.project.task
+    for key, example in (("sample_rate", "16000"), ("seconds", "2.0")):
+        if getattr(data, key) is None:
+            yield f"data.{key} is missing", f"write what recordings are brought to, as {key} = {example}"
+    for key in ("image_size", "channels"):
+        if getattr(data, key) is not None:
+            yield f"data.{key} belongs to images", f"leave it out: the task is {task}"
+    if recipe.model.name not in ("audio_cnn", "custom"):
+        yield (
+            f"model.name = {recipe.model.name!r} takes no sound",
+            'write name = "audio_cnn" in [model], or custom',
+        )
+    said = recipe.augment
+    if said.crop_padding or said.horizontal_flip or said.rotation_degrees or said.shift:
+        yield "[augment] has keys of images", f"leave them out: {task} has time_shift and gain_db"
+    if recipe.serving.precision == "int8":
+        yield (
+            'serving.precision = "int8" has no meaning for sound',
+            "leave it out: eight bits do not hold a spectrum",
+        )
+
+
+def _of_silence(recipe: Recipe) -> Misfits:
+    """What only sound has."""
+    data, task = recipe.data, recipe.project.task
+    for key in ("sample_rate", "seconds"):
+        if getattr(data, key) is not None:
+            yield f"data.{key} belongs to sound", f"leave it out: the task is {task}"
+    if recipe.model.name == "audio_cnn":
+        yield "model.name = 'audio_cnn' takes sound", f"leave it out: the task is {task}"
+    if recipe.augment.time_shift or recipe.augment.gain_db:
+        yield "augment.time_shift and augment.gain_db belong to sound", f"leave them out: the task is {task}"
 
 
 def _of_test(data: Data) -> Misfits:

@@ -49,7 +49,7 @@ class PrepareUnit(Document, frozen=True, kw_only=True):
 
 
 class Shard(Part, frozen=True, kw_only=True):
-    """A safetensors file with `x` (uint8 [rows, *shape]) and `y` (uint8 [rows]).
+    """A safetensors file with `x` (uint8 [rows, *shape], of sound int16 [rows, samples]) and `y` (uint8 [rows]).
 
     Of a table: see `lehr_runtime.tables`. Where pixels have labels `y` is uint8 [rows, height, width], and 255 counts
     nowhere. `class_counts` are rows of each label, or pixels; they are empty where a number is predicted.
@@ -89,16 +89,16 @@ class RawList(Part, frozen=True, kw_only=True):
 class DatasetManifest(Document, frozen=True, kw_only=True):
     """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
 
-    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255). A table has `table`
-    instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where each
-    example is a file of its own, they stand in `raw_lists` instead of `raw`.
+    `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255) or samples. A table has
+    `table` instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where
+    each example is a file of its own, they stand in `raw_lists` instead of `raw`.
     """
 
     schema: Literal[1] = 1
     project: str
     format: str
     input_shape: list[int]
-    input_dtype: Literal["uint8", "float32"]
+    input_dtype: Literal["uint8", "int16", "float32"]
     labels: list[str]
     shards: list[Shard]
     mean: float

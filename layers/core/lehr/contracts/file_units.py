@@ -44,7 +44,18 @@ class ImageInput(Part, frozen=True, kw_only=True, tag="image"):
     shape: list[int]
 
 
-FileInput = ImageInput
+class AudioInput(Part, frozen=True, kw_only=True, tag="audio"):
+    """Recordings are decoded to int16 of `samples` at `sample_rate` Hz: cut at the end, or filled up with silence."""
+
+    sample_rate: int
+    samples: int
+
+    @property
+    def shape(self) -> list[int]:
+        return [self.samples]
+
+
+FileInput = ImageInput | AudioInput
 
 
 class PrepareFilesUnit(Document, frozen=True, kw_only=True):

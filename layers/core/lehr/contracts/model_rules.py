@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 _MODELS_WITH = {
     "factory": ("custom",),
     "hidden": ("mlp", "custom"),
-    "dropout": ("mlp", "cnn", "custom"),
-    "channels": ("cnn", "unet"),
+    "dropout": ("mlp", "cnn", "audio_cnn", "custom"),
+    "channels": ("cnn", "audio_cnn", "unet"),
     "depth": ("resnet",),
     "width": ("resnet",),
+    "mels": ("audio_cnn",),
+    "window_ms": ("audio_cnn",),
+    "hop_ms": ("audio_cnn",),
 }
 
 

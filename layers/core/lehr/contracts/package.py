@@ -55,7 +55,8 @@ class TableSignature(Part, frozen=True, kw_only=True):
 class Signature(Document, frozen=True, kw_only=True):
     """How the graph is called: it takes raw inputs (uint8 pixels, numbers) and gives one probability per label.
 
-    Without labels it gives one value, in the units of the target. Only a table's model has `table`.
+    Without labels it gives one value, in the units of the target. Only a table's model has `table`, and only one
+    of sound `sample_rate`, in Hz, to which a recording is brought.
     `graph` names the file that answers: model.onnx, or model.int8.onnx where the recipe asks for it.
     """
 
@@ -66,11 +67,17 @@ class Signature(Document, frozen=True, kw_only=True):
     output: TensorSpec
     labels: list[str]
     table: TableSignature | UnsetType = UNSET
+    sample_rate: int | UnsetType = UNSET
 
     @property
     def of_table(self) -> TableSignature | None:
         """`table`, or None of a model of something else."""
         return None if self.table is UNSET else self.table
+
+    @property
+    def of_sound(self) -> int | None:
+        """`sample_rate`, or None of a model of something else."""
+        return None if self.sample_rate is UNSET else self.sample_rate
 
 
 class PackagedFile(Part, frozen=True, kw_only=True):

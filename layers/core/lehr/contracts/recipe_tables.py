@@ -24,6 +24,7 @@ InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Policy = Literal["reject", "warn"]
 RowPolicy = Literal["reject", "quarantine", "warn"]
 BackendKind = Literal["sagemaker", "batch", "lambda"]
+SampleRate = Annotated[int, Meta(ge=4_000, le=48_000)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
 
@@ -33,7 +34,11 @@ class Project(Part, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(pattern=NAME_PATTERN)]
     task: Literal[
-        "image_classification", "image_segmentation", "tabular_classification", "tabular_regression"
+        "image_classification",
+        "image_segmentation",
+        "audio_classification",
+        "tabular_classification",
+        "tabular_regression",
     ]
 
 
@@ -51,11 +56,12 @@ class Data(Part, frozen=True, kw_only=True):
     "flights-*.csv.gz", and so are `test_files`; without those, `test_fraction` of the rows are the test's. `target` is
     the column to predict, and `columns` says what the inference from the first rows would not. folders: `files` and
     `test_files` are patterns of images, each in the folder of its label, which are brought to `image_size`, [height,
-    width], and `channels`. masks: the same of images that have one of `masks` each, with a label for every pixel;
-    `ignore_value` counts nowhere.
+    width], and `channels`; or of recordings, brought to `sample_rate`, in Hz, and a length of `seconds`. manifest:
+    `manifest` is a file that names each file with its label. masks: images that have one of `masks` each, with a label
+    for every pixel; `ignore_value` counts nowhere.
     """
 
-    format: Literal["idx", "csv", "jsonl", "parquet", "folders", "masks"]
+    format: Literal["idx", "csv", "jsonl", "parquet", "folders", "manifest", "masks"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
@@ -70,6 +76,9 @@ class Data(Part, frozen=True, kw_only=True):
     channels: Literal[1, 3] | None = None
     masks: tuple[Key, ...] = ()
     ignore_value: Annotated[int, Meta(ge=0, le=255)] | None = None
+    sample_rate: SampleRate | None = None
+    seconds: Annotated[float, Meta(gt=0.0, le=60.0)] | None = None
+    manifest: Key | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
@@ -120,16 +129,20 @@ class Checks(Part, frozen=True, kw_only=True):
 class Model(Part, frozen=True, kw_only=True):
     """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    `hidden` is of the mlp, `channels` of cnn and unet, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    `hidden` is of the mlp, `channels` of cnn, audio_cnn and unet, `depth` and `width` of the resnet, `dropout` of mlp,
+    cnn and audio_cnn. `mels`, `window_ms` and `hop_ms` are of the audio_cnn's spectrogram.
     """
 
-    name: Literal["mlp", "cnn", "resnet", "unet", "custom"] = "mlp"
+    name: Literal["mlp", "cnn", "resnet", "unet", "audio_cnn", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
     channels: Annotated[tuple[Count, ...], Meta(min_length=1)] = (32, 64)
     depth: Literal[8, 14, 20] = 8
     width: Count = 16
+    mels: Annotated[int, Meta(ge=4, le=256)] = 40
+    window_ms: Annotated[float, Meta(ge=2.0, le=200.0)] = 25.0
+    hop_ms: Annotated[float, Meta(ge=1.0, le=200.0)] = 10.0
 
 
 class Hooks(Part, frozen=True, kw_only=True):
@@ -145,16 +158,20 @@ class Hooks(Part, frozen=True, kw_only=True):
 
 
 class Augment(Part, frozen=True, kw_only=True):
-    """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
+    """[augment]: what is done at random to the rows of a training batch, and to no others; nothing by default.
 
     `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
     share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    Of sound: `time_shift` is a share of the length, either way, and leaves silence; `gain_db` is up to so much louder
+    or softer.
     """
 
     crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
     horizontal_flip: bool = False
     rotation_degrees: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
     shift: Fraction = 0.0
+    time_shift: Fraction = 0.0
+    gain_db: Annotated[float, Meta(ge=0.0, le=40.0)] = 0.0
 
 
 class Training(Part, frozen=True, kw_only=True):

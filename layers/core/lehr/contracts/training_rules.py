@@ -22,6 +22,7 @@ _OF_PIXELS = (*_OF_CLASSES, "dice", "cross_entropy_dice")
 LOSSES_OF_TASK = {
     "image_classification": _OF_CLASSES,
     "image_segmentation": _OF_PIXELS,
+    "audio_classification": _OF_CLASSES,
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
