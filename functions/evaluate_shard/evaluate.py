@@ -8,13 +8,16 @@ from time import perf_counter
 
 import numpy as np
 
+from functions.evaluate_shard.boxes import evaluate_boxes
 from lehr import layout
+from lehr.contracts.detection import ShardDetection
 from lehr.contracts.evaluation import ClassificationCounts, EvaluateUnit, ShardEvaluation
 from lehr.contracts.package import Signature
 from lehr.contracts.regression import RegressionCounts, ShardRegression
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
 from lehr.table_difference import WAY_OUT, table_difference
+from lehr_runtime.detection import BOX_VALUES
 from lehr_runtime.metrics import count_classification, paired
 from lehr_runtime.packages import LoadedModel
 from lehr_runtime.regression import count_regression
@@ -24,10 +27,11 @@ from lehr_runtime.tables import Inputs, Table, from_tensors
 BATCH_ROWS = 512
 
 
-def evaluate(
-    unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], LoadedModel]
-) -> ShardEvaluation | ShardRegression:
-    """Write the unit's ShardEvaluation, or ShardRegression; `load(project, version)` gives a model.
+ShardResult = ShardEvaluation | ShardRegression | ShardDetection
+
+
+def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], LoadedModel]) -> ShardResult:
+    """Write the unit's ShardEvaluation, ShardRegression or ShardDetection; `load(project, version)` gives a model.
 
     Raises ModelPackageError for a model that must not be judged on this data, DataError's children for a
     shard that is not what the manifest says.
@@ -45,8 +49,10 @@ def evaluate(
             f"the same rows cannot judge both ({WAY_OUT})"
         )
     x, y = _read(unit, store)
-    result: ShardEvaluation | ShardRegression
-    if y.dtype == np.float32:
+    result: ShardResult
+    if y.ndim == 3 and isinstance(x, np.ndarray):
+        result = evaluate_boxes(unit.index, candidate, champion, x, y, _check_columns)
+    elif y.dtype == np.float32:
         result = ShardRegression(
             index=unit.index,
             candidate=_measure_values(candidate, x, y),
@@ -139,7 +145,7 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
         raise MalformedDataError(f"has sha256 {digest}, the manifest says {unit.shard.sha256}", place=place)
     tensors = read_shard(raw, place=place)
     x, y = tensors.get("x"), tensors.get("y")
-    if x is None or y is None or y.shape != (unit.shard.rows,) or len(x) != len(y) or not len(y):
+    if x is None or y is None or not _fit(x, y, unit.shard.rows):
         raise MismatchedDataError(
             f"holds { {name: tensor.shape for name, tensor in tensors.items()} }, "
             f"the manifest says {unit.shard.rows} rows of x and y",
@@ -147,6 +153,15 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
         )
     if x.dtype == np.float32 and x.ndim == 2 and y.dtype in (np.uint8, np.float32):
         return from_tensors(tensors, place=place), y
+    if x.dtype == np.uint8 and y.dtype == np.float32 and y.ndim == 3:
+        return x, y
     if x.dtype != np.uint8 or y.dtype != np.uint8:
         raise MismatchedDataError(f"holds {x.dtype} inputs and {y.dtype} labels, not uint8", place=place)
     return x, y
+
+
+def _fit(x: np.ndarray, y: np.ndarray, rows: int) -> bool:
+    """Whether there is a target for each of `rows` rows: one value, or the boxes of an image."""
+    if not rows or len(x) != rows or len(y) != rows:
+        return False
+    return y.ndim == 1 or (y.ndim == 3 and x.ndim > 2 and y.shape[2] == BOX_VALUES)

@@ -37,7 +37,12 @@ def artifacts() -> ObjectStore:
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """JudgeRequest in, Judgement out; evaluation.json and decision.json are written on the way."""
     judgement = judge(JudgeRequest.from_value(event), artifacts())
-    for name, value in (("CandidateAccuracy", judgement.accuracy), ("CandidateRmse", judgement.rmse)):
+    measured = {
+        "CandidateAccuracy": judgement.accuracy,
+        "CandidateRmse": judgement.rmse,
+        "CandidateMap50": judgement.map50,
+    }
+    for name, value in measured.items():
         if value is not None:
             metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=value)
     return judgement.to_value()

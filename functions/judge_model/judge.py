@@ -7,16 +7,19 @@ from typing import TypeVar
 import msgspec
 
 from lehr import layout
-from lehr.contracts.data_rules import REGRESSIONS
+from lehr.contracts.data_rules import DETECTIONS, REGRESSIONS
+from lehr.contracts.detection import DetectionReport, ShardDetection
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.regression import RegressionReport, ShardRegression
 from lehr.contracts.workflow import Judgement, JudgeRequest
+from lehr.detection_gate import decide_detection
 from lehr.errors import MissingDataError
 from lehr.gate import decide
 from lehr.ports import ObjectStore
 from lehr.regression_gate import decide_regression
+from lehr_runtime.detection import merge_detection, summarise_detection
 from lehr_runtime.metrics import merge_counts, merge_paired, summarise
 from lehr_runtime.regression import merge_regression, summarise_regression
 
@@ -26,6 +29,8 @@ def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
     if recipe.project.task in REGRESSIONS:
         return _judge_regression(request, recipe, artifacts)
+    if recipe.project.task in DETECTIONS:
+        return _judge_detection(request, recipe, artifacts)
     project, run = request.project, request.run
     parts = _parts(request, artifacts, ShardEvaluation)
     champions = [part.champion for part in parts if part.champion]
@@ -73,9 +78,32 @@ def _judge_regression(request: JudgeRequest, recipe: Recipe, artifacts: ObjectSt
     )
 
 
+def _judge_detection(request: JudgeRequest, recipe: Recipe, artifacts: ObjectStore) -> Judgement:
+    parts, labels = _parts(request, artifacts, ShardDetection), recipe.data.labels
+    champions = [part.champion for part in parts if part.champion]
+    report = DetectionReport(
+        project=request.project,
+        run=request.run,
+        dataset_version=request.dataset_version,
+        candidate_version=request.candidate,
+        champion_version=request.champion,
+        candidate=summarise_detection(merge_detection(part.candidate for part in parts), labels),
+        champion=summarise_detection(merge_detection(champions), labels) if champions else None,
+        examples=[example for part in parts for example in part.examples],
+    )
+    decision = decide_detection(report, recipe.gate)
+    _write(request, report, decision, artifacts)
+    return Judgement(
+        verdict=decision.verdict,
+        reason=decision.reason,
+        map50=report.candidate.map50,
+        champion_map50=report.champion.map50 if report.champion else None,
+    )
+
+
 def _write(
     request: JudgeRequest,
-    report: EvaluationReport | RegressionReport,
+    report: EvaluationReport | RegressionReport | DetectionReport,
     decision: Decision,
     artifacts: ObjectStore,
 ) -> None:
@@ -87,7 +115,7 @@ def _write(
         artifacts.put(key, document.to_json(), content_type="application/json")
 
 
-_Part = TypeVar("_Part", ShardEvaluation, ShardRegression)
+_Part = TypeVar("_Part", ShardEvaluation, ShardRegression, ShardDetection)
 
 
 def _parts(request: JudgeRequest, artifacts: ObjectStore, kind: type[_Part]) -> list[_Part]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.boxes import box_targets, count_boxes
 from functions.prepare_shard.prepare import pixel_sums
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
@@ -108,7 +109,10 @@ def _decode(
 ) -> Decoded | MalformedDataError | MismatchedDataError:
     """The example, or what is wrong with it."""
     try:
-        x = decode_file(fetch(example.file), unit.input, place=example.file.key)
+        raw = fetch(example.file)
+        x = decode_file(raw, unit.input, place=example.file.key)
+        if example.objects is not None:
+            return Decoded(x, box_targets(unit, example, raw))
         return Decoded(x, _target(unit, example))
     except (MalformedDataError, MismatchedDataError) as fault:
         return fault
@@ -156,7 +160,9 @@ def _write(
                 rows=len(chosen),
                 bytes=len(raw),
                 sha256=hashlib.sha256(raw).hexdigest(),
-                class_counts=np.bincount(y, minlength=unit.classes).tolist(),
+                class_counts=count_boxes(y, unit.classes)
+                if y.ndim == 3
+                else np.bincount(y, minlength=unit.classes).tolist(),
             )
         )
     return UnitResult(

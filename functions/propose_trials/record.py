@@ -81,7 +81,11 @@ def _objective(summary: TrainingSummary, objective: Objective) -> float:
     figures = summary.figures()
     if figures.split == "train" and any(epoch.validation_loss is not None for epoch in summary.epochs):
         raise ModelPackageError("its loss on the held-out rows is not finite")
-    value = figures.accuracy if objective == "validation_accuracy" else figures.loss
+    value = {
+        "validation_loss": figures.loss,
+        "validation_accuracy": figures.accuracy,
+        "validation_map50": figures.map50,
+    }[objective]
     if value is None or not math.isfinite(value):
         raise ModelPackageError(f"its {objective} is {value}")
     return value

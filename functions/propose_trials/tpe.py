@@ -61,7 +61,7 @@ def rebuild(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objective = objective_of(recipe)
     study = optuna.create_study(
-        direction="maximize" if objective == "validation_accuracy" else "minimize",
+        direction="minimize" if objective == "validation_loss" else "maximize",
         sampler=make_sampler(recipe, len(records)),
     )
     for record in records:

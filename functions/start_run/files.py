@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import ceil, prod
 
+from functions.start_run.coco import annotated_files, read_annotations
 from lehr import layout
-from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
+from lehr.contracts.data_rules import (
+    DEFAULT_MAX_BOXES,
+    DEFAULT_MAX_REFUSED_FRACTION,
+    DEFAULT_TEST_FRACTION,
+)
 from lehr.contracts.file_units import (
     FileExample,
     FileInput,
@@ -38,20 +43,27 @@ class FilePlan:
 
     units: list[PrepareFilesUnit]
     lists: dict[str, FileList]
+    note: str = ""
 
     @property
     def summary(self) -> str:
-        return f"{sum(unit.count for unit in self.units)} files in {len(self.units)} units"
+        return f"{sum(unit.count for unit in self.units)} files in {len(self.units)} units{self.note}"
 
 
 def example_files(data: Data, names: Sequence[str]) -> list[str]:
-    """The names that `files` and `test_files` mean, in order."""
+    """The names that `files` and `test_files` mean, or files of annotations and what lies with them, in order."""
+    if data.format == "coco":
+        return annotated_files(data, names)
     return sorted({*matching(data.files, names), *matching(data.test_files, names)})
 
 
 def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str) -> FilePlan:
     """Label every file, draw their order, and cut it into units. Raises DataError's children."""
-    project, said = recipe.project.name, recipe.data
+    said = recipe.data
+    if said.format == "coco":
+        found = read_annotations(recipe, raw, data)
+        return _cut_into_units(recipe, found.examples, data, run, has_test=found.has_test, note=found.note)
+    project = recipe.project.name
     place = data.uri(incoming_prefix(project))
     names = list(raw)
     absent = [pattern for pattern in (*said.files, *said.test_files) if not matching([pattern], names)]
@@ -76,6 +88,13 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
         for name in example_files(said, names)
     ]
     _refuse_absent_labels(examples, said.labels, place)
+    return _cut_into_units(recipe, examples, data, run, has_test=bool(test))
+
+
+def _cut_into_units(
+    recipe: Recipe, examples: list[FileExample], data: ObjectStore, run: str, *, has_test: bool, note: str = ""
+) -> FilePlan:
+    project, said = recipe.project.name, recipe.data
     examples.sort(key=lambda example: _draw(said.seed, example.file.key))
     lists, units = {}, []
     file_input = input_of(said)
@@ -95,12 +114,13 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 task=recipe.project.task,
                 input=file_input,
                 classes=len(said.labels),
+                max_boxes=(said.max_boxes or DEFAULT_MAX_BOXES) if said.format == "coco" else None,
                 validation_fraction=said.validation_fraction,
-                test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
+                test_fraction=0.0 if has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
             )
         )
-    return FilePlan(units, lists)
+    return FilePlan(units, lists, note)
 
 
 def input_of(data: Data) -> FileInput:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from lehr_runtime.detection import BOX_VALUES
 from lehr_runtime.shards import open_shard
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.streaming import StreamedExamples, fits
@@ -28,7 +29,7 @@ _EPOCHS_PER_SEED = 1_000_003
 class Examples:
     """`images` uint8 [rows, height, width] and `labels` int64 [rows], on one device.
 
-    Of a table: see `lehr_trainer.tables`.
+    Where boxes are found, `labels` are float32 [rows, boxes, 5]. Of a table: see `lehr_trainer.tables`.
     """
 
     images: Tensor
@@ -65,13 +66,16 @@ def load_examples(
     device: Any,
     residency: Residency = "auto",
     processes: int = 1,
+    max_boxes: int = 0,
 ) -> AnyExamples:
     """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
 
-    Each of the host's `processes` opens them.
+    Each of the host's `processes` opens them. With `max_boxes` every image has up to so many boxes.
     Raises JobInputError for rows that the manifest does not describe.
     """
-    images, labels = [np.empty((0, *input_shape), np.uint8)], [np.empty(0, np.uint8)]
+    target_shape = (max_boxes, BOX_VALUES) if max_boxes else ()
+    labels = [np.empty((0, *target_shape), np.float32 if max_boxes else np.uint8)]
+    images = [np.empty((0, *input_shape), np.uint8)]
     for path in shards:
         arrays = open_shard(path)
         x, y = arrays["x"], arrays["y"]
@@ -80,11 +84,15 @@ def load_examples(
                 f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {list(input_shape)}",
                 place=path.name,
             )
-        if len(y) and int(y.max()) >= classes:
-            raise JobInputError(f"has label {int(y.max())} of {classes} classes", place=path.name)
+        if y.shape[1:] != target_shape or y.dtype != labels[0].dtype:
+            raise JobInputError(f"holds targets {y.dtype} {list(y.shape)}", place=path.name)
+        highest = int((y[..., 0] if max_boxes else y).max(initial=0))
+        if highest >= classes:
+            raise JobInputError(f"has label {highest} of {classes} classes", place=path.name)
         images.append(x)
         labels.append(y)
-    targets = torch.from_numpy(np.concatenate(labels).astype(np.int64)).to(device)
+    joined = np.concatenate(labels)
+    targets = torch.from_numpy(joined if max_boxes else joined.astype(np.int64)).to(device)
     images_bytes = sum(x.nbytes for x in images)
     is_too_large = residency == "auto" and not fits(images_bytes, device, processes=processes)
     if residency == "streamed" or is_too_large:

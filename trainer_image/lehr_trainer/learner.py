@@ -34,6 +34,7 @@ from lehr_trainer.optim import make_optimizer
 from lehr_trainer.parallel import Group, reducing
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
 from lehr_trainer.schedules import learning_rate
+from lehr_trainer.targets import kind_of
 from lehr_trainer.tuning import CompileMode, Tuning, compiled
 
 Tensor = Any
@@ -64,8 +65,8 @@ def updates_per_epoch(rows: int, training: Training) -> int:
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows have their label; of values to predict, which are floats, none."""
-    if labels.is_floating_point():
+    """How many rows have their label; of values to predict and of boxes none."""
+    if kind_of(labels) != "labels":
         return torch.zeros((), dtype=torch.int64, device=labels.device)
     return (logits.argmax(1) == labels).sum()
 
@@ -189,6 +190,7 @@ class Learner:
             asked = time.monotonic()
             images, labels = examples.batch(own.rows)
             images = self.augmentation.pixels(images, own.draws)
+            labels = self.augmentation.targets(labels, own.draws)
             if self._augment is not None:
                 images = self._augment(images, self._number_of(number * self._most_parts + index))
             data_seconds += time.monotonic() - asked

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from lehr.contracts.data_rules import DEFAULT_MAX_BOXES, DETECTIONS
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder
@@ -121,6 +122,8 @@ def train_job(
     make_deterministic()
     flush_in_pool()
     table = job.manifest.of_table
+    finds_boxes = job.recipe.project.task in DETECTIONS
+    max_boxes = (job.recipe.data.max_boxes or DEFAULT_MAX_BOXES) if finds_boxes else 0
     examples, validation = (
         load_table(job.shards[split], table, device=device)
         if table
@@ -131,6 +134,7 @@ def train_job(
             device=device,
             residency=job.training.residency,
             processes=ranks.processes_per_node,
+            max_boxes=max_boxes,
         )
         for split in ("train", "validation")
     )
@@ -145,6 +149,7 @@ def train_job(
             classes=classes,
             code_folder=job.code_folder,
             log=log,
+            finds_boxes=finds_boxes,
         )
 
     with importable(job.code_folder), ExitStack() as together:

@@ -4,7 +4,7 @@
 samples_per_second=36500 seconds=1.6
 
 The two validation fields are absent when nothing is held out; a regression has `validation_rmse` and `validation_mae`
-instead of accuracies; each metric of the project is one more field, `validation_<name>`. Lines within a long epoch say
+instead of accuracies, object detection `validation_map50`; each metric of the project is one more field, `validation_<name>`. Lines within a long epoch say
 `step`, and no definition matches them.
 """
 
@@ -23,6 +23,7 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
     {"Name": "validation:accuracy", "Regex": f" validation_accuracy={_NUMBER}"},
     {"Name": "validation:rmse", "Regex": f" validation_rmse={_NUMBER}"},
     {"Name": "validation:mae", "Regex": f" validation_mae={_NUMBER}"},
+    {"Name": "validation:map50", "Regex": f" validation_map50={_NUMBER}"},
     {"Name": "train:samples_per_second", "Regex": f" samples_per_second={_NUMBER}"},
     {"Name": "train:seconds", "Regex": f" seconds={_NUMBER}"},
 ]
@@ -31,7 +32,14 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
 def epoch_line(record: EpochRecord, epochs: int) -> str:
     """The line of a finished epoch."""
     fields = [f"epoch {record.epoch}/{epochs}", f"loss={record.loss:.4f}"]
-    names = ("accuracy", "validation_loss", "validation_accuracy", "validation_rmse", "validation_mae")
+    names = (
+        "accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "validation_map50",
+        "validation_rmse",
+        "validation_mae",
+    )
     fields += [f"{name}={value:.4f}" for name in names if (value := getattr(record, name)) is not None]
     fields += [
         f"validation_{name}={value:.4f}" for name, value in record.metrics.items() if value is not None

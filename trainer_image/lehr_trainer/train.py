@@ -30,6 +30,7 @@ from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.parallel import Agreement, Group
 from lehr_trainer.progress import Progress, capture, restore
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.targets import kind_of
 from lehr_trainer.tuning import Tuning
 from lehr_trainer.utilisation import Meter
 
@@ -171,11 +172,12 @@ class Loop:
             record = EpochRecord(
                 epoch=progress.epoch + 1,
                 loss=loss / rows,
-                accuracy=None if self._examples.labels.is_floating_point() else int(correct) / rows,
+                accuracy=int(correct) / rows if kind_of(self._examples.labels) == "labels" else None,
                 validation_loss=measured.loss,
                 validation_accuracy=measured.accuracy,
                 validation_rmse=measured.rmse,
                 validation_mae=measured.mae,
+                validation_map50=measured.map50,
                 samples_per_second=rows / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * self._steps - 1),

@@ -36,6 +36,8 @@ def size_of(model: Model, *, input_shape: Sequence[int], classes: int) -> ModelS
             return _cnn(model.channels, *_image(input_shape), classes)
         case "resnet":
             return _resnet(model.depth, model.width, *_image(input_shape), classes)
+        case "detector":
+            return _detector(model.channels, *_image(input_shape), classes)
     return None
 
 
@@ -78,3 +80,17 @@ def _resnet(depth: int, first: int, height: int, width: int, planes: int, classe
                 size += _convolution(inputs, outputs, 1, pixels)
             inputs = outputs
     return size + _dense(inputs, classes)
+
+
+def _detector(channels: Sequence[int], height: int, width: int, planes: int, classes: int) -> ModelSize:
+    """Its head gives the four numbers of a box and a logit for each class, of every cell."""
+    size = NOTHING
+    for outputs in channels:
+        height, width = math.ceil(height / 2), math.ceil(width / 2)
+        size += _convolution(planes, outputs, 3, height * width)
+        size += _convolution(outputs, outputs, 3, height * width)
+        planes = outputs
+    for _ in range(2):
+        size += _convolution(planes, planes, 3, height * width)
+    head = planes * (4 + classes)
+    return size + ModelSize(head + 4 + classes, head * height * width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lehr.contracts.data_rules import REGRESSIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Recipe
 from lehr.contracts.rungs import rungs_of
 from lehr.contracts.search_space import Point
@@ -22,6 +23,10 @@ Ask = Callable[[Sequence[TrialRecord], int], list[Point]]
 def objective_of(recipe: Recipe) -> Objective:
     if recipe.project.task in REGRESSIONS:
         return "validation_loss"
+    if recipe.project.task in DETECTIONS:
+        # Without held-out images there is no mAP to go by.
+        is_validated = recipe.data.validation_fraction > 0
+        return recipe.trials.objective or ("validation_map50" if is_validated else "validation_loss")
     return recipe.trials.objective or DEFAULT_OBJECTIVE
 
 
@@ -57,7 +62,7 @@ def trials_at_once(recipe: Recipe) -> int:
 
 def ranked(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
     """Those that completed, the best first; the lowest id wins a tie."""
-    sign = -1.0 if objective == "validation_accuracy" else 1.0
+    sign = 1.0 if objective == "validation_loss" else -1.0
     done = [record for record in records if record.objective is not None]
     return sorted(done, key=lambda record: (sign * (record.objective or 0.0), int(record.id)))
 

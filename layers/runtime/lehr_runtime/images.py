@@ -26,6 +26,8 @@ MAX_SCANS = 64
 _START_OF_SCAN = b"\xff\xda"
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size when that is still twice what the model takes.
 _DRAFT_FACTOR = 2
+# The tag, and its values in which width and height change places.
+_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 _JPEG = b"\xff\xd8\xff"
 _FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", _JPEG: "JPEG"}
 
@@ -40,13 +42,21 @@ def count_pixels(raw: bytes, *, place: str) -> int:
 
     Raises MalformedDataError naming `place` for another format, a damaged header, more than MAX_PIXELS or MAX_SCANS.
     """
-    with _opened(raw, place) as image:
+    with opened_image(raw, place) as image:
         pixels: int = image.width * image.height
     if pixels > MAX_PIXELS:
         raise MalformedDataError(f"has {pixels} pixels, more than {MAX_PIXELS}", place=place)
     if raw.startswith(_JPEG) and raw.count(_START_OF_SCAN) > MAX_SCANS:
         raise MalformedDataError(f"has more than {MAX_SCANS} scans", place=place)
     return pixels
+
+
+def oriented_size(raw: bytes, *, place: str) -> tuple[int, int]:
+    """Height and width of a PNG or JPEG file with its orientation in EXIF applied. Raises MalformedDataError."""
+    with opened_image(raw, place) as image:
+        width, height = image.size
+        is_turned = image.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
+    return (width, height) if is_turned else (height, width)
 
 
 def decode_image(raw: bytes, shape: list[int], *, place: str) -> np.ndarray:
@@ -67,7 +77,7 @@ def decode_image(raw: bytes, shape: list[int], *, place: str) -> np.ndarray:
 
 
 @contextmanager
-def _opened(raw: bytes, place: str) -> Iterator[Any]:
+def opened_image(raw: bytes, place: str) -> Iterator[Any]:
     """The file with its header read; what goes wrong inside becomes MalformedDataError."""
     from PIL import Image
 
@@ -103,7 +113,7 @@ def _decode(raw: bytes, height: int, width: int, channels: int, place: str) -> A
     from PIL import Image, ImageOps
 
     mode = "L" if channels == 1 else "RGB"
-    with _opened(raw, place) as image:
+    with opened_image(raw, place) as image:
         # Does nothing to a PNG.
         # Whichever way up it is: both sides are as long as the longer one has to be.
         side = max(width, height) * _DRAFT_FACTOR

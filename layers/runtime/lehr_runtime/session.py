@@ -11,8 +11,10 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from lehr.contracts.data_rules import DETECTIONS
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
+from lehr_runtime.detection import CORNERS
 
 # One vCPU per 1,769 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB_PER_VCPU = 1769
@@ -95,7 +97,8 @@ def check_signature(session: ort.InferenceSession, signature: Signature) -> None
     """Raises ModelPackageError unless the graph takes and gives what the signature says.
 
     One input of free batch size, uint8, or the float32 numbers of a table with the text of its categories beside it;
-    one float32 output of one value per label, or of one value.
+    one float32 output of one value per label, or of one value; of a box and one value per label for each cell where
+    boxes are found.
     """
     table = signature.of_table
     wanted = "float32" if table else "uint8"
@@ -105,7 +108,10 @@ def check_signature(session: ort.InferenceSession, signature: Signature) -> None
     if len(signature.input.shape) < 2 or any(size < smallest for size in signature.input.shape[1:]):
         raise ModelPackageError(f"the signature's input has shape {signature.input.shape}")
     values = len(signature.labels) or (1 if table else 0)
-    if signature.output.dtype != "float32" or signature.output.shape != [-1, values]:
+    output = [-1, values]
+    if signature.task in DETECTIONS and len(signature.output.shape) == 3:
+        output = [-1, max(1, signature.output.shape[1]), CORNERS + values]
+    if signature.output.dtype != "float32" or signature.output.shape != output:
         raise ModelPackageError(
             f"the signature's output is {signature.output.dtype} {signature.output.shape}, "
             f"not one float32 for each of {len(signature.labels)} labels"

@@ -1,7 +1,8 @@
-"""Models: the built-in `mlp`, `cnn` and `resnet`, or the project's own code.
+"""Models: the built-in `mlp`, `cnn`, `resnet` and `detector`, or the project's own code.
 
 A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width] or [batch, height, width,
-channels], and gives logits, [batch, classes]. A project brings its own with
+channels], and gives logits, [batch, classes], or the maps of `lehr_trainer.boxes` where boxes are found. A project
+brings its own with
 
     [model]
     name = "custom"
@@ -24,6 +25,7 @@ from lehr.contracts.recipe_tables import Model
 from lehr_trainer.models.cnn import build_cnn
 from lehr_trainer.models.custom import build_custom
 from lehr_trainer.models.custom import importable as importable
+from lehr_trainer.models.detector import build_detector
 from lehr_trainer.models.mlp import build_mlp
 from lehr_trainer.models.resnet import build_resnet
 
@@ -48,9 +50,10 @@ def build_model(
     classes: int,
     code_folder: Path,
     log: Callable[[str], None] = print,
+    finds_boxes: bool = False,
 ) -> Module:
     """Build the recipe's model. Raises ModelCodeError if the project's factory gives no classifier, JobInputError
-    if the images do not fit the built-in one."""
+    if the images do not fit the built-in one. With `finds_boxes` the project's own gives maps."""
     match model.name:
         case "mlp":
             return build_mlp(model, input_shape=input_shape, classes=classes)
@@ -58,9 +61,16 @@ def build_model(
             return build_cnn(model, input_shape=input_shape, classes=classes)
         case "resnet":
             return build_resnet(model, input_shape=input_shape, classes=classes)
+        case "detector":
+            return build_detector(model, input_shape=input_shape, classes=classes)
         case "custom":
             return build_custom(
-                model.factory, input_shape=input_shape, classes=classes, code_folder=code_folder, log=log
+                model.factory,
+                input_shape=input_shape,
+                classes=classes,
+                code_folder=code_folder,
+                log=log,
+                finds_boxes=finds_boxes,
             )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lehr_trainer.boxes import CORNERS
 from lehr_trainer.errors import ModelCodeError
 from lehr_trainer.models.keras_module import adapt_keras, prepare_keras
 
@@ -26,8 +27,11 @@ def build_custom(
     classes: int,
     code_folder: Path,
     log: Callable[[str], None] = print,
+    finds_boxes: bool = False,
 ) -> Module:
-    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier."""
+    """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier, or with `finds_boxes` no maps
+    of boxes.
+    """
     build = find_function(factory, code_folder, key="model.factory")
     module = build(input_shape=input_shape, classes=classes)
     module = adapt_keras(module, input_shape=input_shape, place=factory, log=log)
@@ -39,7 +43,10 @@ def build_custom(
         )
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelCodeError("returned a module without trainable parameters", place=factory)
-    _check_logits(module, factory, input_shape, classes)
+    if finds_boxes:
+        _check_maps(module, factory, input_shape, classes)
+    else:
+        _check_logits(module, factory, input_shape, classes)
     return module
 
 
@@ -109,4 +116,18 @@ def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], clas
             "the module gives probabilities, which are never negative and add up to 1",
             place=place,
             hint="leave the softmax out, and give logits: the loss and the exported graph have one",
+        )
+
+
+def _check_maps(module: Module, place: str, input_shape: tuple[int, ...], classes: int) -> None:
+    """As `_check_logits`, of a module that finds boxes."""
+    module.eval()
+    with torch.no_grad():
+        maps = module(torch.zeros(2, *input_shape))
+    if not isinstance(maps, torch.Tensor) or maps.dim() != 4 or maps.shape[:2] != (2, CORNERS + classes):
+        seen = list(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
+        raise ModelCodeError(
+            f"for 2 rows the module gives {seen}",
+            place=place,
+            hint=f"it must give maps, [2, {CORNERS + classes}, grid height, grid width]: see docs/detection.md",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lehr.contracts.detection_rules import DETECTIONS, of_detection
 from lehr.contracts.recipe_tables import Data
 from lehr.errors import RecipeError
 
@@ -15,31 +16,38 @@ if TYPE_CHECKING:
 
 FORMATS_OF_TASK = {
     "image_classification": ("idx", "folders"),
+    "object_detection": ("coco",),
     "tabular_classification": ("csv",),
     "tabular_regression": ("csv",),
 }
 REGRESSIONS = frozenset({"tabular_regression"})
 TABLES = ("csv",)
 # Formats whose examples are files of their own.
-FILES = ("folders",)
+FILES = ("folders", "coco")
 # The formats that have a key of [data]; all have the others.
 _FORMATS_WITH = {
     "train": ("idx",),
     "test": ("idx",),
-    "files": (*TABLES, *FILES),
-    "test_files": (*TABLES, *FILES),
+    "files": (*TABLES, "folders"),
+    "test_files": (*TABLES, "folders"),
     "test_fraction": (*TABLES, *FILES),
     "max_refused_fraction": (*TABLES, *FILES),
     "target": TABLES,
     "columns": TABLES,
     "delimiter": ("csv",),
     "missing": TABLES,
-    "image_size": ("folders",),
-    "channels": ("folders",),
+    "image_size": ("folders", "coco"),
+    "channels": ("folders", "coco"),
+    "annotations": ("coco",),
+    "test_annotations": ("coco",),
+    "images": ("coco",),
+    "ignore_labels": ("coco",),
+    "max_boxes": ("coco",),
 }
 _NOTHING_SAID = Data(format="idx")
 DEFAULT_TEST_FRACTION = 0.2
 DEFAULT_MAX_REFUSED_FRACTION = 0.01
+DEFAULT_MAX_BOXES = 32
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
 
 Misfits = Iterator[tuple[str, str]]
@@ -63,10 +71,11 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
         raise RecipeError(
             f"gate.min_gain = {recipe.gate.min_gain:g} is more than an accuracy can gain",
             place=place,
-            hint="it is a share of the rows: 0.01 is one point",
+            hint="it is a share of the rows, or of mAP: 0.01 is one point",
         )
     own = _of_table if is_table(task) else _of_files if data.format in FILES else _of_pairs
-    for misfits in (_of_format(data), own(recipe), _of_gate(recipe), _of_labels(recipe)):
+    groups = (_of_format(data), own(recipe), of_detection(recipe), _of_gate(recipe), _of_labels(recipe))
+    for misfits in groups:
         for message, hint in misfits:
             raise RecipeError(message, place=place, hint=hint)
 
@@ -91,7 +100,7 @@ def _of_pairs(recipe: Recipe) -> Misfits:
 
 def _of_files(recipe: Recipe) -> Misfits:
     data = recipe.data
-    if not data.files:
+    if not data.files and data.format == "folders":
         yield "data.files is missing", 'name the files by a pattern, for example files = ["train/*"]'
     if data.image_size is None:
         yield (
@@ -139,6 +148,11 @@ def _of_table(recipe: Recipe) -> Misfits:
 
 def _of_gate(recipe: Recipe) -> Misfits:
     is_regression = recipe.project.task in REGRESSIONS
+    is_detection = recipe.project.task in DETECTIONS
+    if is_detection and recipe.gate.min_accuracy:
+        yield "gate.min_accuracy belongs to classifications", "leave it out, or write min_map50"
+    if not is_detection and recipe.gate.min_map50:
+        yield "gate.min_map50 belongs to object detection", "leave it out"
     if is_regression and recipe.gate.min_accuracy:
         yield "gate.min_accuracy belongs to classifications", "leave it out, or write max_rmse"
     if not is_regression and recipe.gate.max_rmse is not None:
@@ -152,7 +166,10 @@ def _of_labels(recipe: Recipe) -> Misfits:
             "data.labels has no meaning for a regression",
             "leave it out, or take a task of classification",
         )
-    if not is_regression and len(labels) < 2:
+    is_detection = recipe.project.task in DETECTIONS
+    if is_detection and not labels:
+        yield "data.labels is missing", "name every category that is to be found, in the model's order"
+    if not is_regression and not is_detection and len(labels) < 2:
         yield "data.labels: Expected `array` of length >= 2", "name every label, in the model's order"
     if len(set(labels)) != len(labels):
         yield "data.labels names a label twice", "write each once"

@@ -10,7 +10,8 @@ from lehr.contracts.document import Part
 class TrainingFigures(Part, frozen=True, kw_only=True):
     """What training measured after its last epoch: on the rows held out, or on those trained on if there are none.
 
-    Of a regression there is no accuracy, but errors in the target's units, where rows are held out.
+    Of a regression there is no accuracy, but errors in the target's units, where rows are held out; of object detection
+    it is mAP at an IoU of 0.5.
     """
 
     split: Literal["train", "validation"]
@@ -19,3 +20,4 @@ class TrainingFigures(Part, frozen=True, kw_only=True):
     loss: float
     rmse: float | None = None
     mae: float | None = None
+    map50: float | None = None

@@ -17,7 +17,7 @@ _MODELS_WITH = {
     "factory": ("custom",),
     "hidden": ("mlp", "custom"),
     "dropout": ("mlp", "cnn", "custom"),
-    "channels": ("cnn",),
+    "channels": ("cnn", "detector"),
     "depth": ("resnet",),
     "width": ("resnet",),
 }

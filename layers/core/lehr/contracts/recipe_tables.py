@@ -30,7 +30,7 @@ class Project(Part, frozen=True, kw_only=True):
     """[project]: its name is part of every key, so it is short, lower-case and plain."""
 
     name: Annotated[str, Meta(pattern=NAME_PATTERN)]
-    task: Literal["image_classification", "tabular_classification", "tabular_regression"]
+    task: Literal["image_classification", "object_detection", "tabular_classification", "tabular_regression"]
 
 
 class LabelledFiles(Part, frozen=True, kw_only=True):
@@ -47,9 +47,11 @@ class Data(Part, frozen=True, kw_only=True):
     `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
     `columns` says what the inference from the first rows would not. folders: `files` and `test_files` are patterns of
     images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`.
+    coco: `annotations` and `test_annotations` are files of COCO's JSON, and `images` the folder of their images, left
+    out the one that each lies in; boxes of `ignore_labels` are left out; no image has more than `max_boxes`.
     """
 
-    format: Literal["idx", "csv", "folders"]
+    format: Literal["idx", "csv", "folders", "coco"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
@@ -60,6 +62,11 @@ class Data(Part, frozen=True, kw_only=True):
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     image_size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
+    annotations: Key | None = None
+    test_annotations: Key | None = None
+    images: Key | None = None
+    ignore_labels: tuple[str, ...] = ()
+    max_boxes: Annotated[int, Meta(ge=1, le=512)] | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
@@ -78,10 +85,10 @@ class Data(Part, frozen=True, kw_only=True):
 class Model(Part, frozen=True, kw_only=True):
     """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    `hidden` is of the mlp, `channels` of the cnn, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
+    `hidden` is of the mlp, `channels` of cnn and detector, `depth` and `width` of the resnet, `dropout` of mlp and cnn.
     """
 
-    name: Literal["mlp", "cnn", "resnet", "custom"] = "mlp"
+    name: Literal["mlp", "cnn", "resnet", "detector", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
@@ -106,13 +113,16 @@ class Augment(Part, frozen=True, kw_only=True):
     """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
 
     `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
-    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way. `brightness` is a share
+    of white that is added or taken away at most, `contrast` how far the spread about an image's mean changes at most.
     """
 
     crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
     horizontal_flip: bool = False
     rotation_degrees: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
     shift: Fraction = 0.0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
 
 
 class Training(Part, frozen=True, kw_only=True):
@@ -133,7 +143,9 @@ class Training(Part, frozen=True, kw_only=True):
     milestones: tuple[Annotated[float, Meta(gt=0.0, lt=1.0)], ...] = ()
     decay_factor: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
     final_fraction: Probability | None = None
-    loss: Literal["cross_entropy", "focal", "binary_cross_entropy", "dice", "mse", "huber"] = "cross_entropy"
+    loss: Literal["cross_entropy", "focal", "binary_cross_entropy", "dice", "mse", "huber", "detection"] = (
+        "cross_entropy"
+    )
     label_smoothing: Probability = 0.0
     class_weights: tuple[PositiveFloat, ...] | Literal["balanced"] = ()
     focal_gamma: NonNegativeFloat | None = None
@@ -166,7 +178,7 @@ class Trials(Part, frozen=True, kw_only=True):
     space: dict[str, Any] = msgspec.field(default_factory=dict)
     count: Count | None = None
     seed: int = 1
-    objective: Literal["validation_loss", "validation_accuracy"] | None = None
+    objective: Literal["validation_loss", "validation_accuracy", "validation_map50"] | None = None
     max_failed_fraction: Probability = 0.5
     eta: Annotated[int, Meta(ge=2, le=16)] | None = None
     min_epochs: Count | None = None
@@ -212,10 +224,12 @@ class Serving(Part, frozen=True, kw_only=True):
 class Gate(Part, frozen=True, kw_only=True):
     """[gate]: what a candidate must show before it may serve.
 
-    `min_accuracy` is of classifications, `max_rmse` of regressions, in the target's units, as `min_gain` is then.
+    `min_accuracy` is of classifications, `min_map50` of object detection, `max_rmse` of regressions, in the target's
+    units, as `min_gain` is then.
     """
 
     min_accuracy: Probability = 0.0
+    min_map50: Probability = 0.0
     max_rmse: PositiveFloat | None = None
     min_test_rows: Count = 100
     min_gain: NonNegativeFloat = 0.0

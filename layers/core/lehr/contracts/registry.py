@@ -51,6 +51,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     champion_accuracy: float | None = None
     rmse: float | None = None
     champion_rmse: float | None = None
+    map50: float | None = None
+    champion_map50: float | None = None
     estimated_usd: float | None = None
     actual_usd: float | None = None
     trial: str = ""

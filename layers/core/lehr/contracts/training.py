@@ -94,7 +94,8 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     whatever the loss, of the weights that this epoch would export (of a regression: the mean squared error, in squared
     spreads of the target); the validation fields are None when no rows are held out.
     `learning_rate` is that of the epoch's last update, None in what an older trainer wrote. `metrics` are those of
-    [hooks] on the held-out rows, by their functions' names; None where one was not finite.
+    [hooks] on the held-out rows, by their functions' names; None where one was not finite. Of object detection there is
+    no accuracy either, but `validation_map50`, and `validation_loss` is the recipe's.
     """
 
     epoch: int
@@ -108,6 +109,7 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     metrics: dict[str, float | None] = msgspec.field(default_factory=dict)
     validation_rmse: float | None = None
     validation_mae: float | None = None
+    validation_map50: float | None = None
 
 
 class Parity(Part, frozen=True, kw_only=True):
@@ -200,4 +202,5 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
             loss=exported.validation_loss,
             rmse=exported.validation_rmse,
             mae=exported.validation_mae,
+            map50=exported.validation_map50,
         )

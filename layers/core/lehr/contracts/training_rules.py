@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lehr.contracts.data_rules import is_table
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 _OF_CLASSES = ("cross_entropy", "focal")
 LOSSES_OF_TASK = {
     "image_classification": _OF_CLASSES,
+    "object_detection": ("detection",),
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
+# The loss of a recipe that says none, where it is not cross_entropy.
+DEFAULT_LOSS_OF_TASK = {"object_detection": "detection"}
+_ROW_HAS = {"object_detection": "boxes, each with a label"}
 OPTIMIZERS_WITH_MOMENTUM = ("muon", "rmsprop", "sgd")
 # SageMaker's limit on the value of one hyperparameter:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -95,7 +100,7 @@ def _of_loss(training: Training, task: str, labels: int) -> Misfits:
         yield (
             f'loss = "{loss}" does not fit project.task = "{task}"',
             f"take {' or '.join(fitting)}: a row has "
-            + ("one label of several" if fitting == _OF_CLASSES else "a number to predict"),
+            + _ROW_HAS.get(task, "a number to predict" if fitting != _OF_CLASSES else "one label of several"),
         )
     if training.label_smoothing and loss != "cross_entropy":
         yield (
@@ -123,6 +128,8 @@ def _of_stopping(training: Training, task: str, is_validated: bool) -> Misfits:
             )
     if training.monitor == "validation_accuracy" and LOSSES_OF_TASK[task] != _OF_CLASSES:
         yield 'monitor = "validation_accuracy" has no meaning without classes', "leave it out"
+    if training.monitor == "validation_map50" and task not in DETECTIONS:
+        yield 'monitor = "validation_map50" belongs to object detection', "leave it out"
     if training.patience and not is_validated:
         yield (
             f"patience = {training.patience} needs held-out rows",

@@ -200,7 +200,7 @@ class JudgeRequest(Document, frozen=True, kw_only=True):
 
 
 class Judgement(Document, frozen=True, kw_only=True):
-    """Output of JudgeModel: accuracies, or a regression's errors; all numbers are in evaluation.json."""
+    """Output of JudgeModel: accuracies, a regression's errors, or mAP at IoU 0.5; all numbers are in evaluation.json."""
 
     verdict: Literal["promote", "reject"]
     reason: str
@@ -208,6 +208,8 @@ class Judgement(Document, frozen=True, kw_only=True):
     champion_accuracy: float | None = None
     rmse: float | None = None
     champion_rmse: float | None = None
+    map50: float | None = None
+    champion_map50: float | None = None
 
 
 class PromoteRequest(Document, frozen=True, kw_only=True):
