@@ -25,13 +25,14 @@ from lehr_cli.stack import Stack
 from lehr_cli.target import Target
 
 SERVICE = "execute-api"
+JSON = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """One prediction; `latency_ms` is what the caller waited, connection and signature included.
 
-    A regression gives a `value`, and no label.
+    A regression gives a `value`, and no label; object detection gives `objects`, which may be none.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Answer:
     latency_ms: float
     document: Mapping[str, Any]
     value: float | None = None
+    objects: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def probability(self) -> float:
@@ -67,7 +69,9 @@ def connection(target: Target) -> Any:
     )
 
 
-def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answer]:
+def ask(
+    stack: Stack, project: str, body: bytes, http: Any = None, *, content_type: str = JSON
+) -> list[Answer]:
     """Send a request and read its predictions. Raises UserError for one that the endpoint refuses.
 
     While there are too many requests it is sent again, for PATIENCE_S at most; the latency is the last one's.
@@ -78,7 +82,7 @@ def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answe
     def send() -> Any:
         nonlocal began
         began = time.perf_counter()
-        return send_signed(stack.target, "POST", url, body, http)
+        return send_signed(stack.target, "POST", url, body, http, content_type=content_type)
 
     response = send_patiently(send)
     latency_ms = (time.perf_counter() - began) * 1000
@@ -87,9 +91,11 @@ def ask(stack: Stack, project: str, body: bytes, http: Any = None) -> list[Answe
     return read_answers(response.content, latency_ms)
 
 
-def send_signed(target: Target, method: str, url: str, body: bytes, http: Any) -> Any:
+def send_signed(
+    target: Target, method: str, url: str, body: bytes, http: Any, *, content_type: str = JSON
+) -> Any:
     """The response to a request that is signed for the endpoint, whatever its status is."""
-    request = AWSRequest(method, url, {"Content-Type": "application/json"}, body)
+    request = AWSRequest(method, url, {"Content-Type": content_type}, body)
     credentials = target.session.get_credentials()
     if credentials is None:
         raise NoCredentialsError
@@ -103,9 +109,7 @@ def read_answers(content: bytes, latency_ms: float) -> list[Answer]:
         document = json.loads(content)
         return [
             Answer(
-                label="" if "value" in one else str(one["label"]),
-                probabilities={} if "value" in one else one["probabilities"],
-                value=float(one["value"]) if "value" in one else None,
+                **_told(one),
                 version=str(document["model_version"]),
                 latency_ms=latency_ms,
                 document=document,
@@ -116,7 +120,16 @@ def read_answers(content: bytes, latency_ms: float) -> list[Answer]:
         raise CloudError(f"the endpoint answered {content[:200]!r}, which is no prediction") from fault
 
 
-def curl_line(target: Target, url: str, file: Path) -> str:
+def _told(one: Mapping[str, Any]) -> dict[str, Any]:
+    """What a prediction says, by the fields of an Answer."""
+    if "value" in one:
+        return {"label": "", "probabilities": {}, "value": float(one["value"])}
+    if "detections" in one:
+        return {"label": "", "probabilities": {}, "objects": [dict(found) for found in one["detections"]]}
+    return {"label": str(one["label"]), "probabilities": one["probabilities"]}
+
+
+def curl_line(target: Target, url: str, file: Path, *, content_type: str = JSON) -> str:
     """The same request for a shell: it works as printed. Keys of AWS are left to the environment's variables."""
     parts = ["curl"]
     if target.ca_file:
@@ -128,7 +141,8 @@ def curl_line(target: Target, url: str, file: Path) -> str:
     else:
         parts += ["--user", '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"']
         parts += ["-H", '"x-amz-security-token: $AWS_SESSION_TOKEN"']
-    parts += ["-H", "'Content-Type: application/json'", "--data", shlex.quote(f"@{_shown(file)}")]
+    flag = "--data" if content_type == JSON else "--data-binary"
+    parts += ["-H", f"'Content-Type: {content_type}'", flag, shlex.quote(f"@{_shown(file)}")]
     return " ".join([*parts, shlex.quote(url)])
 
 

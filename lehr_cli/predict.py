@@ -12,7 +12,7 @@ from lehr.errors import UserError
 from lehr_cli.batch import predict_batch
 from lehr_cli.data import ProjectArgument
 from lehr_cli.digit import draw
-from lehr_cli.endpoint import Answer, ask, curl_line, predict_url, request_body
+from lehr_cli.endpoint import JSON, Answer, ask, curl_line, predict_url, request_body
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.rows import Row, test_row
 from lehr_cli.target import STATE_DIR
@@ -31,7 +31,11 @@ ToOption = Annotated[
     Path | None,
     typer.Option("--to", help="Where the result of --batch goes.", dir_okay=False, metavar="FILE"),
 ]
+ImageOption = Annotated[
+    Path | None, typer.Option("--image", help="A PNG or JPEG file.", dir_okay=False, metavar="FILE")
+]
 _BEST = 3
+_IMAGES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 @command
@@ -42,13 +46,14 @@ def predict(
     row: RowOption = None,
     batch: BatchOption = None,
     to: ToOption = None,
+    image: ImageOption = None,
 ) -> None:
     """Ask the champion of a project.
 
     Example: lehr predict mnist --row 7
     """
-    if [file, row, batch].count(None) != 2:
-        raise UserError("give one of --input FILE, --row N and --batch FILE")
+    if [file, row, batch, image].count(None) != 3:
+        raise UserError("give one of --input FILE, --row N, --image FILE and --batch FILE")
     if batch is not None:
         predict_batch(invocation, project, batch, to)
         return
@@ -58,13 +63,15 @@ def predict(
         asked = test_row(invocation.stack, project, row)
         file = save_request(project, asked)
         show_row(invocation, asked)
+    file = file or image
     assert file is not None
     try:
         body = file.read_bytes()
     except OSError as fault:
         raise UserError(f"cannot be read: {fault.strerror}", place=str(file)) from fault
+    content_type = media_type(image, body) if image else JSON
     with invocation.out.waiting("asking the endpoint"):
-        answers = ask(invocation.stack, project, body)
+        answers = ask(invocation.stack, project, body, content_type=content_type)
     for answer in answers:
         show_answer(invocation, answer)
     if answers:
@@ -72,7 +79,16 @@ def predict(
             {"event": "prediction", "round_trip_ms": round(answers[0].latency_ms, 1)}
             | dict(answers[0].document)
         )
-    invocation.out.note(curl_line(invocation.target, predict_url(invocation.stack, project), file))
+    url = predict_url(invocation.stack, project)
+    invocation.out.note(curl_line(invocation.target, url, file, content_type=content_type))
+
+
+def media_type(path: Path, body: bytes) -> str:
+    """Of an image, by its first bytes. Raises UserError for another file."""
+    found = next((kind for start, kind in _IMAGES.items() if body.startswith(start)), None)
+    if found is None:
+        raise UserError("is neither a PNG nor a JPEG file", place=str(path))
+    return found
 
 
 def save_request(project: str, row: Row, path: Path | None = None) -> Path:
@@ -97,6 +113,9 @@ def show_row(invocation: Invocation, row: Row) -> None:
 
 def show_answer(invocation: Invocation, answer: Answer) -> None:
     """Label, probability, what came next, which model, how long it took; or the value."""
+    if answer.objects is not None:
+        show_objects(invocation, answer)
+        return
     if answer.value is not None:
         invocation.out.say(
             Text.assemble(
@@ -118,6 +137,37 @@ def show_answer(invocation: Invocation, answer: Answer) -> None:
             ("  probability ", "dim"),
             f"{answer.probability:.4f}",
             (f"  (then {others})" if others else "", "dim"),
+            ("  model ", "dim"),
+            answer.version,
+            ("  latency ", "dim"),
+            f"{answer.latency_ms:.1f} ms",
+        )
+    )
+
+
+def show_objects(invocation: Invocation, answer: Answer) -> None:
+    """A line for each object with its place in pixels, then which model and how long."""
+    objects = answer.objects or ()
+    for one in objects:
+        box = one["box"]
+        invocation.out.say(
+            Text.assemble(
+                (f"{one['label']:<12}", "bold green"),
+                f"{one['score']:.4f}",
+                ("  left ", "dim"),
+                f"{box['x']:.1f}",
+                ("  top ", "dim"),
+                f"{box['y']:.1f}",
+                ("  width ", "dim"),
+                f"{box['width']:.1f}",
+                ("  height ", "dim"),
+                f"{box['height']:.1f}",
+            )
+        )
+    found = f"{len(objects)} object{'' if len(objects) == 1 else 's'}" if objects else "nothing found"
+    invocation.out.say(
+        Text.assemble(
+            (found, "bold"),
             ("  model ", "dim"),
             answer.version,
             ("  latency ", "dim"),

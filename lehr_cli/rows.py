@@ -37,6 +37,11 @@ class Row:
 def test_row(stack: Stack, project: str, number: int) -> Row:
     """Row `number` of the test split as it was dropped. Raises UserError when there is no such row."""
     recipe = pushed_recipe(stack.artifacts, project)
+    if recipe.data.format == "coco":
+        raise UserError(
+            "the test data has no rows: its examples are files",
+            hint="ask with --image FILE, which may be one of them",
+        )
     prefix = layout.incoming_prefix(project)
     if recipe.data.test is None:
         return _table_row(stack.data, recipe, prefix, number)

@@ -20,7 +20,7 @@ LimitOption = Annotated[int, typer.Option(min=1, help="How many runs of each pro
 
 @command
 def runs(invocation: Invocation, project: ProjectArgument = None, limit: LimitOption = 20) -> None:
-    """List runs, newest first, with their accuracy (of a regression, the RMSE) beside the champion's.
+    """List runs, newest first, with accuracy (of detection mAP50, of a regression RMSE) beside the champion's.
 
     Example: lehr runs mnist
     """
@@ -84,10 +84,13 @@ def _took(record: RunRecord) -> str:
 
 
 def _accuracy(record: RunRecord) -> str:
-    """The candidate's, and the champion's at that time; of a regression, the errors (RMSE)."""
+    """The candidate's, and the champion's at that time: mAP50 of object detection, errors (RMSE) of a regression."""
     if record.rmse is not None:
         beside = "" if record.champion_rmse is None else f" vs {record.champion_rmse:.5g}"
         return f"{record.rmse:.5g}{beside}"
+    if record.map50 is not None:
+        beside = "" if record.champion_map50 is None else f" vs {record.champion_map50:.4f}"
+        return f"{record.map50:.4f}{beside}"
     if record.accuracy is None:
         return ""
     beside = "" if record.champion_accuracy is None else f" vs {record.champion_accuracy:.4f}"

@@ -14,8 +14,15 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+)\b")
 _NUMBER = re.compile(r"(\w+)=([-+.\w]+)")
 _REQUIRED = ("loss", "samples_per_second", "seconds")
-# Accuracies are absent of a regression, the validation's figures when nothing is held out.
-_OPTIONAL = ("accuracy", "validation_loss", "validation_accuracy", "validation_rmse", "validation_mae")
+# Accuracies are absent of a regression and of detection, the validation's figures when nothing is held out.
+_OPTIONAL = (
+    "accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "validation_rmse",
+    "validation_mae",
+    "validation_map50",
+)
 
 
 def parse_epoch(job: str, line: str) -> Epoch | None:

@@ -106,6 +106,8 @@ class RunView:
             held_out = (("validation RMSE ", "dim"), (f"{epoch.validation_rmse:.6g}  ", "bold"))
         if epoch.validation_accuracy is not None:
             held_out = (("validation accuracy ", "dim"), (f"{epoch.validation_accuracy:.4f}  ", "bold"))
+        if epoch.validation_map50 is not None:
+            held_out = (("validation mAP50 ", "dim"), (f"{epoch.validation_map50:.4f}  ", "bold"))
         return Text.assemble(
             f"    {trial}epoch {epoch.epoch}/{epoch.epochs}  ",
             ("loss ", "dim"),

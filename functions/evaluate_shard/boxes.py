@@ -8,8 +8,8 @@ from time import perf_counter
 
 import numpy as np
 
-from lehr.contracts.data_rules import DETECTIONS
 from lehr.contracts.detection import DetectionCounts, DetectionExample, DrawnBox, ShardDetection
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import MismatchedDataError, ModelPackageError
 from lehr_runtime.detection import count_detection, find_objects, true_boxes
 from lehr_runtime.packages import LoadedModel

@@ -7,8 +7,9 @@ from typing import TypeVar
 import msgspec
 
 from lehr import layout
-from lehr.contracts.data_rules import DETECTIONS, REGRESSIONS
+from lehr.contracts.data_rules import REGRESSIONS
 from lehr.contracts.detection import DetectionReport, ShardDetection
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
 from lehr.contracts.recipe import Recipe

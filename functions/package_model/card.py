@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.package import INT8_FILE, MODEL_FILE, Lineage, Signature
 from lehr.contracts.training import TrainingSummary
@@ -135,7 +136,7 @@ def write_card(
         "import onnxruntime",
         "",
         f"session = onnxruntime.InferenceSession({json.dumps(signature.graph)})",
-        f"({'probabilities' if signature.labels else 'values'},) = session.run("
+        f"({_name_of_output(signature)},) = session.run("
         f"[{json.dumps(signature.output.name)}], {{{_feed(signature)}}})",
         "```",
         "",
@@ -144,17 +145,23 @@ def write_card(
         (
             f"It gives one of its {len(signature.labels)} labels for any input of its shape, also for one that is none "
             "of them. "
-            if signature.labels
+            if signature.labels and signature.task not in DETECTIONS
             else ""
         )
         + "Its figures hold for data like the dataset's; what else it was used on was not measured."
         + (
             " A probability is the graph's own, and calibrated only as far as the run's report shows."
-            if signature.labels
+            if signature.labels and signature.task not in DETECTIONS
             else ""
         ),
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _name_of_output(signature: Signature) -> str:
+    if signature.task in DETECTIONS:
+        return "detections"
+    return "probabilities" if signature.labels else "values"
 
 
 def _parity(summary: TrainingSummary, signature: Signature) -> str:
@@ -162,6 +169,8 @@ def _parity(summary: TrainingSummary, signature: Signature) -> str:
     text = f"The graph was compared with the trained module on {parity.rows:,} real rows: it differs by "
     text += f"{parity.max_absolute_difference:.2e} "
     if signature.labels:
+        if signature.task in DETECTIONS:
+            return text + "at most, in logits and in shares of the image."
         return text + f"logits at most, and gives another label for {parity.argmax_disagreements}."
     return text + "at most, in the target's units."
 
@@ -176,6 +185,13 @@ def _outputs(signature: Signature) -> str:
         )
     if table and not signature.labels:
         return f"-1 is the batch. An output row is one value of {_code(table.target)}, in its own units.{columns}"
+    if signature.task in DETECTIONS:
+        return (
+            f"-1 is the batch. The output has, for each of {signature.output.shape[1]} cells, a box (left, top, right "
+            "and bottom, in shares of the image's sides), then one score for each of "
+            f"{len(signature.labels)} labels, in this order: {_labels(signature.labels)}. Boxes of one label that "
+            f"overlap are one object: see {_code('lehr_runtime.detection.find_objects')}."
+        )
     return (
         f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
         f"order: {_labels(signature.labels)}.{columns}"
@@ -192,6 +208,8 @@ def _feed(signature: Signature) -> str:
 
 
 def _measured(figures: TrainingFigures) -> str:
+    if figures.map50 is not None:
+        return f"mAP at an IoU of 0.5 {_number(figures.map50)}, mean loss {_number(figures.loss)}"
     if figures.accuracy is not None:
         return f"accuracy {_number(figures.accuracy)}, mean cross-entropy {_number(figures.loss)} nats"
     errors = [
@@ -208,6 +226,7 @@ def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[
         {"type": name, "value": value, "name": f"{name} on the {figures.split} split"}
         for name, value in (
             ("accuracy", figures.accuracy),
+            ("map50", figures.map50),
             ("rmse", figures.rmse),
             ("mae", figures.mae),
             ("loss", figures.loss),

@@ -18,6 +18,7 @@ from functions.predict.inference_requests import read_infer
 from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.serving import Champion
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import TableSignature, TensorSpec
 from lehr.http.gateway import JSON, Answer, Request, json_answer
 from lehr.http.problems import Problem
@@ -34,6 +35,10 @@ PREDICT_LIMITS = {
     "image/jpeg": MAX_BINARY_BYTES,
     CSV: MAX_BODY_BYTES,
 }
+
+
+# Captured of what has no label of its own: boxes have.
+_NO_ROWS = np.empty((0, 1), dtype=np.float32)
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -76,6 +81,9 @@ def predict(request: Request, services: Services) -> Answer:
     model = services.champions().get(project).model
     if (table := model.signature.of_table) is not None:
         return _predict_table(request, services, model, table, kind, raw, begin)
+    if model.signature.task in DETECTIONS:
+        return _predict_boxes(request, services, model, kind, raw, begin)
+    _refuse_score(request)
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec)
@@ -111,6 +119,7 @@ def _predict_table(
     if not signature.labels and "top_k" in request.query():
         detail = "This model predicts a number: it has no labels to choose from."
         raise misfit("top_k", detail, expected="no top_k", got="one")
+    _refuse_score(request)
     top_k = read_top_k(request.query(), len(signature.labels))
     batch = tables.parse_table(raw, table) if kind == JSON else tables.parse_table_csv(raw, table)
     given = model.predictor.predict(batch)
@@ -123,6 +132,33 @@ def _predict_table(
         predictions = describe_predictions(given, signature.labels, top_k=top_k)
         return json_answer(Predictions(project, model.version, predictions, rounded))
     return json_answer(Values(project, model.version, describe_values(given), rounded))
+
+
+def _predict_boxes(
+    request: Request, services: Services, model: LoadedModel, kind: str, raw: bytes, begin: float
+) -> Answer:
+    """Images: what is found in each."""
+    from functions.predict import boxes
+
+    project, signature = request.variables["project"], model.signature
+    query = request.query()
+    if "top_k" in query:
+        detail = "This model finds objects: score says from which on they are answered."
+        raise misfit("top_k", detail, expected="no top_k", got="one")
+    score = boxes.read_score(query)
+    batch, sizes = boxes.read_batch(kind, raw, signature.input)
+    found = boxes.describe_objects(model.predictor.predict(batch), sizes, signature.labels, score=score)
+    latency_ms = (perf_counter() - begin) * 1000
+    request.predicted = len(batch), latency_ms
+    if capture := services.capture():
+        capture.take(request.event, project, model, batch, _NO_ROWS)
+    return json_answer(boxes.FoundObjects(project, model.version, found, round(latency_ms, 3)))
+
+
+def _refuse_score(request: Request) -> None:
+    if "score" in request.query():
+        detail = "This model finds no objects: score has no meaning."
+        raise misfit("score", detail, expected="no score", got="one")
 
 
 def _decode_file(kind: str, raw: bytes, spec: TensorSpec) -> np.ndarray:
@@ -145,13 +181,17 @@ def infer(request: Request, services: Services) -> Answer:
             f"This model takes categories, which the protocol has no place for here: POST /predict/{name} takes them.",
         )
     asked, batch = read_infer(request, model.signature)
+    if finds_boxes := model.signature.task in DETECTIONS:
+        from functions.predict.boxes import refuse_large_tensor
+
+        refuse_large_tensor(asked, len(batch), model.signature)
     probabilities = model.predictor.predict(batch)
     answer = protocol.answer_infer(
         asked, probabilities, model=name, version=model.version, signature=model.signature
     )
     request.predicted = len(batch), (perf_counter() - begin) * 1000
     if capture := services.capture():
-        capture.take(request.event, name, model, batch, probabilities)
+        capture.take(request.event, name, model, batch, _NO_ROWS if finds_boxes else probabilities)
     return answer
 
 

@@ -12,12 +12,14 @@ import msgspec
 from functions.predict_batch_unit.read import read_rows
 from lehr import layout
 from lehr.contracts.batch_prediction import BatchUnit, BatchUnitResult, PredictedNumber, PredictedRow
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import DataError
 from lehr.ports import ObjectStore
 from lehr_runtime.packages import LoadedModel
 from lehr_runtime.tables import Inputs
 
 BATCH_ROWS = 512
+NO_BOXES = "the model finds boxes, and a line of a batch has one label: send images to POST /predict"
 
 
 def predict_unit(
@@ -28,6 +30,8 @@ def predict_unit(
     Raises ModelPackageError for a model that must not be used.
     """
     model = load(unit.project, unit.model_version)
+    if model.signature.task in DETECTIONS:
+        return _write(unit, artifacts, rows=0, size=0, refused=NO_BOXES)
     try:
         x = read_rows(unit, data, model.signature)
     except DataError as fault:

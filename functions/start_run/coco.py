@@ -65,7 +65,10 @@ class Annotated:
 
     @property
     def note(self) -> str:
-        passed = [f"{self.crowds} crowds" if self.crowds else "", f"{self.ignored} ignored boxes" if self.ignored else ""]
+        passed = [
+            f"{self.crowds} crowds" if self.crowds else "",
+            f"{self.ignored} ignored boxes" if self.ignored else "",
+        ]
         return f", without {' and '.join(filter(None, passed))}" if any(passed) else ""
 
 
@@ -145,7 +148,9 @@ def _parse(entry: StoredObject, data: ObjectStore, place: str) -> _Coco:
         raise MissingDataError("is not there", place=place, hint=f"it was deleted after {READY}") from fault
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise MalformedDataError(
-            f"is no COCO JSON of objects: {fault}", place=place, hint="see https://cocodataset.org/#format-data"
+            f"is no COCO JSON of objects: {fault}",
+            place=place,
+            hint="see https://cocodataset.org/#format-data",
         ) from fault
 
 
@@ -206,7 +211,9 @@ def _boxes_by_image(
         ids.add(one.id)
         image = images.get(one.image_id)
         if image is None:
-            raise MismatchedDataError(f"annotation {one.id} is of image {one.image_id}, which is none", place=place)
+            raise MismatchedDataError(
+                f"annotation {one.id} is of image {one.image_id}, which is none", place=place
+            )
         if one.category_id not in labels:
             raise MismatchedDataError(
                 f"annotation {one.id} is of category {one.category_id}, which is none", place=place

@@ -92,7 +92,13 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
 
 
 def _cut_into_units(
-    recipe: Recipe, examples: list[FileExample], data: ObjectStore, run: str, *, has_test: bool, note: str = ""
+    recipe: Recipe,
+    examples: list[FileExample],
+    data: ObjectStore,
+    run: str,
+    *,
+    has_test: bool,
+    note: str = "",
 ) -> FilePlan:
     project, said = recipe.project.name, recipe.data
     examples.sort(key=lambda example: _draw(said.seed, example.file.key))

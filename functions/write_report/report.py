@@ -22,6 +22,7 @@ from functions.write_report.charts import (
     line_chart,
     worst_confusions,
 )
+from functions.write_report.detection import detection_section
 from functions.write_report.sources import Sources, read_sources
 from functions.write_report.sweep import sweep_section
 from functions.write_report.timeline import Span, read_history, read_spans
@@ -79,6 +80,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span]) -> str:
         verdict=verdict(request, sources),
         evaluation=evaluation,
         regression=sources.regression,
+        **{"detection": None, **detection_section(sources.detection)},
         table=sources.manifest.of_table if sources.manifest else None,
         charts=_charts(sources.training),
         sweep=sweep_section(sources.sweep, sources.cost, is_regression=sources.is_regression),
@@ -110,9 +112,17 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
         error, rows = errors.candidate.rmse, errors.candidate.rows
         measured = f" It predicts {errors.target} with an RMSE of {error:.6g} on {rows:,} test rows"
         measured += f"; the champion before it with {errors.champion.rmse:.6g}." if errors.champion else "."
+    detected = sources.detection
+    if detected:
+        found, rows = detected.candidate, detected.candidate.rows
+        measured = (
+            f" Its mAP on {rows:,} test images is {found.map50_95:.4f}, {found.map50:.4f} at an IoU of 0.5"
+        )
+        before = detected.champion
+        measured += f"; that of the champion before it {before.map50_95:.4f}." if before else "."
     if request.outcome == "promoted":
         return f"Model {version or '(unknown)'} is the new champion.{measured}"
-    judged = evaluation or errors
+    judged = evaluation or errors or detected
     stays = f"champion {judged.champion_version} stays" if judged and judged.champion_version else ""
     reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
     tail = "; ".join(part for part in (stays, reason) if part)
@@ -135,6 +145,8 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
         return []
     epochs = training.epochs
     losses = {"training": [epoch.loss for epoch in epochs]}
+    if any(epoch.validation_map50 is not None for epoch in epochs):
+        return _charts_of_boxes(epochs)
     if any(epoch.accuracy is None for epoch in epochs):
         return _charts_of_errors(epochs)
     accuracies = {"training": [_or_nan(epoch.accuracy) for epoch in epochs]}
@@ -162,6 +174,18 @@ def _charts_of_errors(epochs: Sequence[EpochRecord]) -> list[LineChart]:
     return charts
 
 
+def _charts_of_boxes(epochs: Sequence[EpochRecord]) -> list[LineChart]:
+    losses = {
+        "training": [epoch.loss for epoch in epochs],
+        "validation": [_or_nan(epoch.validation_loss) for epoch in epochs],
+    }
+    found = {"validation": [_or_nan(epoch.validation_map50) for epoch in epochs]}
+    return [
+        line_chart("Loss", "of scores and boxes", losses),
+        line_chart("mAP", "at an IoU of 0.5", found),
+    ]
+
+
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -181,15 +205,16 @@ def _mistakes(metrics: ClassificationMetrics) -> list[tuple[str, str, int]]:
 
 
 def _data(manifest: DatasetManifest) -> Mapping[str, Any]:
-    """Rows of each split, and rows of each label in the training split."""
+    """Rows of each split, and rows or boxes of each label in the training split."""
     counts = [0] * len(manifest.labels)
     for shard in manifest.shards:
         if shard.split == "train":
             counts = [have + more for have, more in zip(counts, shard.class_counts, strict=True)]
-    largest, rows = max(counts, default=0) or 1, manifest.rows("train") or 1
+    largest, rows = max(counts, default=0) or 1, sum(counts) or 1
     return {
         "rows": {split: manifest.rows(split) for split in SPLITS},
         "shards": len(manifest.shards),
+        "of": "boxes" if manifest.format == "coco" else "rows",
         "bytes": sum(shard.bytes for shard in manifest.shards),
         "balance": [
             {"label": label, "count": count, "share": count / rows, "width": 100 * count / largest}

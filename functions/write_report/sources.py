@@ -8,6 +8,7 @@ from typing import TypeVar
 from lehr import layout
 from lehr.contracts.cost import RunCost
 from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.detection import DetectionReport
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluationReport
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage
@@ -29,6 +30,7 @@ class Sources:
     record: RunRecord | None = None
     evaluation: EvaluationReport | None = None
     regression: RegressionReport | None = None
+    detection: DetectionReport | None = None
     decision: Decision | None = None
     failure: Failure | None = None
     manifest: DatasetManifest | None = None
@@ -43,7 +45,7 @@ class Sources:
         """The candidate's version, from wherever it was written first."""
         if self.record and self.record.model_version:
             return self.record.model_version
-        judged = self.evaluation or self.regression
+        judged = self.evaluation or self.regression or self.detection
         return judged.candidate_version if judged else ""
 
     @property
@@ -55,9 +57,17 @@ class Sources:
     def dataset_version(self) -> str:
         if self.record and self.record.dataset_version:
             return self.record.dataset_version
-        if judged := self.evaluation or self.regression:
+        if judged := self.evaluation or self.regression or self.detection:
             return judged.dataset_version
         return self.lineage.dataset_version if self.lineage else ""
+
+
+def _of_kind(kind: type[D], key: str, artifacts: ObjectStore) -> D | None:
+    """The evaluation, if it is one of this kind."""
+    try:
+        return kind.from_json(artifacts.get(key))
+    except (KeyError, ContractError):
+        return None
 
 
 def read_sources(project: str, run: str, artifacts: ObjectStore, registry: ModelRegistry) -> Sources:
@@ -78,9 +88,9 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
     found.sweep = read(Sweep, layout.sweep_key(project, run), "")
     found.cost = read(RunCost, layout.cost_key(project, run), "")
     key = layout.evaluation_report_key(project, run)
-    try:
-        found.regression = RegressionReport.from_json(artifacts.get(key))
-    except (KeyError, ContractError):  # a classification, or nothing
+    found.regression = _of_kind(RegressionReport, key, artifacts)
+    found.detection = None if found.regression else _of_kind(DetectionReport, key, artifacts)
+    if not found.regression and not found.detection:
         found.evaluation = read(EvaluationReport, key, "Evaluation")
     found.decision = read(Decision, layout.decision_key(project, run), "Decision of the gate")
     version = found.model_version

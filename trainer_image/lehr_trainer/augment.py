@@ -2,8 +2,8 @@
 
 The draws are a pure function of (seed, epoch), as the order is: a resumed run has the same ones without anything being
 saved, and a GPU the same ones as a CPU. Crop and flip move whole pixels, and are one gather of uint8; rotation
-and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for. Brightness and contrast
-change all pixels of an image alike, and cost as much as scaling them does.
+and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for. Brightness and
+contrast change all pixels of an image alike, and cost as much as scaling them does.
 
 A target that lies in the image, as boxes do, moves with it: by the same draws.
 """
@@ -38,7 +38,7 @@ class Augmentation:
         self._brightness, self._contrast = augment.brightness, augment.contrast
 
     def draws(self, rows: int, *, seed: int, epoch: int, device: Any) -> Tensor:
-        """Uniform float32 [rows, 4] in [0, 1) on `device`, [rows, 6] with light, [rows, 0] when nothing is asked for."""
+        """Uniform float32 in [0, 1) on `device`, [rows, 4], [rows, 6] with light, [rows, 0] where nothing is asked for."""
         has_light = bool(self._brightness or self._contrast)
         if not (self._crop or self._flip or self._angle or self._shift or has_light):
             return torch.empty(rows, 0, device=device)

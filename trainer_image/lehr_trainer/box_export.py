@@ -1,8 +1,8 @@
 """Export of a model that finds boxes: the graph decodes its maps, and the proof compares what it decodes from.
 
 The graph gives one tensor, `detections` [batch, cells, 4 + classes], boxes and scores side by side. Scores hide
-differences where they are near 0 and 1, so a copy of the graph gives their logits as well, as `lehr_trainer.export` does
-with a softmax; boxes are compared as they are, in shares of the image.
+differences where they are near 0 and 1, so a copy of the graph gives their logits as well, as `lehr_trainer.export`
+does with a softmax; boxes are compared as they are, in shares of the image.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import nn
 
 from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
 from lehr.contracts.training import Parity
+from lehr_runtime.detection import CORNERS
 from lehr_runtime.session import open_session
-from lehr_trainer.boxes import CORNERS, answers_of, decode_maps
+from lehr_trainer.boxes import answers_of, decode_maps
 from lehr_trainer.errors import ExportParityError
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.table_export import feed
@@ -40,7 +41,9 @@ class ServedBoxes(nn.Module):  # type: ignore[misc]
         return answers_of(self.model(scale_pixels(x)))
 
 
-def make_box_signature(model: Any, task: str, input_shape: list[int], labels: list[str], *, name: str) -> Signature:
+def make_box_signature(
+    model: Any, task: str, input_shape: list[int], labels: list[str], *, name: str
+) -> Signature:
     """How the exported graph is called; how many cells there are, the model itself says."""
     was_training = model.training
     device = next(model.parameters()).device

@@ -5,12 +5,12 @@ the middle of its box is from its own, in cells, and the logarithms of the box's
 for each class. Coordinates are shares of the image throughout, so nothing here depends on its size, and IoU does not
 change with it.
 
-* **Assignment** as in FCOS, Tian et al. 2019, https://arxiv.org/abs/1904.01355, section 3.1, with its centre sampling: a
-  cell answers for a box if its middle lies in the box and within 1.5 cells of the box's middle, and the cell of the
+* **Assignment** as in FCOS, Tian et al. 2019, https://arxiv.org/abs/1904.01355, section 3.1, with its centre sampling:
+  a cell answers for a box if its middle lies in the box and within 1.5 cells of the box's middle, and the cell of the
   middle itself always does, so that the smallest box has one. Where boxes compete, the smaller one has the cell.
-* **Classes**: the quality focal loss of Li et al. 2020, https://arxiv.org/abs/2006.04388, equation 3. The target of a cell's
-  class is the IoU that its box has with the true one, so the score says how good the box is, and no branch for
-  centre-ness is needed.
+* **Classes**: the quality focal loss of Li et al. 2020, https://arxiv.org/abs/2006.04388, equation 3. The target of a
+  cell's class is the IoU that its box has with the true one, so the score says how good the box is, and no branch
+  for centre-ness is needed.
 * **Boxes**: 1 - GIoU, Rezatofighi et al. 2019, https://arxiv.org/abs/1902.09630.
 
 Both are divided by the number of cells that answer for a box, of each row by its own: the loss is a mean over rows,
@@ -93,7 +93,9 @@ def detection(maps: Tensor, targets: Tensor) -> Tensor:
 def overlaps(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU of corners [..., 4] with those at the same places."""
     tiny = torch.finfo(one.dtype).tiny
-    overlap = (torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])).clamp_min(0)
+    overlap = (
+        torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
+    ).clamp_min(0)
     hull = torch.maximum(one[..., 2:], other[..., 2:]) - torch.minimum(one[..., :2], other[..., :2])
     shared, around = overlap.prod(-1), hull.clamp_min(0).prod(-1).clamp_min(tiny)
     union = _area(one) + _area(other) - shared

@@ -29,7 +29,7 @@ import onnx
 import torch
 from torch import nn
 
-from lehr.contracts.data_rules import DETECTIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
 from lehr.contracts.tables import TableStatistics
 from lehr.contracts.training import Parity

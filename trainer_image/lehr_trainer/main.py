@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from lehr.contracts.data_rules import DEFAULT_MAX_BOXES, DETECTIONS
+from lehr.contracts.data_rules import DEFAULT_MAX_BOXES
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lehr_runtime.detection import count_detection, merge_detection, summarise_detection
-from lehr_trainer.boxes import CORNERS, answers_of, detection
+from lehr_runtime.detection import CORNERS, count_detection, merge_detection, summarise_detection
+from lehr_trainer.boxes import answers_of, detection
 from lehr_trainer.data import AnyExamples
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.targets import kind_of
@@ -29,8 +29,8 @@ BOX_ROWS = 128
 class Measured:
     """Mean cross-entropy in nats, without label smoothing, and accuracy.
 
-    Of values to predict: the mean squared error, its root, and the mean absolute error. Of boxes: the mean loss, and mAP
-    at an IoU of 0.5. None of no rows.
+    Of values to predict: the mean squared error, its root, and the mean absolute error. Of boxes: the mean loss, and
+    mAP at an IoU of 0.5. None of no rows.
     """
 
     loss: float | None = None

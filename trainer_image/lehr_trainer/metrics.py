@@ -4,8 +4,8 @@
 samples_per_second=36500 seconds=1.6
 
 The two validation fields are absent when nothing is held out; a regression has `validation_rmse` and `validation_mae`
-instead of accuracies, object detection `validation_map50`; each metric of the project is one more field, `validation_<name>`. Lines within a long epoch say
-`step`, and no definition matches them.
+instead of accuracies, object detection `validation_map50`; each metric of the project is one more field,
+`validation_<name>`. Lines within a long epoch say `step`, and no definition matches them.
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def write_package(
     table = job.manifest.of_table
     task, finds_boxes = job.recipe.project.task, kind_of(examples.labels) == "boxes"
     if finds_boxes:
-        signature = make_box_signature(
-            model, task, job.manifest.input_shape, job.manifest.labels, name=INPUT
-        )
+        signature = make_box_signature(model, task, job.manifest.input_shape, job.manifest.labels, name=INPUT)
     else:
         signature = make_signature(task, job.manifest.input_shape, job.manifest.labels, table=table)
     rows, labels = parity_rows(validation, examples)

@@ -113,9 +113,7 @@ def match(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
     return matches
 
 
-def count_detection(
-    outputs: np.ndarray, targets: np.ndarray, labels: int, seconds: float
-) -> DetectionCounts:
+def count_detection(outputs: np.ndarray, targets: np.ndarray, labels: int, seconds: float) -> DetectionCounts:
     """Count one shard: outputs [n, cells, 4 + labels], targets [n, max_boxes, 5], time to predict in s.
 
     Raises ValueError for shapes that do not fit, or for a label that is none of `labels`.

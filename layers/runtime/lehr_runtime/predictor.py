@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lehr.contracts.data_rules import DETECTIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import Signature
 from lehr.errors import ModelPackageError
 from lehr_runtime.tables import Inputs, Table

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from lehr.contracts.data_rules import DETECTIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
 from lehr_runtime.detection import CORNERS

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lehr_trainer.boxes import CORNERS
+from lehr_runtime.detection import CORNERS
 from lehr_trainer.errors import ModelCodeError
 from lehr_trainer.models.keras_module import adapt_keras, prepare_keras
 

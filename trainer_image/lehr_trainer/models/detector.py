@@ -5,7 +5,8 @@ ReLU; then two more on the grid that is left, and a 1x1 convolution that gives a
 cell, see `lehr_trainer.boxes`. A cell is 2 ** len(channels) pixels wide: objects whose middles lie in one cell are one
 to it, so small objects want few stages, and large ones many, since a cell has to see all of what it names.
 
-At first every score is 0.01, as in Lin et al. 2017, https://arxiv.org/abs/1708.02002, section 4.1: most cells hold nothing.
+At first every score is 0.01, as in Lin et al. 2017, https://arxiv.org/abs/1708.02002, section 4.1: most cells hold
+nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from lehr.contracts.recipe_tables import Model
-from lehr_trainer.boxes import CORNERS
+from lehr_runtime.detection import CORNERS
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.models.images import Planes, image_size, laid_out
 

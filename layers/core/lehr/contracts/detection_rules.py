@@ -30,7 +30,10 @@ def of_detection(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "leave one out: the test's images are those of test_annotations",
         )
     if data.test_annotations and data.test_annotations == data.annotations:
-        yield "data.test_annotations is data.annotations", "leave it out: test_fraction is the test's share then"
+        yield (
+            "data.test_annotations is data.annotations",
+            "leave it out: test_fraction is the test's share then",
+        )
     if both := set(data.labels) & set(data.ignore_labels):
         yield f"data.ignore_labels names {min(both)!r}, which data.labels does too", "leave it in one of them"
     if recipe.model.name not in ("detector", "custom"):
@@ -42,10 +45,19 @@ def of_detection(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "leave it out: horizontal_flip, brightness and contrast go with boxes",
             )
     if recipe.hooks.augment:
-        yield "hooks.augment changes images and not their boxes", "leave it out: [augment] keeps them together"
+        yield (
+            "hooks.augment changes images and not their boxes",
+            "leave it out: [augment] keeps them together",
+        )
     if recipe.hooks.loss or recipe.hooks.metrics:
-        yield "hooks.loss and hooks.metrics take logits of classes", "leave them out: the task is object_detection"
+        yield (
+            "hooks.loss and hooks.metrics take logits of classes",
+            "leave them out: the task is object_detection",
+        )
     if trials.objective == "validation_accuracy":
-        yield 'trials.objective = "validation_accuracy" belongs to classifications', "leave it out, or write validation_map50"
+        yield (
+            'trials.objective = "validation_accuracy" belongs to classifications',
+            "leave it out, or write validation_map50",
+        )
     if recipe.serving.precision == "int8":
         yield 'serving.precision = "int8" has no meaning for boxes', "leave it out"

@@ -113,8 +113,8 @@ class Augment(Part, frozen=True, kw_only=True):
     """[augment]: what is done at random to the images of a training batch, and to no others; nothing by default.
 
     `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
-    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way. `brightness` is a share
-    of white that is added or taken away at most, `contrast` how far the spread about an image's mean changes at most.
+    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way. `brightness` is a
+    share of white that is added or taken away at most, `contrast` how far the spread about an image's mean changes.
     """
 
     crop_padding: Annotated[int, Meta(ge=0, le=64)] = 0
