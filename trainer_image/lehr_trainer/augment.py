@@ -38,7 +38,7 @@ class Augmentation:
         self._brightness, self._contrast = augment.brightness, augment.contrast
 
     def draws(self, rows: int, *, seed: int, epoch: int, device: Any) -> Tensor:
-        """Uniform float32 in [0, 1) on `device`, [rows, 4], [rows, 6] with light, [rows, 0] where nothing is asked for."""
+        """Uniform float32 in [0, 1) on `device`, [rows, 4], with light [rows, 6], [rows, 0] for nothing."""
         has_light = bool(self._brightness or self._contrast)
         if not (self._crop or self._flip or self._angle or self._shift or has_light):
             return torch.empty(rows, 0, device=device)

@@ -36,7 +36,7 @@ class Boxes(Part, frozen=True, kw_only=True):
 
 
 class FileExample(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """One example. `label` is a place in data.labels, where the whole file has one; `objects` where parts of it have."""
+    """One example. `label` is a place in data.labels, where the whole file has one; `objects` are an image's."""
 
     file: StoredFile
     label: int | None = None

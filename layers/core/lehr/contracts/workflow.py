@@ -200,7 +200,7 @@ class JudgeRequest(Document, frozen=True, kw_only=True):
 
 
 class Judgement(Document, frozen=True, kw_only=True):
-    """Output of JudgeModel: accuracies, a regression's errors, or mAP at IoU 0.5; all numbers are in evaluation.json."""
+    """Output of JudgeModel: accuracies, a regression's errors, or mAP50; all numbers are in evaluation.json."""
 
     verdict: Literal["promote", "reject"]
     reason: str
