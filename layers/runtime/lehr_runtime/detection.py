@@ -25,10 +25,10 @@ NO_BOX = -1.0
 CORNERS = 4
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
-# Below it nothing is an answer, in evaluation neither: torchvision's and FCOS' detectors have the same.
+# Below it nothing is an answer, in evaluation neither: torchvision's RetinaNet has the same.
 MIN_SCORE = 0.05
-# Boxes of one label that overlap more than this are one object: FCOS, https://arxiv.org/abs/1904.01355, section 4.
-SAME_OBJECT_IOU = 0.6
+# Boxes of one label that overlap more than this are one object: torchvision's RetinaNet has the same.
+SAME_OBJECT_IOU = 0.5
 MAX_CANDIDATES = 1000
 MAX_FOUND = 100
 _MATCHES = np.dtype("<u2")

@@ -13,8 +13,8 @@ from lehr_runtime.detection import (
     match,
     merge_detection,
     pairwise_iou,
-    suppress,
     summarise_detection,
+    suppress,
     true_boxes,
 )
 
@@ -70,7 +70,7 @@ def slow_objects(output: np.ndarray) -> list[tuple[float, int, int]]:
     kept: list[tuple[float, int, int]] = []
     for negative, cell, label in candidates:
         rivals = [other for _, own, other in kept if own == label]
-        if all(slow_iou(output[cell, :4], output[other, :4]) <= 0.6 for other in rivals):
+        if all(slow_iou(output[cell, :4], output[other, :4]) <= 0.5 for other in rivals):
             kept.append((-negative, label, cell))
     return kept[:100]
 
