@@ -1,0 +1,72 @@
+"""Images with boxes from dropped files to boxes over HTTPS, in the pixels of an image of another size."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import tiny_boxes
+from tests.e2e.small_mnist import INSTANCE_TYPE
+from tests.e2e.workplace import Finished, Workplace
+
+TRAINING_JOBS = 1
+TEST = 50
+
+
+@pytest.fixture(scope="module")
+def trained(workplace: Workplace) -> tuple[str, Finished]:
+    name = workplace.project("scenes")
+    folder, data = workplace.folder / "boxes", workplace.folder / "boxes-data"
+    folder.mkdir()
+    recipe = tiny_boxes.RECIPE.replace('name = "scenes"', f'name = "{name}"')
+    backend = f'[backend]\ninstance_type = "{INSTANCE_TYPE}"\nmax_runtime_s = 900\n'
+    (folder / "lehr.toml").write_text(recipe + backend)
+    for path, raw in tiny_boxes.files(test=TEST).items():
+        (data / path).parent.mkdir(parents=True, exist_ok=True)
+        (data / path).write_bytes(raw)
+    pushed = workplace.lehr("push", str(folder))
+    assert pushed.code == 0, pushed.stderr
+    return name, workplace.lehr("train", name, "--data", str(data))
+
+
+def test_boxes_are_learnt_judged_and_promoted(workplace: Workplace, trained: tuple[str, Finished]) -> None:
+    name, ended = trained
+    assert ended.code == 0, ended.stderr
+    assert ended.only("decided")["verdict"] == "promote"
+    (run,) = workplace.runs(name)
+    assert run["map50"] >= 0.5
+    assert run["accuracy"] is None
+    epochs = [event for event in ended.events if event["event"] == "epoch"]
+    assert epochs[-1]["validation_map50"] > epochs[0]["validation_map50"]
+
+
+def test_an_image_is_answered_with_boxes_in_its_own_pixels(
+    workplace: Workplace, trained: tuple[str, Finished]
+) -> None:
+    name, _ = trained
+    data = workplace.folder / "boxes-data/test"
+    truth = [one for one in json.loads((data / "boxes.json").read_text())["annotations"]]
+    by_image = {one["image_id"]: [] for one in truth}  # type: dict[int, list[dict[str, object]]]
+    for one in truth:
+        by_image[one["image_id"]].append(one)
+    alone = next(image for image, there in by_image.items() if len(there) == 1)
+    larger = workplace.folder / "larger.png"
+    Image.open(data / f"{alone}.png").resize((320, 160)).save(larger)
+    answer = workplace.lehr("predict", name, "--image", str(larger))
+    assert answer.code == 0, answer.stderr
+    (one,) = answer.only("prediction")["predictions"]
+    best, (true,) = one["detections"][0], by_image[alone]
+    assert best["label"] == tiny_boxes.LABELS[int(str(true["category_id"]))]
+    found = [best["box"][side] for side in ("x", "y", "width", "height")]
+    expected = np.array(true["bbox"]) * [10, 5, 10, 5]
+    np.testing.assert_allclose(found, expected, atol=25)
+
+
+def test_the_report_shows_the_images(workplace: Workplace, trained: tuple[str, Finished]) -> None:
+    name, _ = trained
+    (found,) = [(bucket, key) for bucket, key in workplace.keys(name) if key.endswith("report.html")]
+    page = workplace.client("s3").get_object(Bucket=found[0], Key=found[1])["Body"].read().decode()
+    assert page.count('<div class="pane"><img src="data:image/png;base64,') == 6
