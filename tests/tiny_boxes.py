@@ -66,7 +66,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 def files(*, train: int = 200, test: int = 50) -> dict[str, bytes]:
     """Names and bytes of both splits."""
-    found = {}
+    found: dict[str, bytes] = {}
     for split, rows, seed in (("train", train, 0), ("test", test, 1)):
         x, objects = scenes(rows, seed)
         document: dict[str, Any] = {

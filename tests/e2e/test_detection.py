@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,10 +49,9 @@ def test_an_image_is_answered_with_boxes_in_its_own_pixels(
 ) -> None:
     name, _ = trained
     data = workplace.folder / "boxes-data/test"
-    truth = [one for one in json.loads((data / "boxes.json").read_text())["annotations"]]
-    by_image = {one["image_id"]: [] for one in truth}  # type: dict[int, list[dict[str, object]]]
-    for one in truth:
-        by_image[one["image_id"]].append(one)
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for one in json.loads((data / "boxes.json").read_text())["annotations"]:
+        by_image.setdefault(one["image_id"], []).append(one)
     alone = next(image for image, there in by_image.items() if len(there) == 1)
     larger = workplace.folder / "larger.png"
     Image.open(data / f"{alone}.png").resize((320, 160)).save(larger)
@@ -59,7 +59,7 @@ def test_an_image_is_answered_with_boxes_in_its_own_pixels(
     assert answer.code == 0, answer.stderr
     (one,) = answer.only("prediction")["predictions"]
     best, (true,) = one["detections"][0], by_image[alone]
-    assert best["label"] == tiny_boxes.LABELS[int(str(true["category_id"]))]
+    assert best["label"] == tiny_boxes.LABELS[true["category_id"]]
     found = [best["box"][side] for side in ("x", "y", "width", "height")]
     expected = np.array(true["bbox"]) * [10, 5, 10, 5]
     np.testing.assert_allclose(found, expected, atol=25)

@@ -53,7 +53,7 @@ def png(width: int, height: int, seed: int) -> bytes:
     return stream.getvalue()
 
 
-def annotations(images: int, first: int = 0) -> dict[str, Any]:
+def coco_json(images: int, first: int = 0) -> dict[str, Any]:
     """Images of 20 x 10 pixels: each with a dog, every second with a cat too, and shadows and a crowd."""
     found: dict[str, Any] = {
         "info": {"year": 2026},
@@ -71,7 +71,7 @@ def annotations(images: int, first: int = 0) -> dict[str, Any]:
         "categories": CATEGORIES,
     }
     for number in range(images):
-        boxes = [(7, [2, 1, 10, 5], 0), (9, [0, 0, 4, 4], 0)]
+        boxes: list[tuple[int, list[float], int]] = [(7, [2, 1, 10, 5], 0), (9, [0, 0, 4, 4], 0)]
         boxes += [(3, [15.5, 4, 5, 6.5], 0), (3, [0, 0, 9, 9], 1)] if number % 2 else []
         for category, bbox, crowd in boxes:
             found["annotations"].append(
@@ -90,7 +90,7 @@ def annotations(images: int, first: int = 0) -> dict[str, Any]:
 
 class World:
     def __init__(self, images: int = 60, recipe: str = RECIPE, change: Change | None = None) -> None:
-        document = annotations(images)
+        document = coco_json(images)
         if change:
             change(document)
         objects = {f"{PREFIX}train/{number}.png": png(20, 10, number) for number in range(images)}
@@ -115,7 +115,7 @@ class World:
         prefix = layout.dataset_prefix("pets", sealed.version)
         raw = self.artifacts.objects[layout.dataset_manifest_key("pets", sealed.version)]
         manifest = DatasetManifest.from_json(raw)
-        rows = []
+        rows: list[tuple[str, np.ndarray, np.ndarray]] = []
         for shard in manifest.shards:
             tensors = read_shard(self.artifacts.objects[prefix + shard.key])
             rows += [(shard.split, x, y) for x, y in zip(tensors["x"], tensors["y"], strict=True)]
@@ -130,7 +130,8 @@ def test_every_image_is_a_row_with_its_boxes_in_shares_of_its_sides() -> None:
     cat = [0, 15.5 / 20, 4 / 10, 4.5 / 20, 6 / 10]
     none = [-1, 0, 0, 0, 0]
     for _, x, y in rows:
-        assert (x.shape, x.dtype) == ((8, 12, 3), np.uint8)
+        assert x.shape == (8, 12, 3)
+        assert x.dtype == np.uint8
         expected = [dog, cat if y[1, 0] >= 0 else none, none]
         np.testing.assert_allclose(y, np.array(expected, np.float32), rtol=1e-6)
     assert sum(y[1, 0] >= 0 for _, _, y in rows) == 30
@@ -149,7 +150,7 @@ def test_crowds_and_ignored_boxes_are_counted_in_the_answer() -> None:
 def test_images_of_a_second_file_are_the_tests() -> None:
     recipe = RECIPE.replace("image_size", 'test_annotations = "more/boxes.json"\nimage_size', 1)
     world = World(recipe=recipe)
-    world.data.put(f"{PREFIX}more/boxes.json", json.dumps(annotations(20, first=500)).encode())
+    world.data.put(f"{PREFIX}more/boxes.json", json.dumps(coco_json(20, first=500)).encode())
     for number in range(500, 520):
         world.data.put(f"{PREFIX}more/{number}.png", png(20, 10, number))
     manifest, _ = world.prepare()
