@@ -91,7 +91,7 @@ def write_card(
         "",
         "## Evaluation",
         "",
-        f"On the {figures.split} split, after epoch {figures.epoch}: {_measured(figures)}."
+        f"On the {figures.split} split, after epoch {figures.epoch}: {_measured(figures, signature.task)}."
         + (
             ""
             if figures.split == "validation"
@@ -207,9 +207,11 @@ def _feed(signature: Signature) -> str:
     return ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in feed.items())
 
 
-def _measured(figures: TrainingFigures) -> str:
+def _measured(figures: TrainingFigures, task: str) -> str:
     if figures.map50 is not None:
         return f"mAP at an IoU of 0.5 {_number(figures.map50)}, mean loss {_number(figures.loss)}"
+    if task in DETECTIONS:
+        return f"mean loss {_number(figures.loss)}"
     if figures.accuracy is not None:
         return f"accuracy {_number(figures.accuracy)}, mean cross-entropy {_number(figures.loss)} nats"
     errors = [

@@ -237,7 +237,8 @@ def _curves(
     if not trained:
         return None, []
     loss = "squared spreads of the target" if is_regression else "nats"
-    unit = loss if sweep.objective == "validation_loss" else "share of rows"
+    shares = {"validation_accuracy": "share of rows", "validation_map50": "at an IoU of 0.5"}
+    unit = shares.get(sweep.objective, loss)
     title = sweep.objective.replace("_", " ").capitalize()
     chart = line_chart(title, unit, {record.id: record.curve for record in trained})
     curves = [Path(trial=line.name, mark=marks[line.name], points=line.points) for line in chart.lines]

@@ -29,7 +29,6 @@ from lehr_runtime.detection import CORNERS
 
 Tensor = Any
 
-
 CENTRE_CELLS = 1.5
 QUALITY_POWER = 2.0
 BOX_WEIGHT = 2.0
@@ -44,9 +43,10 @@ def decode_maps(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     height, width = maps.shape[2], maps.shape[3]
     flat = maps.flatten(2).transpose(1, 2)
-    grid = torch.tensor([width, height], dtype=flat.dtype, device=flat.device)
-    centres = cell_centres(height, width, device=flat.device) + flat[..., 0:2] / grid
-    half = flat[..., 2:4].clamp(SMALLEST_LOG, LARGEST_LOG).exp() / (2 * grid)
+    sides = flat[..., 2:4].clamp(SMALLEST_LOG, LARGEST_LOG).exp()
+    away = torch.stack([flat[..., 0] / width, flat[..., 1] / height], -1)
+    half = torch.stack([sides[..., 0] / (2 * width), sides[..., 1] / (2 * height)], -1)
+    centres = cell_centres(height, width, device=flat.device) + away
     return torch.cat([centres - half, centres + half], -1), flat[..., CORNERS:]
 
 
@@ -64,12 +64,12 @@ def assign(targets: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """
     cells = cell_centres(height, width, device=targets.device)[None, :, None]
     starts, sides = targets[:, None, :, 1:3], targets[:, None, :, 3:5]
-    grid = torch.tensor([width, height], dtype=torch.float32, device=targets.device)
-    away = ((cells - (starts + sides / 2)) * grid).abs().amax(-1)
+    offset = (cells - (starts + sides / 2)).abs()
+    away = torch.maximum(offset[..., 0] * width, offset[..., 1] * height)
     is_inside = ((cells > starts) & (cells < starts + sides)).all(-1)
     answers = (is_inside & (away < CENTRE_CELLS)) | (away <= 0.5)
     answers = answers & (targets[:, None, :, 0] >= 0)
-    areas = torch.where(answers, sides.prod(-1), torch.inf)
+    areas = torch.where(answers, sides[..., 0] * sides[..., 1], torch.inf)
     smallest, which = areas.min(-1)
     return which, smallest.isfinite()
 
@@ -93,18 +93,18 @@ def detection(maps: Tensor, targets: Tensor) -> Tensor:
 def overlaps(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU of corners [..., 4] with those at the same places."""
     tiny = torch.finfo(one.dtype).tiny
-    overlap = (
-        torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
-    ).clamp_min(0)
-    hull = torch.maximum(one[..., 2:], other[..., 2:]) - torch.minimum(one[..., :2], other[..., :2])
-    shared, around = overlap.prod(-1), hull.clamp_min(0).prod(-1).clamp_min(tiny)
-    union = _area(one) + _area(other) - shared
+    starts, ends = (one[..., :2], other[..., :2]), (one[..., 2:], other[..., 2:])
+    shared = _product(torch.minimum(*ends) - torch.maximum(*starts))
+    around = _product(torch.maximum(*ends) - torch.minimum(*starts)).clamp_min(tiny)
+    union = _product(ends[0] - starts[0]) + _product(ends[1] - starts[1]) - shared
     iou = shared / union.clamp_min(tiny)
     return iou, iou - (around - union) / around
 
 
-def _area(corners: Tensor) -> Tensor:
-    return (corners[..., 2:] - corners[..., :2]).clamp_min(0).prod(-1)
+def _product(sides: Tensor) -> Tensor:
+    """Of [..., 2]; 0 where a side is negative. Not `prod`, whose gradient is slow."""
+    sides = sides.clamp_min(0)
+    return sides[..., 0] * sides[..., 1]
 
 
 def answers_of(maps: Tensor) -> Tensor:

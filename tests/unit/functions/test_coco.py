@@ -20,8 +20,10 @@ from functions.start_run.plan import list_raw
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
-from lehr.contracts.workflow import SealRequest
+from lehr.contracts.sweep import TrialRecord
+from lehr.contracts.workflow import SealRequest, TrialResult
 from lehr.errors import DataError, MalformedDataError, RecipeError
+from lehr.sweeps import objective_of, ranked
 from lehr_runtime.shards import read_shard
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
@@ -298,3 +300,24 @@ def test_keys_of_detection_are_refused_elsewhere() -> None:
 def test_the_loss_of_a_recipe_that_says_none_is_detection() -> None:
     assert parse_recipe(RECIPE).training.loss == "detection"
     assert parse_recipe(RECIPE + "[training]\nepochs = 2").training.epochs == 2
+
+
+def test_trials_are_compared_by_precision_and_more_of_it_is_better() -> None:
+    assert objective_of(parse_recipe(RECIPE)) == "validation_map50"
+    without = RECIPE.replace("validation_fraction = 0.2", "validation_fraction = 0.0")
+    assert objective_of(parse_recipe(without)) == "validation_loss"
+    assert objective_of(parse_recipe(RECIPE + '[trials]\nobjective = "validation_loss"')) == "validation_loss"
+    records = [
+        TrialRecord(
+            id=str(number),
+            name=str(number),
+            round=0,
+            point={},
+            hyperparameters={},
+            status="completed",
+            objective=value,
+            result=TrialResult(id=str(number), status="Completed", job=""),
+        )
+        for number, value in enumerate((0.2, 0.7, 0.5))
+    ]
+    assert [record.id for record in ranked(records, "validation_map50")] == ["1", "2", "0"]

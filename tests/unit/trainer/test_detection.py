@@ -273,6 +273,11 @@ def test_a_measure_of_boxes_is_its_loss_and_its_precision(whole: tuple[WholeRun,
         Model(name="detector", channels=(8, 16)), input_shape=(32, 32), classes=2, code_folder=paths[0]
     )
     few, many = (measure(model, examples, rows=rows) for rows in (7, 512))
+    streamed = load_examples(
+        paths, input_shape=(32, 32), classes=2, device=CPU, max_boxes=3, residency="streamed"
+    )
+    assert not isinstance(streamed, Examples)
+    assert measure(model, streamed, rows=512) == many
     assert few.loss == pytest.approx(many.loss, rel=1e-4)
     assert few.map50 == pytest.approx(many.map50, abs=1e-6)
     assert few.accuracy is None
