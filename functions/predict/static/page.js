@@ -138,17 +138,19 @@ function tell(text) {
 
 function show(answer, tripMs) {
   const [first] = answer.predictions;
-  byId("label").textContent = first.label;
+  const found = first.detections;
+  byId("label").textContent = found ? found.map((one) => one.label).join(" ") || "nothing" : first.label;
   byId("version").textContent = answer.model_version;
   byId("latency").textContent = `${answer.latency_ms.toFixed(2)} ms in the function`;
   byId("trip").textContent = `${tripMs.toFixed(0)} ms`;
-  const ranked = Object.entries(first.probabilities).sort((a, b) => b[1] - a[1]).slice(0, BEST);
+  const shares = found ? found.map((one) => [one.label, one.score]) : Object.entries(first.probabilities);
+  const ranked = shares.sort((a, b) => b[1] - a[1]).slice(0, BEST);
   byId("bars").replaceChildren(...ranked.map(([label, share]) => {
     const row = document.createElement("li"), name = document.createElement("span");
     const bar = document.createElement("meter"), number = document.createElement("span");
     name.textContent = label;
     bar.value = share;
-    bar.setAttribute("aria-label", `probability of ${label}`);
+    bar.setAttribute("aria-label", `${found ? "score" : "probability"} of ${label}`);
     number.textContent = share.toFixed(4);
     row.append(name, bar, number);
     return row;
