@@ -174,7 +174,9 @@ def show_answer(invocation: Invocation, answer: TriggerRecord | StartAnswer) -> 
     invocation.out.emit({"event": "answer"} | answer.to_value())
     if answer.outcome == "refused":
         raise RunFailedError(f"start_run refused: {answer.reason}")
-    if answer.outcome == "started":
+    if answer.outcome == "queued":
+        invocation.out.say(f"queued: {answer.reason}", "yellow")
+    elif answer.outcome == "started":
         invocation.out.say(f"started run {answer.run}: {answer.reason}", "green")
     else:
         invocation.out.say(answer.reason)

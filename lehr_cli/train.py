@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -32,10 +34,11 @@ def train(invocation: Invocation, project: ProjectArgument, data: DataOption = N
     follow_answer(invocation, answer)
 
 
-def start(invocation: Invocation, project: str) -> StartAnswer:
+def start(invocation: Invocation, project: str) -> TriggerRecord | StartAnswer:
     """Call start_run without a drop."""
     require_project(invocation.stack, project)
-    request = StartRequest(project=project, trigger=uuid4().hex)
+    trigger = uuid4().hex
+    request = StartRequest(project=project, trigger=trigger)
     answer = invocation.target.client("lambda").invoke(
         FunctionName=invocation.stack.output("StartRunFunction"), Payload=request.to_json()
     )
@@ -46,14 +49,33 @@ def start(invocation: Invocation, project: str) -> StartAnswer:
             f"start_run failed: {fault.get('errorType', '?')}: {fault.get('errorMessage', '?')}",
             "see the log of the function start_run",
         )
-    return StartAnswer.from_json(payload)
+    started = StartAnswer.from_json(payload)
+    return invocation.stack.registry.trigger(project, trigger) or started
 
 
 def follow_answer(invocation: Invocation, answer: TriggerRecord | StartAnswer) -> bool:
     """Watch the run that an answer names, if it is going on. Returns whether there was anything to watch."""
+    if answer.outcome == "queued" and isinstance(answer, TriggerRecord):
+        answer = wait_for_turn(invocation, answer)
+        show_answer(invocation, answer)
     record = invocation.stack.registry.run(answer.project, answer.run) if answer.run else None
     if answer.outcome != "started" and (record is None or record.status != "running"):
         return False
     arn = answer.execution_arn or (record.execution_arn if record else "")
     watch_to_the_end(invocation, answer.project, answer.run, arn)
     return True
+
+
+def wait_for_turn(
+    invocation: Invocation, answer: TriggerRecord, sleep: Callable[[float], None] = time.sleep
+) -> TriggerRecord:
+    """The answer that takes the place of "queued", once the run that goes on has ended."""
+    invocation.aftermath = (
+        f"the data waits for the end of run {answer.run} all the same: lehr watch {answer.run}"
+    )
+    registry, current = invocation.stack.registry, answer
+    with invocation.out.waiting(f"waiting for the end of run {answer.run}"):
+        while current.outcome == "queued":
+            sleep(invocation.target.poll_s)
+            current = registry.trigger(answer.project, answer.trigger) or current
+    return current

@@ -21,6 +21,8 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.responses import StepFunctionResponse
 
+from lehr_local.execution_events import announce_end
+
 _LAST_EVENTS = {
     HistoryEventType.ExecutionSucceeded,
     HistoryEventType.ExecutionFailed,
@@ -106,8 +108,9 @@ def _reflect_status(communication: Any) -> None:
     if end == HistoryEventType.ExecutionTimedOut:
         execution.stop_date = datetime.datetime.now(tz=datetime.UTC)
         execution.exec_status = ExecutionStatus.TIMED_OUT
-        return
-    _moto_reflect_status(communication)
+    else:
+        _moto_reflect_status(communication)
+    announce_end(execution)
 
 
 def _last_event(execution: Any) -> Any:
@@ -125,6 +128,7 @@ def _stop_execution(response: Any) -> ActionResult:
         if _last_event(execution) == HistoryEventType.ExecutionAborted:
             execution.error, execution.cause, execution.stop_date = error, cause, stop_date
             execution.exec_status = ExecutionStatus.ABORTED
+            announce_end(execution)
     return ActionResult({"stopDate": execution.stop_date})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
+from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
 from lehr.ports import Sink, StoredObject
 
@@ -107,6 +107,7 @@ class InMemoryRegistry:
         self.datasets: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
         self.run_records: dict[tuple[str, str], RunRecord] = {}
+        self.turns: dict[str, Turn] = {}
         self.faults: list[Exception] = []
         self.alias_reads = 0
 
@@ -132,6 +133,22 @@ class InMemoryRegistry:
         )
         return self.aliases[project]
 
+    def turn(self, project: str) -> Turn | None:
+        return self.turns.get(project)
+
+    def take_turn(self, turn: Turn, *, after: Turn | None) -> bool:
+        if self.turns.get(turn.project) != after:
+            return False
+        self.turns[turn.project] = turn
+        return True
+
+    def wait_for_turn(self, turn: Turn, trigger: str) -> bool:
+        current = self.turns.get(turn.project)
+        if current is None or current.number != turn.number:
+            return False
+        self.turns[turn.project] = msgspec.structs.replace(current, waiting=[*current.waiting, trigger])
+        return True
+
     def add_model(self, record: ModelRecord) -> None:
         self.models.setdefault((record.project, record.version), record)
 
@@ -139,7 +156,9 @@ class InMemoryRegistry:
         self.datasets.setdefault((record.project, record.version), record)
 
     def add_trigger(self, record: TriggerRecord) -> None:
-        self.triggers.setdefault((record.project, record.trigger), record)
+        known = self.triggers.get((record.project, record.trigger))
+        if known is None or known.outcome == "queued":
+            self.triggers[record.project, record.trigger] = record
 
     def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
         return self.triggers.get((project, trigger))

@@ -44,6 +44,9 @@ class OneExecution:
         self.body = body
         return f"arn:{name}", True
 
+    def arn_of(self, name: str) -> str:
+        return f"arn:{name}"
+
     def is_running(self, arn: str) -> bool:
         return True
 

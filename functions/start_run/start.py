@@ -3,6 +3,9 @@
 The execution is named by the fingerprint of data, recipe and code, so that a duplicate event, an impatient
 second click and a retried delivery all find the first. Only a failed run may be tried again: its next
 attempt carries the number of the attempt in its name.
+
+A project has one run at a time. What is new while it goes on waits for its end, and however many triggers have waited,
+one run, on what the data is by then, answers them all.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from lehr.contracts.data_rules import FILES, is_table
 from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.file_units import FileList, PrepareFilesUnit
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
-from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord
+from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Turn
 from lehr.contracts.table_units import PrepareTableUnit
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
@@ -35,8 +38,14 @@ from lehr.ports import Executions, ModelRegistry, ObjectStore, StoredObject
 from lehr.sweeps import planned_trials
 
 MAX_ATTEMPTS = 20
+# A turn changes hands between two reads when another trigger is served at the same moment.
+MAX_TURNS_TRIED = 8
 # Of a Batch job whose recipe asks for none: what fits a g5.xlarge beside its system.
 BATCH_MEMORY_MB = 14_000
+
+
+class TurnMovedError(Exception):
+    """Raised when a turn is no longer what it was when it was read: read it, and the data, again."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,26 @@ class StartRun:
 
     def start(self, request: StartRequest) -> StartAnswer:
         """Start a run, or say why not. What a person can put right is an answer, not an error."""
-        try:
-            answer = self._start(request.project)
-        except UserError as fault:
-            answer = StartAnswer(project=request.project, outcome="refused", reason=str(fault))
-        self._record(request, answer)
-        return answer
+        for _ in range(MAX_TURNS_TRIED):
+            # Before the data is looked at: whoever waits from now on may have newer data.
+            turn = self.registry.turn(request.project)
+            waiting = turn.waiting if turn else []
+            if request.is_end_of_run and not waiting:
+                return StartAnswer(project=request.project, outcome="nothing_new", reason="nobody has waited")
+            trigger = "" if request.is_end_of_run else request.trigger or uuid4().hex
+            try:
+                answer = self._start(request.project, turn, trigger)
+            except TurnMovedError:
+                continue
+            except UserError as fault:
+                answer = StartAnswer(project=request.project, outcome="refused", reason=str(fault))
+            served = [] if answer.outcome == "queued" else waiting
+            for each in dict.fromkeys([*served, *([trigger] if trigger else [])]):
+                self._record(each, answer)
+            return answer
+        raise TurnMovedError(f"{request.project}: others were served {MAX_TURNS_TRIED} times in between")
 
-    def _start(self, project: str) -> StartAnswer:
+    def _start(self, project: str, turn: Turn | None, trigger: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
         named = [raw[name] for name in _names(recipe, list(raw)) if name in raw]
@@ -82,6 +103,9 @@ class StartRun:
         run, running = self._next_attempt(project, inputs)
         if running is not None:
             return _nothing_new(running)
+        arn = self.executions.arn_of(f"{project}-{run}")
+        if turn is not None and turn.run != run and self._goes_on(turn):
+            return self._wait(turn, trigger)
 
         planned = self._plan(recipe, raw, run)
         attempts = plan_attempts(
@@ -90,6 +114,10 @@ class StartRun:
         estimated_usd = check_budget(
             recipe, self.registry, shards=planned.shards, function_memory_mb=self.function_memory_mb
         )
+        if turn is None or turn.run != run:
+            mine = Turn(project=project, run=run, execution_arn=arn, number=turn.number + 1 if turn else 1)
+            if not self.registry.take_turn(mine, after=turn):
+                raise TurnMovedError
         plan_key = layout.plan_key(project, run)
         for key, files in planned.lists.items():
             self.artifacts.put(key, files.to_json(), content_type="application/json")
@@ -117,6 +145,28 @@ class StartRun:
             run=run,
             execution_arn=arn,
             reason=f"{planned.amount}, {planned_trials(recipe)} trial(s)",
+        )
+
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether a turn's run is not decided yet: what follows then, the report above all, is in nobody's way."""
+        record = self.registry.run(turn.project, turn.run)
+        if record is not None and record.status != "running":
+            return False
+        return self.executions.is_running(turn.execution_arn)
+
+    def _wait(self, turn: Turn, trigger: str) -> StartAnswer:
+        """Have `trigger` wait for the end of a turn. Raises TurnMovedError if that has come meanwhile.
+
+        The end of another run ("") has nothing to wait for: it came late, and this turn has an end of its own.
+        """
+        if trigger and (not self.registry.wait_for_turn(turn, trigger) or not self._goes_on(turn)):
+            raise TurnMovedError
+        return StartAnswer(
+            project=turn.project,
+            outcome="queued",
+            run=turn.run,
+            execution_arn=turn.execution_arn,
+            reason=f"run {turn.run} goes on; what is new starts a run after its end",
         )
 
     def _plan(self, recipe: Recipe, raw: dict[str, StoredObject], run: str) -> Planned:
@@ -205,12 +255,12 @@ class StartRun:
             initial_uri=initial.uri,
         )
 
-    def _record(self, request: StartRequest, answer: StartAnswer) -> None:
+    def _record(self, trigger: str, answer: StartAnswer) -> None:
         outcome: TriggerOutcome = answer.outcome
         self.registry.add_trigger(
             TriggerRecord(
-                project=request.project[:64],
-                trigger=request.trigger or uuid4().hex,
+                project=answer.project[:64],
+                trigger=trigger,
                 outcome=outcome,
                 run=answer.run,
                 execution_arn=answer.execution_arn,

@@ -1,4 +1,7 @@
-"""What a trigger says: which project, and by which id its sender will look for the answer."""
+"""What a trigger says: which project, and by which id its sender will look for the answer.
+
+The end of an execution is a trigger too: somebody may have waited for it.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,20 @@ _TRIGGER_ID = re.compile(r"[a-z0-9-]{8,64}")
 
 
 def read_message(body: str, data: ObjectStore) -> StartRequest:
-    """Read a queue message: an EventBridge event of a `_READY` object. Raises ContractError for anything else."""
+    """Read a queue message: an EventBridge event of a `_READY` object, or of an execution that has ended.
+
+    Raises ContractError for anything else.
+    """
     try:
         event = json.loads(body)
+        if event.get("source") == "aws.states":
+            run = json.loads(event["detail"]["input"])
+            return StartRequest(project=str(run["project"]), trigger=event["id"], is_end_of_run=True)
         key, event_id = event["detail"]["object"]["key"], event["id"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise ContractError(f"not an S3 event from EventBridge: {fault!r}") from fault
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise ContractError(
+            f"neither an S3 nor a Step Functions event from EventBridge: {fault!r}"
+        ) from fault
     return StartRequest(project=project_of_incoming(key), trigger=_drop_id(key, data) or event_id)
 
 

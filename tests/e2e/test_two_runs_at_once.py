@@ -79,3 +79,49 @@ def test_a_run_that_was_overtaken_is_judged_again_and_wins_fairly(contested: tup
     assert [seen.count(state) for state in ("PackageModel", "JudgeModel", "PromoteModel")] == [2, 2, 2]
     assert json.loads(execution["output"])["outcome"] == "promoted"
     assert int(alias(place, project)["generation"]["N"]) == before + 2
+
+
+def test_what_is_dropped_during_a_run_waits_and_gets_one_run_together(workplace: Workplace) -> None:
+    project = workplace.project("patient")
+    folder = workplace.folder / project
+    endless = {"epochs = 5": "epochs = 100000"}
+    assert workplace.lehr("push", str(write_project(folder, project, **endless))).code == 0
+    started = drop(workplace, project, 400)
+    assert started["outcome"] == "started"
+    deadline = time.monotonic() + workplace.target.patience_s
+    # Raw data that is overwritten while it is prepared fails a run.
+    while "TrainTrials" not in entered(workplace.client("stepfunctions"), started["execution_arn"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    waiting = [drop(workplace, project, rows) for rows in (500, 600)]
+    assert [answer["outcome"] for answer in waiting] == ["queued", "queued"]
+    assert [answer["run"] for answer in waiting] == [started["run"]] * 2
+    assert workplace.lehr("push", str(write_project(folder, project))).code == 0
+    assert workplace.lehr("stop", started["run"]).code == 0
+
+    # The end of the first one starts the other: nobody asks for it.
+    deadline = time.monotonic() + workplace.target.patience_s
+    while (answer := answer_to(workplace, project, waiting[0]["trigger"]))["outcome"] == "queued":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert answer["outcome"] == "started"
+    assert answer_to(workplace, project, waiting[1]["trigger"])["run"] == answer["run"]
+    assert workplace.lehr("watch", answer["run"]).code == 0
+    runs = [line for line in workplace.lehr("runs").events if line["event"] == "run"]
+    assert {run["run"] for run in runs if run["project"] == project} == {started["run"], answer["run"]}
+
+
+def drop(place: Workplace, project: str, rows: int) -> dict[str, Any]:
+    answer: dict[str, Any] = place.lehr(
+        "drop", project, str(write_data(place.folder / f"data-{rows}", rows))
+    ).only("answer")
+    return answer
+
+
+def answer_to(place: Workplace, project: str, trigger: str) -> dict[str, str]:
+    item = place.client("dynamodb").get_item(
+        TableName=place.outputs()["RegistryTable"],
+        Key={"pk": {"S": f"project#{project}"}, "sk": {"S": f"trigger#{trigger}"}},
+        ConsistentRead=True,
+    )["Item"]
+    return {name: value["S"] for name, value in item.items() if "S" in value}

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from lehr.aws.registry import DynamoModelRegistry
-from lehr.contracts.registry import RunRecord, TriggerRecord
+from lehr.contracts.registry import RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError
 
 
@@ -151,3 +151,43 @@ def test_a_record_is_written_once(registry: DynamoModelRegistry) -> None:
     record = registry.trigger("mnist", "drop-0001")
     assert record is not None
     assert record.reason == "first"
+
+
+def turn(number: int = 1, run: str = "r1", waiting: tuple[str, ...] = ()) -> Turn:
+    return Turn(project="mnist", run=run, execution_arn=f"arn:{run}", number=number, waiting=list(waiting))
+
+
+def test_a_free_turn_is_taken_once(registry: DynamoModelRegistry) -> None:
+    assert registry.turn("mnist") is None
+    taken = [registry.take_turn(turn(run=run), after=None) for run in ("r1", "r2", "r3")]
+    assert taken == [True, False, False]
+    assert registry.turn("mnist") == turn()
+
+
+def test_a_turn_is_not_taken_over_the_head_of_one_who_waits(registry: DynamoModelRegistry) -> None:
+    registry.take_turn(turn(), after=None)
+    assert registry.wait_for_turn(turn(), "drop-1")
+    assert not registry.take_turn(turn(2, "r2"), after=turn())
+    assert registry.take_turn(turn(2, "r2"), after=turn(waiting=("drop-1",)))
+    assert not registry.wait_for_turn(turn(), "drop-2")
+    assert registry.turn("mnist") == turn(2, "r2")
+
+
+def test_more_than_a_hundred_who_wait_are_not_kept(registry: DynamoModelRegistry) -> None:
+    registry.take_turn(turn(), after=None)
+    assert all(registry.wait_for_turn(turn(), f"drop-{number}") for number in range(103))
+    kept = registry.turn("mnist")
+    assert kept is not None
+    assert kept.waiting == [f"drop-{number}" for number in range(100)]
+
+
+def test_the_last_word_to_a_trigger_takes_the_place_of_queued_and_of_nothing_else(
+    registry: DynamoModelRegistry,
+) -> None:
+    def answer(outcome: str) -> TriggerRecord:
+        value = {"project": "mnist", "trigger": "t1", "outcome": outcome, "reason": "", "at": "now"}
+        return TriggerRecord.from_value(value)
+
+    for outcome in ("queued", "started", "queued", "refused"):
+        registry.add_trigger(answer(outcome))
+    assert registry.trigger("mnist", "t1") == answer("started")

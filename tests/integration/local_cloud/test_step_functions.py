@@ -566,3 +566,29 @@ def test_the_history_is_paged_and_may_be_read_backwards(orchestration: Orchestra
     backwards = orchestration.history(arn, reverseOrder=True, includeExecutionData=False)
     assert [event["id"] for event in backwards] == [4, 3, 2, 1]
     assert "input" not in backwards[-1]["executionStartedEventDetails"]
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"])
+def test_the_end_of_an_execution_is_an_event(orchestration: Orchestration, status: str) -> None:
+    wait = {"Type": "Wait", "Seconds": 60, "End": True}
+    shape = {"SUCCEEDED": {"Type": "Pass", "End": True}, "FAILED": {"Type": "Fail", "Error": "E"}}
+    events, sqs = orchestration.client("events"), orchestration.client("sqs")
+    name = unique("ends")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    pattern = {"source": ["aws.states"], "detail": {"status": [status]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    target = {"Id": "queue", "Arn": f"arn:aws:sqs:us-east-1:123456789012:{name}"}
+    assert events.put_targets(Rule=name, Targets=[target])["FailedEntryCount"] == 0
+    limit = {"TimeoutSeconds": 1} if status == "TIMED_OUT" else {}
+    arn = orchestration.start({"Only": shape.get(status, wait)}, {"project": "p"}, **limit)
+    if status == "ABORTED":
+        orchestration.client("stepfunctions").stop_execution(executionArn=arn)
+    (message,) = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), 20)
+    event = json.loads(message["Body"])
+    assert event["detail-type"] == "Step Functions Execution Status Change"
+    detail = event["detail"]
+    assert (detail["executionArn"], detail["status"]) == (arn, status)
+    assert json.loads(detail["input"]) == {"project": "p"}
+    assert detail["stateMachineArn"] == orchestration.execution(arn)["stateMachineArn"]
+    assert detail["startDate"] <= detail["stopDate"]
+    assert not sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"), "two ends"

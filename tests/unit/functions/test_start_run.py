@@ -38,8 +38,11 @@ class InMemoryExecutions:
         self.inputs.setdefault(name, body)
         return f"arn:{name}", is_new
 
+    def arn_of(self, name: str) -> str:
+        return f"arn:{name}"
+
     def is_running(self, arn: str) -> bool:
-        return arn not in self.stopped
+        return arn.removeprefix("arn:") in self.inputs and arn not in self.stopped
 
 
 def idx(*shape: int, packed: bool = True) -> bytes:
@@ -110,6 +113,7 @@ def test_changed_content_starts_another_run(world: World, change: str) -> None:
         world.drop("train-labels-idx1-ubyte.gz", idx(60_000, packed=True) + b"\0")
     else:
         world.push(RECIPE.replace("epochs = 5", "epochs = 6"), "c0de2")
+    world.registry.end_run("mnist", first.run, status="rejected")
     second = world.start_run.start(StartRequest(project="mnist"))
     assert second.outcome == "started"
     assert second.run != first.run
@@ -258,6 +262,7 @@ def crown(
     alias = world.registry.alias("mnist")
     generation = alias.generation if alias else 0
     world.registry.promote("mnist", version, run=run, generation=generation)
+    world.registry.end_run("mnist", run, status="promoted")
 
 
 FINE_TUNING = RECIPE.replace("epochs = 5", 'epochs = 5\nstart_from = "champion"')

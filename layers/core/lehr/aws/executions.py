@@ -18,6 +18,10 @@ class StepFunctionsExecutions:
         self._arn = state_machine_arn
         self._client = client
 
+    def arn_of(self, name: str) -> str:
+        """Of an execution, whether there is one of that name or not."""
+        return f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"
+
     def start(self, name: str, body: bytes) -> tuple[str, bool]:
         """Start the execution `name`. Returns (execution ARN, started now); False: it exists already."""
         try:
@@ -25,7 +29,7 @@ class StepFunctionsExecutions:
         except ClientError as fault:
             if fault.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
-            return f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}", False
+            return self.arn_of(name), False
         return str(answer["executionArn"]), True
 
     def is_running(self, arn: str) -> bool:
@@ -40,9 +44,8 @@ class StepFunctionsExecutions:
 
     def ended_as(self, name: str) -> ExecutionEnd | None:
         """How and when the execution `name` ended; None if it goes on, or Step Functions knows none of that name."""
-        arn = f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"
         try:
-            answer = self._client.describe_execution(executionArn=arn)
+            answer = self._client.describe_execution(executionArn=self.arn_of(name))
         except ClientError as fault:
             if fault.response["Error"]["Code"] != "ExecutionDoesNotExist":
                 raise

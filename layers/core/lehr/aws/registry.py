@@ -17,10 +17,12 @@ from botocore.exceptions import ClientError
 from lehr.aws.items import champion_key, from_item
 from lehr.clock import now
 from lehr.contracts.document import Document
-from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord
+from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
+_TURN = "turn"
+MAX_WAITING = 100
 
 
 class DynamoModelRegistry:
@@ -78,11 +80,56 @@ class DynamoModelRegistry:
         self._add_once(record.project, f"dataset#{record.version}", record)
 
     def add_trigger(self, record: TriggerRecord) -> None:
-        self._add_once(record.project, f"trigger#{record.trigger}", record)
+        """Write what came of a trigger; a later answer takes the place of "queued" alone."""
+        self._put_if(
+            _key(record.project, f"trigger#{record.trigger}") | _to_item(record),
+            "attribute_not_exists(pk) OR outcome = :queued",
+            {":queued": "queued"},
+        )
 
     def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
         item = self._table.get_item(Key=_key(project, f"trigger#{trigger}"), ConsistentRead=True).get("Item")
         return from_item(item, TriggerRecord) if item else None
+
+    def turn(self, project: str) -> Turn | None:
+        item = self._table.get_item(Key=_key(project, _TURN), ConsistentRead=True).get("Item")
+        return from_item(item, Turn) if item else None
+
+    def take_turn(self, turn: Turn, *, after: Turn | None) -> bool:
+        """Write `turn` if nothing has changed since `after` was read (None: there was none); False if something has.
+
+        So whoever has waited since then is not forgotten.
+        """
+        item = _key(turn.project, _TURN) | _to_item(turn)
+        if after is None:
+            return self._put_if(item, "attribute_not_exists(pk)", {})
+        values = {":number": after.number, ":count": len(after.waiting)}
+        return self._put_if(
+            item, "#number = :number AND size(waiting) = :count", values, {"#number": "number"}
+        )
+
+    def wait_for_turn(self, turn: Turn, trigger: str) -> bool:
+        """Have `trigger` wait for the end of `turn`; False if that turn is over. More than MAX_WAITING are not kept:
+        they share the run of those that are.
+        """
+        try:
+            self._table.update_item(
+                Key=_key(turn.project, _TURN),
+                UpdateExpression="SET waiting = list_append(waiting, :trigger)",
+                ConditionExpression="#number = :number AND size(waiting) < :most",
+                ExpressionAttributeNames={"#number": "number"},
+                ExpressionAttributeValues={
+                    ":trigger": [trigger],
+                    ":number": turn.number,
+                    ":most": MAX_WAITING,
+                },
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+            current = self.turn(turn.project)
+            return current is not None and current.number == turn.number
+        return True
 
     def add_run(self, record: RunRecord) -> None:
         self._add_once(record.project, f"run#{record.run}", record)
@@ -135,13 +182,28 @@ class DynamoModelRegistry:
 
     def _add_once(self, project: str, kind: str, record: Document) -> None:
         """Write an item if there is none: a retried step finds its own and changes nothing."""
+        self._put_if(_key(project, kind) | _to_item(record), "attribute_not_exists(pk)", {})
+
+    def _put_if(
+        self,
+        item: dict[str, Any],
+        condition: str,
+        values: dict[str, Any],
+        names: dict[str, str] | None = None,
+    ) -> bool:
+        """Whether it was written."""
         try:
             self._table.put_item(
-                Item=_key(project, kind) | _to_item(record), ConditionExpression="attribute_not_exists(pk)"
+                Item=item,
+                ConditionExpression=condition,
+                **({"ExpressionAttributeValues": values} if values else {}),
+                **({"ExpressionAttributeNames": names} if names else {}),
             )
         except ClientError as fault:
             if fault.response["Error"]["Code"] != _CONDITION_FAILED:
                 raise
+            return False
+        return True
 
     def _items(self, project: str, kind: str) -> list[dict[str, Any]]:
         query: dict[str, Any] = {

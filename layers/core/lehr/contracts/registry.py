@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from lehr.contracts.document import Document
 
 RunStatus = Literal["running", "promoted", "rejected", "failed"]
-TriggerOutcome = Literal["started", "nothing_new", "refused"]
+TriggerOutcome = Literal["started", "queued", "nothing_new", "refused"]
 
 
 class Alias(Document, frozen=True, kw_only=True):
@@ -26,6 +28,20 @@ class Alias(Document, frozen=True, kw_only=True):
     generation: int
     owner: str
     updated_at: str
+
+
+class Turn(Document, frozen=True, kw_only=True):
+    """The one run of a project that may go on, and the triggers that wait for its end; they all get one run.
+
+    A turn whose execution has ended is free. `number` grows by one with every turn that is taken.
+    """
+
+    schema: Literal[1] = 1
+    project: str
+    run: str
+    execution_arn: str
+    number: int
+    waiting: list[str] = msgspec.field(default_factory=list)
 
 
 class RunRecord(Document, frozen=True, kw_only=True):
@@ -85,7 +101,10 @@ class DatasetRecord(Document, frozen=True, kw_only=True):
 
 
 class TriggerRecord(Document, frozen=True, kw_only=True):
-    """What came of one trigger (a `_READY` object, a call): the answer a person looks for after a drop."""
+    """What came of one trigger (a `_READY` object, a call): the answer a person looks for after a drop.
+
+    "queued" is not the last word: `run` is the run that it waits for, and another answer is written after its end.
+    """
 
     schema: Literal[1] = 1
     project: str

@@ -69,11 +69,15 @@ class RunInput(Document, frozen=True, kw_only=True):
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
-    """A direct call of start_run, as `lehr train` and a schedule make it."""
+    """A direct call of start_run, as `lehr train` and a schedule make it.
+
+    `is_end_of_run`: a run has ended, and something is only to be done if triggers have waited for that.
+    """
 
     schema: Literal[1] = 1
     project: str
     trigger: str = ""
+    is_end_of_run: bool = False
 
 
 class StartAnswer(Document, frozen=True, kw_only=True):
@@ -81,7 +85,7 @@ class StartAnswer(Document, frozen=True, kw_only=True):
 
     schema: Literal[1] = 1
     project: str
-    outcome: Literal["started", "nothing_new", "refused"]
+    outcome: Literal["started", "queued", "nothing_new", "refused"]
     run: str = ""
     execution_arn: str = ""
     reason: str
