@@ -18,8 +18,10 @@ from lehr.http.gateway import JSON
 from lehr.http.problems import Problem
 from lehr_runtime.detection import MIN_SCORE, find_objects
 from lehr_runtime.images import oriented_size
+from lehr_runtime.predictor import Predictor
 
 DEFAULT_SCORE = 0.3
+BATCH_ROWS = 32
 # Of an answer: a function gives 6 MB at most, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_ANSWER_BYTES = 5_500_000
 _TEXT_BYTES, _BASE64_BYTES = 22, 4 * 4 / 3
@@ -86,6 +88,17 @@ def read_score(query: Mapping[str, str]) -> float:
         return score
     expected = f"a number from {MIN_SCORE} to 1"
     raise misfit("score", f"score is not {expected}.", expected=expected, got="something else")
+
+
+def find_in_images(
+    predictor: Predictor, batch: np.ndarray, sizes: Sequence[Size], labels: Sequence[str], *, score: float
+) -> list[Detections]:
+    """What is found in each of [n, *shape], a few images at a time: their cells are more than the images themselves."""
+    found: list[Detections] = []
+    for first in range(0, len(batch), BATCH_ROWS):
+        rows = slice(first, first + BATCH_ROWS)
+        found += describe_objects(predictor.predict(batch[rows]), sizes[rows], labels, score=score)
+    return found
 
 
 def describe_objects(

@@ -147,7 +147,7 @@ def _predict_boxes(
         raise misfit("top_k", detail, expected="no top_k", got="one")
     score = boxes.read_score(query)
     batch, sizes = boxes.read_batch(kind, raw, signature.input)
-    found = boxes.describe_objects(model.predictor.predict(batch), sizes, signature.labels, score=score)
+    found = boxes.find_in_images(model.predictor, batch, sizes, signature.labels, score=score)
     latency_ms = (perf_counter() - begin) * 1000
     request.predicted = len(batch), latency_ms
     if capture := services.capture():

@@ -144,7 +144,7 @@ def test_the_demo_is_for_the_local_cloud_only() -> None:
 def test_predicting_wants_one_source_of_inputs() -> None:
     result = runner.invoke(app, ["predict", "mnist"])
     assert result.exit_code == 2
-    assert "one of --input FILE, --row N and --batch FILE" in result.stderr
+    assert "one of --input FILE, --row N, --image FILE and --batch FILE" in result.stderr
 
 
 def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:

@@ -337,6 +337,16 @@ def test_each_image_of_a_request_has_boxes_of_its_own_size(candidate: LoadedMode
     assert second["detections"][0]["box"] == {"x": 8.0, "y": 16.0, "width": 16.0, "height": 8.0}
 
 
+def test_many_images_are_answered_in_their_order(
+    candidate: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "BATCH_ROWS", 2)
+    images = [base64.b64encode(an_image(width, 32)).decode() for width in (32, 64, 128, 160, 320)]
+    _, document = ask(candidate, json.dumps({"images": images}).encode())
+    found = [one["detections"][0]["box"]["width"] for one in document["predictions"]]
+    assert found == [16.0, 32.0, 64.0, 80.0, 160.0]
+
+
 def test_pixels_are_answered_in_pixels_of_the_models_size(candidate: LoadedModel) -> None:
     body = json.dumps({"inputs": np.zeros((1, SIDE, SIDE), int).tolist()}).encode()
     _, document = ask(candidate, body)
