@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from lehr_trainer.box_export import make_box_signature
 from lehr_trainer.data import Examples, load_examples
 from lehr_trainer.errors import ExportParityError, JobInputError, ModelCodeError
 from lehr_trainer.measuring import measure
+from lehr_trainer.metrics import METRIC_DEFINITIONS, epoch_line
 from lehr_trainer.models import build_model, importable
 from lehr_trainer.targets import kind_of
 from tests import tiny_boxes
@@ -74,6 +76,14 @@ def test_a_detector_finds_what_it_was_shown_and_is_promoted(whole: tuple[WholeRu
     assert run.summary.epochs[0].loss > 2 * run.summary.epochs[-1].loss
     assert run.summary.int8 is not None
     assert "float32" in run.summary.int8.reason
+
+
+def test_the_metric_of_an_epoch_is_in_the_line_that_is_read(whole: tuple[WholeRun, Judgement]) -> None:
+    last = whole[0].summary.epochs[-1]
+    line = epoch_line(last, 6)
+    (regex,) = [one["Regex"] for one in METRIC_DEFINITIONS if one["Name"] == "validation:map50"]
+    assert re.findall(regex, line) == [f"{last.validation_map50:.4f}"]
+    assert " accuracy=" not in line
 
 
 def test_the_graph_is_proven_and_says_what_it_gives(whole: tuple[WholeRun, Judgement]) -> None:
