@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typer
 
-from lehr_cli import image, local
+from lehr_cli import datasets, image, local
 from lehr_cli.cost import cost
 from lehr_cli.data import drop
 from lehr_cli.demo import demo
@@ -44,6 +44,7 @@ app.command()(report)
 app.command()(cost)
 app.command("plan")(plan_backend)
 app.command()(doctor)
+app.add_typer(datasets.app, name="data")
 app.add_typer(image.app, name="image")
 app.add_typer(local.app, name="local")
 

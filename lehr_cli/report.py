@@ -28,6 +28,8 @@ def report(invocation: Invocation, run: RunArgument = None, is_opened: OpenOptio
     """
     record = find_run(invocation.stack, run)
     path = fetch_report(invocation.stack, record)
+    if record.dataset_version:
+        fetch_card(invocation.stack, record.project, record.dataset_version)
     invocation.out.say(str(path))
     invocation.out.emit({"event": "report", "project": record.project, "run": record.run, "path": str(path)})
     if is_opened and not webbrowser.open(path.resolve().as_uri()):
@@ -46,6 +48,18 @@ def fetch_report(stack: Stack, record: RunRecord, folder: Path | None = None) ->
         )
         raise UserError(f"run {record.run} of {record.project} has no report", hint=hint) from fault
     path = (folder or Path()) / STATE_DIR / "reports" / f"{record.project}-{record.run}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+    return path
+
+
+def fetch_card(stack: Stack, project: str, version: str) -> Path | None:
+    """Download a data card to .lehr/reports/, under the name that reports link to; None: there is none."""
+    try:
+        body = stack.artifacts.get(layout.dataset_card_key(project, version))
+    except KeyError:
+        return None
+    path = Path() / STATE_DIR / "reports" / layout.saved_card_name(project, version)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
     return path

@@ -104,7 +104,7 @@ class InMemoryRegistry:
     def __init__(self) -> None:
         self.aliases: dict[str, Alias] = {}
         self.models: dict[tuple[str, str], ModelRecord] = {}
-        self.datasets: dict[tuple[str, str], DatasetRecord] = {}
+        self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
         self.run_records: dict[tuple[str, str], RunRecord] = {}
         self.turns: dict[str, Turn] = {}
@@ -153,7 +153,7 @@ class InMemoryRegistry:
         self.models.setdefault((record.project, record.version), record)
 
     def add_dataset(self, record: DatasetRecord) -> None:
-        self.datasets.setdefault((record.project, record.version), record)
+        self.dataset_records.setdefault((record.project, record.version), record)
 
     def add_trigger(self, record: TriggerRecord) -> None:
         known = self.triggers.get((record.project, record.trigger))
@@ -172,6 +172,10 @@ class InMemoryRegistry:
     def runs(self, project: str, *, limit: int = 50) -> list[RunRecord]:
         records = [record for (owner, _), record in self.run_records.items() if owner == project]
         return sorted(records, key=lambda record: record.started_at, reverse=True)[:limit]
+
+    def datasets(self, project: str) -> list[DatasetRecord]:
+        records = [record for (owner, _), record in self.dataset_records.items() if owner == project]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
 
     def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
         record = self.run_records.get((project, run))

@@ -41,14 +41,18 @@ if TYPE_CHECKING:
 logger = JsonLog()
 
 
-class CaptureSettings(Environment, frozen=True, kw_only=True):
-    """`capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too."""
+class OptionalSettings(Environment, frozen=True, kw_only=True):
+    """What may be left out. `pii_key` is the stack's secret; without one no model with a hashed column answers.
 
+    `capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too.
+    """
+
+    pii_key: str = ""
     capture_rate: float = 0.0
     capture_features: str = "false"
 
 
-class Settings(CaptureSettings, frozen=True, kw_only=True):
+class Settings(OptionalSettings, frozen=True, kw_only=True):
     artifact_bucket: str
     registry_table: str
     warm_projects: str = ""
@@ -96,12 +100,18 @@ def catalogue() -> Catalogue:
 @cache
 def capture() -> Capture | None:
     """What writes captured predictions; None for a rate of 0, when nothing of it is even imported."""
-    settings = CaptureSettings.read(os.environ)
+    settings = OptionalSettings.read(os.environ)
     if settings.capture_rate <= 0:
         return None
     from functions.predict.capture import Capture
 
     return Capture(settings.capture_rate, logger, has_features=settings.capture_features == "true")
+
+
+@cache
+def pii_key() -> str:
+    """What values of hashed columns are hashed with, as they were where the model was trained."""
+    return OptionalSettings.read(os.environ).pii_key
 
 
 if is_for_snapshot(os.environ):
@@ -112,7 +122,7 @@ if is_for_snapshot(os.environ):
 gc.freeze()
 gc.enable()
 
-SERVICES = Services(lambda: champions(), lambda: catalogue(), lambda: capture())
+SERVICES = Services(lambda: champions(), lambda: catalogue(), lambda: capture(), lambda: pii_key())
 
 
 def handler(event: dict[str, Any], context: Any) -> Answer:

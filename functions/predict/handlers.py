@@ -42,11 +42,15 @@ _NO_ROWS = np.empty((0, 1), dtype=np.float32)
 
 
 class Services(msgspec.Struct, frozen=True):
-    """What routes work with; each is built when it is first asked for. `capture` gives None where nothing is."""
+    """What routes work with; each is built when it is first asked for. `capture` gives None where nothing is.
+
+    `pii_key` is the secret of pseudonyms, empty where the stack has none.
+    """
 
     champions: Callable[[], Champions]
     catalogue: Callable[[], Catalogue]
     capture: Callable[[], Capture | None] = lambda: None
+    pii_key: Callable[[], str] = lambda: ""
 
 
 class Health(msgspec.Struct):
@@ -121,7 +125,8 @@ def _predict_table(
         raise misfit("top_k", detail, expected="no top_k", got="one")
     _refuse_score(request)
     top_k = read_top_k(request.query(), len(signature.labels))
-    batch = tables.parse_table(raw, table) if kind == JSON else tables.parse_table_csv(raw, table)
+    parse = tables.parse_table if kind == JSON else tables.parse_table_csv
+    batch = parse(raw, table, services.pii_key())
     given = model.predictor.predict(batch)
     latency_ms = (perf_counter() - begin) * 1000
     request.predicted = len(batch), latency_ms

@@ -30,7 +30,7 @@ _body_decoder = msgspec.json.Decoder(Body)
 _value_decoder = msgspec.json.Decoder(Any)
 
 
-def parse_table(raw: bytes, table: TableSignature) -> Inputs:
+def parse_table(raw: bytes, table: TableSignature, pii_key: str = "") -> Inputs:
     """1 to MAX_BATCH rows: objects by the names of the columns, or arrays in the order of the columns.
 
     A single row may stand alone. Raises Problem: 400 for what is no JSON, 422 for what does not fit.
@@ -45,7 +45,8 @@ def parse_table(raw: bytes, table: TableSignature) -> Inputs:
         got = f"{len(value)} of them" if isinstance(value, list) else "something else"
         raise misfit(field, f'"{field}" does not hold rows.', expected=expected, got=got)
     try:
-        return as_inputs(read_values(table.columns, table.missing, list(_in_order(value, table, field))))
+        rows = list(_in_order(value, table, field))
+        return as_inputs(read_values(table.columns, table.missing, rows, pii_key))
     except MalformedDataError as fault:
         place = f"{field}{fault.place}"
         raise misfit(
@@ -53,7 +54,7 @@ def parse_table(raw: bytes, table: TableSignature) -> Inputs:
         ) from fault
 
 
-def parse_table_csv(raw: bytes, table: TableSignature) -> Inputs:
+def parse_table_csv(raw: bytes, table: TableSignature, pii_key: str = "") -> Inputs:
     """1 to MAX_BATCH rows of CSV, in the order of a first line of names, or without one in that of the columns.
 
     Raises Problem: 400 for what is not UTF-8, 422 for what does not fit.
@@ -65,7 +66,7 @@ def parse_table_csv(raw: bytes, table: TableSignature) -> Inputs:
     except UnicodeDecodeError as fault:
         raise Problem(HTTPStatus.BAD_REQUEST, "csv", "The body is not UTF-8.") from fault
     try:
-        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_BATCH))
+        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_BATCH, pii_key=pii_key))
     except MalformedDataError as fault:
         expected = f"1 to {MAX_BATCH} rows of the columns {_names(table)}"
         raise misfit(

@@ -28,11 +28,12 @@ tracer = Tracer()
 class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
+    pii_key: str = ""
 
 
 @cache
-def dependencies() -> tuple[ObjectStore, ObjectStore, Callable[[str, str], LoadedModel]]:
-    """The composition root: the two buckets, and a loader that keeps the models of the last few units."""
+def dependencies() -> tuple[ObjectStore, ObjectStore, Callable[[str, str], LoadedModel], str]:
+    """The composition root: two buckets, a loader that keeps the models of the last few units, the pseudonyms' key."""
     from lehr.aws.connect import open_bucket
 
     settings = Settings.read(os.environ)
@@ -44,7 +45,7 @@ def dependencies() -> tuple[ObjectStore, ObjectStore, Callable[[str, str], Loade
     def load(project: str, version: str) -> LoadedModel:
         return load_package(artifacts, project, version, directory=directory, threads=threads)
 
-    return open_bucket(settings.data_bucket), artifacts, load
+    return open_bucket(settings.data_bucket), artifacts, load, settings.pii_key
 
 
 @logger.inject_lambda_context

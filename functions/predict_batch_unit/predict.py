@@ -23,7 +23,11 @@ NO_BOXES = "the model finds boxes, and a line of a batch has one label: send ima
 
 
 def predict_unit(
-    unit: BatchUnit, data: ObjectStore, artifacts: ObjectStore, load: Callable[[str, str], LoadedModel]
+    unit: BatchUnit,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    load: Callable[[str, str], LoadedModel],
+    pii_key: str = "",
 ) -> BatchUnitResult:
     """Write the unit's lines of the result, then its BatchUnitResult. A file that is no input is refused, not raised.
 
@@ -33,7 +37,7 @@ def predict_unit(
     if model.signature.task in DETECTIONS:
         return _write(unit, artifacts, rows=0, size=0, refused=NO_BOXES)
     try:
-        x = read_rows(unit, data, model.signature)
+        x = read_rows(unit, data, model.signature, pii_key)
     except DataError as fault:
         return _write(unit, artifacts, rows=0, size=0, refused=str(fault))
     lines = b"".join(

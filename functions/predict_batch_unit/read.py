@@ -30,7 +30,7 @@ MAX_CSV_BYTES = 128 << 20
 MAX_TABLE_ROWS = 1_000_000
 
 
-def read_rows(unit: BatchUnit, data: ObjectStore, signature: Signature) -> Inputs:
+def read_rows(unit: BatchUnit, data: ObjectStore, signature: Signature, pii_key: str = "") -> Inputs:
     """The unit's rows, of the model's input dtype and shape [count, *shape], or a table.
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
@@ -41,7 +41,7 @@ def read_rows(unit: BatchUnit, data: ObjectStore, signature: Signature) -> Input
         )
     place = data.uri(unit.source.key)
     if table := signature.of_table:
-        return _read_table(_get(unit, data, place), table, place)
+        return _read_table(_get(unit, data, place), table, place, pii_key)
     spec = signature.input
     x = _decode(_get(unit, data, place), spec, place)
     if x.dtype != np.dtype(spec.dtype) or list(x.shape[1:]) != spec.shape[1:]:
@@ -55,11 +55,12 @@ def read_rows(unit: BatchUnit, data: ObjectStore, signature: Signature) -> Input
     return rows
 
 
-def _read_table(raw: bytes, table: TableSignature, place: str) -> Inputs:
+def _read_table(raw: bytes, table: TableSignature, place: str, pii_key: str) -> Inputs:
     """CSV, gzipped or plain, with a first line of names or without one."""
     text = decode_text(raw, place=place, max_bytes=MAX_CSV_BYTES)
     try:
-        return as_inputs(read_csv(text, table.columns, table.missing, max_rows=MAX_TABLE_ROWS))
+        found = read_csv(text, table.columns, table.missing, max_rows=MAX_TABLE_ROWS, pii_key=pii_key)
+        return as_inputs(found)
     except MalformedDataError as fault:
         raise MalformedDataError(f"{fault.place}: {fault.message}", place=place, hint=fault.hint) from fault
 

@@ -18,7 +18,13 @@ metrics = Metrics()
 tracer = Tracer()
 
 
-class Settings(Environment, frozen=True, kw_only=True):
+class OptionalSettings(Environment, frozen=True, kw_only=True):
+    """`pii_key` is the stack's secret; without one no table with a hashed column is prepared."""
+
+    pii_key: str = ""
+
+
+class Settings(OptionalSettings, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
 
@@ -38,7 +44,7 @@ def stores() -> tuple[ObjectStore, ObjectStore]:
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """A unit of any kind in, its index and number of rows out; raises DataError's children for data to put right."""
     unit = read_unit(event)
-    result = prepare_unit(unit, *stores())
+    result = prepare_unit(unit, *stores(), OptionalSettings.read(os.environ).pii_key)
     metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
     rows = sum(shard.rows for shard in result.shards)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)

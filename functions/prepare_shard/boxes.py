@@ -1,4 +1,4 @@
-"""The objects of one image: as they stand in a shard, and how many of each label there are."""
+"""The objects of one image, as they stand in a shard."""
 
 from __future__ import annotations
 
@@ -33,10 +33,3 @@ def box_targets(unit: PrepareFilesUnit, example: FileExample, image: bytes) -> n
             raise ContractError(f"{example.file.key} has a box of label {box.label} of {unit.classes}")
         targets[row] = box
     return targets
-
-
-def count_boxes(targets: np.ndarray, labels: int) -> list[int]:
-    """How many boxes of each label are in [n, max_boxes, 5]."""
-    present = targets[..., 0]
-    counts: list[int] = np.bincount(present[present >= 0].astype(np.int64), minlength=labels).tolist()
-    return counts

@@ -14,15 +14,19 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from functions.prepare_shard.boxes import box_targets, count_boxes
-from functions.prepare_shard.prepare import pixel_sums
+from functions.prepare_shard.boxes import box_targets
+from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split, UnitResult
 from lehr.contracts.file_units import FileExample, FileList, PrepareFilesUnit, StoredFile
+from lehr.contracts.profile import UnitProfile
 from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.ports import ObjectStore
+from lehr_runtime.detection import count_labels
 from lehr_runtime.files import decode_file
+from lehr_runtime.profiles import pixel_sums, profile_images
+from lehr_runtime.row_hashes import array_hashes
 from lehr_runtime.shards import write_shard
 
 # boto3 keeps ten connections; the threads wait for S3 most of their time.
@@ -50,14 +54,15 @@ def prepare_files(unit: PrepareFilesUnit, data: ObjectStore, artifacts: ObjectSt
     fetch = _fetcher(unit, data)
     rows: list[Decoded] = []
     splits: list[int] = []
+    places: list[int] = []
     quarantine: list[Refused] = []
     refused = 0
     with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
-        for example, found in zip(
-            examples, pool.map(lambda one: _decode(unit, one, fetch), examples), strict=True
-        ):
+        decoded = pool.map(lambda one: _decode(unit, one, fetch), examples)
+        for place, (example, found) in enumerate(zip(examples, decoded, strict=True)):
             if isinstance(found, Decoded):
                 rows.append(found)
+                places.append(place)
                 splits.append(_split(unit, example, found.x))
                 continue
             refused += 1
@@ -73,7 +78,7 @@ def prepare_files(unit: PrepareFilesUnit, data: ObjectStore, artifacts: ObjectSt
             place=data.uri(layout.incoming_prefix(unit.project)),
             hint="put the files right or take them away, or allow more with data.max_refused_fraction",
         )
-    result = _write(unit, rows, splits, refused, artifacts)
+    result = _write(unit, rows, splits, places, refused, artifacts)
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     artifacts.put(key, result.to_json(), content_type="application/json")
     return result
@@ -138,10 +143,13 @@ def _write(
     unit: PrepareFilesUnit,
     rows: Sequence[Decoded],
     splits: Sequence[int],
+    places: Sequence[int],
     refused: int,
     artifacts: ObjectStore,
 ) -> UnitResult:
     shards = []
+    hashes = []
+    profile = UnitProfile(index=unit.index, rows=0, numbers=[], determined={}, samples=[])
     pixels = pixel_sum = pixel_square_sum = 0
     for place, split in enumerate(_SPLITS):
         chosen = [row for row, own in zip(rows, splits, strict=True) if own == place]
@@ -150,6 +158,8 @@ def _write(
         x, y = np.stack([one.x for one in chosen]), np.stack([one.y for one in chosen])
         if split == "train":
             pixels, (pixel_sum, pixel_square_sum) = x.size, pixel_sums(x)
+            profile = profile_images(unit.index, x, y)
+        hashes.append(array_hashes(x))
         raw = write_shard({"x": x, "y": y})
         key = layout.staged_shard_key(unit.project, unit.run, split, unit.index, unit.of)
         artifacts.put(key, raw)
@@ -160,11 +170,14 @@ def _write(
                 rows=len(chosen),
                 bytes=len(raw),
                 sha256=hashlib.sha256(raw).hexdigest(),
-                class_counts=count_boxes(y, unit.classes)
-                if y.ndim == 3
-                else np.bincount(y, minlength=unit.classes).tolist(),
+                class_counts=count_labels(y, unit.classes),
             )
         )
+    # In the order of the shards: by split, and there as they were listed.
+    order = np.array(places, dtype=np.int64)[np.argsort(splits, kind="stable")]
+    write_origins(unit, np.concatenate(hashes) if hashes else np.empty(0, np.uint64), order, artifacts)
+    key = layout.unit_profile_key(unit.project, unit.run, unit.index)
+    artifacts.put(key, profile.to_json(), content_type="application/json")
     return UnitResult(
         index=unit.index,
         shards=shards,

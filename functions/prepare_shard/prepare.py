@@ -10,14 +10,15 @@ import hashlib
 
 import numpy as np
 
+from functions.prepare_shard.origins import write_origins
 from lehr import layout
 from lehr.contracts.dataset import ObjectRef, PrepareUnit, Shard, Split, UnitResult
 from lehr.errors import ContractError, MismatchedDataError, MissingDataError
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import decode_idx
+from lehr_runtime.profiles import pixel_sums, profile_images
+from lehr_runtime.row_hashes import array_hashes
 from lehr_runtime.shards import write_shard
-
-_SUM_ROWS = 1024
 
 
 def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> UnitResult:
@@ -65,6 +66,12 @@ def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> Uni
         pixel_square_sum=pixel_square_sum,
         pixels=pixels,
     )
+    order = np.concatenate(list(splits.values()))
+    write_origins(unit, array_hashes(images[order]), order, artifacts)
+    training = splits.get("train", rows[:0])
+    profile = profile_images(unit.index, images[training], labels[training])
+    key = layout.unit_profile_key(unit.project, unit.run, unit.index)
+    artifacts.put(key, profile.to_json(), content_type="application/json")
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     artifacts.put(key, result.to_json(), content_type="application/json")
     return result
@@ -79,18 +86,6 @@ def belongs_to_validation(images: np.ndarray, rows: np.ndarray, fraction: float)
     return np.array(
         [int.from_bytes(hashlib.blake2b(images[row].data, digest_size=8).digest()) < bound for row in rows],
         dtype=bool,
-    )
-
-
-def pixel_sums(x: np.ndarray) -> tuple[int, int]:
-    """Sum and sum of squares of uint8 values, exactly, through a histogram (numpy widens it chunk by chunk)."""
-    histogram = np.zeros(256, dtype=np.int64)
-    for first in range(0, len(x), _SUM_ROWS):
-        histogram += np.bincount(x[first : first + _SUM_ROWS].reshape(-1), minlength=256)
-    counts = histogram.tolist()
-    return (
-        sum(value * count for value, count in enumerate(counts)),
-        sum(value * value * count for value, count in enumerate(counts)),
     )
 
 

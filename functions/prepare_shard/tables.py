@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
+from functions.prepare_shard.ranges import Ranges
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split
 from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
@@ -30,6 +31,8 @@ from lehr.errors import (
 from lehr.number_cells import read_number
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import decode_text
+from lehr_runtime.profiles import count_texts, number_sums, profile_table
+from lehr_runtime.row_hashes import table_hashes
 from lehr_runtime.shards import write_shard
 from lehr_runtime.tables import Table, as_inputs, schema_reader, to_tensors
 
@@ -45,19 +48,26 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Rows:
-    """What was read: the inputs, the targets, and which split each row belongs to (a place in _SPLITS)."""
+    """What was read: inputs, targets, which split each row belongs to (a place in _SPLITS), and its line.
+
+    `out_of_range` counts values outside of [checks.ranges] by column, of refused rows too.
+    """
 
     table: Table
     targets: np.ndarray
     splits: np.ndarray
+    lines: np.ndarray
+    out_of_range: dict[str, int]
 
 
-def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore) -> TableUnitResult:
+def prepare_table(
+    unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectStore, pii_key: str = ""
+) -> TableUnitResult:
     """Write the unit's shards, its refused rows and its TableUnitResult.
 
     Raises DataError's children for a file to put right, ContractError for a unit that no plan of ours contains.
     """
-    rows, quarantine, refused = read_file(unit, data)
+    rows, quarantine, refused = read_file(unit, data, pii_key)
     if refused:
         lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
         artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
@@ -89,12 +99,21 @@ def prepare_table(unit: PrepareTableUnit, data: ObjectStore, artifacts: ObjectSt
         target=NumberSums() if unit.table.labels else number_sums(targets),
         refused=refused,
     )
+    by_split = order[np.argsort(rows.splits[order], kind="stable")]
+    hashes = table_hashes(rows.table, rows.targets)
+    write_origins(unit, hashes[by_split], rows.lines[by_split], artifacts)
+    profile = profile_table(unit.index, training, targets, unit.table)
+    profile = msgspec.structs.replace(profile, out_of_range=rows.out_of_range)
+    key = layout.unit_profile_key(unit.project, unit.run, unit.index)
+    artifacts.put(key, profile.to_json(), content_type="application/json")
     key = layout.unit_result_key(unit.project, unit.run, unit.index)
     artifacts.put(key, result.to_json(), content_type="application/json")
     return result
 
 
-def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Refused], int]:
+def read_file(
+    unit: PrepareTableUnit, data: ObjectStore, pii_key: str = ""
+) -> tuple[Rows, list[Refused], int]:
     """The file's rows in their order, the first MAX_QUARANTINED of those that are refused, and how many are."""
     schema, place = unit.table, data.uri(unit.file.key)
     text = decode_text(_get(unit, data), place=place, max_bytes=MAX_TEXT_BYTES)
@@ -110,12 +129,13 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
             hint="all files of a table have the same columns",
         )
     places = [names.index(name) for name in wanted]
-    reader, file = schema_reader(schema), unit.file.key.rpartition("/")[2]
-    builder, targets, splits = reader.builder(), array("f"), bytearray()
+    ranges = Ranges(unit)
+    reader, file = schema_reader(schema, pii_key), unit.file.key.rpartition("/")[2]
+    builder, targets, splits, places_in_file = reader.builder(), array("f"), bytearray(), array("q")
     quarantine: list[Refused] = []
     refused = 0
     numbers, categories = len(schema.named("number")), len(schema.named("category"))
-    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 32)
+    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 64)
     max_distinct = min(MAX_DISTINCT * categories, MAX_DISTINCT_TOGETHER)
     for line, cells in lines:
         try:
@@ -123,6 +143,7 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
                 raise ValueError(f"{len(cells)} cells where the header has {len(names)}")
             *inputs, target = [cells[place] for place in places]
             row, y = reader.read(inputs), _target(unit, target)
+            ranges.check(row[0], y)
         except ValueError as fault:
             refused += 1
             if len(quarantine) < MAX_QUARANTINED:
@@ -138,10 +159,17 @@ def read_file(unit: PrepareTableUnit, data: ObjectStore) -> tuple[Rows, list[Ref
                 hint="cut it into several files, each with the header",
             )
         targets.append(y)
+        places_in_file.append(line)
         splits.append(2 if unit.is_test else _split(unit, [*inputs, target]))
     dtype = np.uint8 if schema.labels else np.float32
     return (
-        Rows(builder.table(), np.array(targets, dtype=dtype), np.frombuffer(splits, np.uint8)),
+        Rows(
+            builder.table(),
+            np.array(targets, dtype=dtype),
+            np.frombuffer(splits, np.uint8),
+            np.array(places_in_file, dtype=np.int64),
+            ranges.outside,
+        ),
         quarantine,
         refused,
     )
@@ -171,17 +199,6 @@ def _target(unit: PrepareTableUnit, cell: str) -> float:
         raise ValueError(f"{schema.target}: {text[:40]!r} is no number within float32") from fault
 
 
-def number_sums(column: np.ndarray) -> NumberSums:
-    """Sums in float64 of what is there in float32 [rows]."""
-    given = column[~np.isnan(column)].astype(np.float64)
-    return NumberSums(
-        rows=len(given),
-        missing=len(column) - len(given),
-        total=float(given.sum()),
-        squares=float(np.square(given).sum()),
-    )
-
-
 def _too_many_values(table: Table, names: list[str], place: str) -> InsufficientDataError:
     sizes = {name: len(set(column)) for name, column in zip(names, table.categories.T.tolist(), strict=True)}
     name = max(sizes, key=lambda one: sizes[one])
@@ -190,11 +207,6 @@ def _too_many_values(table: Table, names: list[str], place: str) -> Insufficient
         place=place,
         hint=f'leave it out with data.columns: "{name}" = "ignore", or make it coarser',
     )
-
-
-def count_texts(column: np.ndarray) -> dict[str, int]:
-    """How many rows have each text, in the texts' order. An array of text is as wide as the longest in each row."""
-    return dict(sorted(Counter(column.tolist()).items()))
 
 
 def _write(

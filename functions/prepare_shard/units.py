@@ -28,11 +28,13 @@ def read_unit(value: Mapping[str, Any]) -> Unit:
             return PrepareUnit.from_value(value)
 
 
-def prepare_unit(unit: Unit, data: ObjectStore, artifacts: ObjectStore) -> Result:
-    """Write the unit's shards and its result. Raises DataError's children for data to put right, ContractError."""
+def prepare_unit(unit: Unit, data: ObjectStore, artifacts: ObjectStore, pii_key: str = "") -> Result:
+    """Write the unit's shards and its result; `pii_key` is the secret of a table's pseudonyms.
+
+    Raises DataError's children for data to put right, ContractError."""
     match unit:
         case PrepareTableUnit():
-            return prepare_table(unit, data, artifacts)
+            return prepare_table(unit, data, artifacts, pii_key)
         case PrepareFilesUnit():
             return prepare_files(unit, data, artifacts)
         case _:

@@ -7,12 +7,16 @@ for, so every planned unit's result is read back from S3.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from math import sqrt
 from typing import TypeVar
 
 import msgspec
 
+from functions.seal_dataset.same_rows import Unit
+from functions.seal_dataset.screening import screen
 from functions.seal_dataset.tables import merge_statistics
+from functions.seal_dataset.vouching import Evidence, vouch
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.data_rules import FILES, is_table
@@ -31,17 +35,24 @@ Moves = list[tuple[str, str]]
 
 
 def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) -> SealedDataset:
-    """Write the version. Running it again writes the same bytes to the same keys."""
+    """Write the version. Running it again writes the same bytes to the same keys.
+
+    Raises DataError's children for data that is not enough, or fails a check that [checks] says to reject it for.
+    """
     project, run = request.project, request.run
     recipe = Recipe.from_json(artifacts.get(layout.recipe_key(project, run)))
     raw_plan = artifacts.get(layout.plan_key(project, run))
-    manifest, moves = _describe(recipe, raw_plan, artifacts)
+    manifest, moves, evidence = _describe(recipe, raw_plan, artifacts)
     version = manifest.sha256()[:16]
+    statistics = vouch(recipe, run, version, evidence, artifacts, registry)
     prefix = layout.dataset_prefix(project, version)
     manifest_key = layout.dataset_manifest_key(project, version)
     if not artifacts.exists(manifest_key):
         for source, target in moves:
             artifacts.copy(source, prefix + target)
+        for key, document in statistics.items():
+            # Not once: of another run that was cut off here, last digits of a sum may be those of another processor.
+            artifacts.put(key, document.to_json(), content_type="application/json")
         artifacts.put_once(manifest_key, manifest.to_json(), content_type="application/json")
     rows: dict[str, int] = {split: manifest.rows(split) for split in SPLITS}
     registry.add_dataset(
@@ -56,7 +67,10 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     )
 
 
-def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+Described = tuple[DatasetManifest, Moves, Evidence]
+
+
+def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     if is_table(recipe.project.task):
         return _table_manifest(recipe, raw_plan, artifacts)
     if recipe.data.format in FILES:
@@ -64,20 +78,23 @@ def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[
     return _image_manifest(recipe, raw_plan, artifacts)
 
 
-def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
     results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
     raw = {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}
     manifest = _manifest(recipe, results, shards)
-    return msgspec.structs.replace(manifest, raw=sorted(raw.values(), key=lambda ref: ref.key)), moves
+    manifest = msgspec.structs.replace(manifest, raw=sorted(raw.values(), key=lambda ref: ref.key))
+    return manifest, moves, Evidence(manifest=manifest, screened=screened)
 
 
-def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareFilesUnit])
     results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
@@ -87,8 +104,8 @@ def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         digest = hashlib.sha256(artifacts.get(unit.list_key)).hexdigest()
         raw_lists.append(RawList(key=key, sha256=digest, files=unit.count))
         moves.append((unit.list_key, key))
-    manifest = _manifest(recipe, results, shards)
-    return msgspec.structs.replace(manifest, raw_lists=raw_lists), moves
+    manifest = msgspec.structs.replace(_manifest(recipe, results, shards), raw_lists=raw_lists)
+    return manifest, moves, Evidence(manifest=manifest, screened=screened, refused=_refused(plan, results))
 
 
 def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) -> DatasetManifest:
@@ -109,9 +126,10 @@ def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) ->
     )
 
 
-def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> tuple[DatasetManifest, Moves]:
+def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
     results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
+    results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = _renumber(staged)
@@ -130,7 +148,20 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         validation_fraction=recipe.data.validation_fraction,
         table=table,
     )
-    return manifest, moves
+    names = plan[0].table.named("category")
+    evidence = Evidence(
+        manifest=manifest,
+        screened=screened,
+        counts=[dict(zip(names, one.categories, strict=True)) for one in results],
+        refused=_refused(plan, results),
+    )
+    return manifest, moves, evidence
+
+
+def _refused(plan: Sequence[Unit], results: Sequence[UnitResult | TableUnitResult]) -> dict[str, int]:
+    """How many examples each unit could not read, by the object that lists them."""
+    keys = [layout.quarantine_key(unit.project, unit.run, unit.index) for unit in plan]
+    return {key: result.refused for key, result in zip(keys, results, strict=True)}
 
 
 def check_sufficient(shards: list[Shard], labels: list[str], validation_fraction: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import ceil
 
+from functions.start_run.ranges import refuse_foreign_ranges
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.dataset import ObjectRef
@@ -62,6 +63,7 @@ def plan_table(
     first = raw[training[0]]
     start = data.get_start(first.key, SAMPLE_BYTES)
     inferred = infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
+    refuse_foreign_ranges(recipe, inferred.schema, place=data.uri(first.key))
     names = [*training, *test]
     units = [
         PrepareTableUnit(
@@ -77,6 +79,8 @@ def plan_table(
             test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
             rows_per_shard=said.rows_per_shard,
             max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
+            ranges=recipe.checks.ranges,
+            refuses_out_of_range=recipe.checks.out_of_range == "quarantine",
         )
         for index, name in enumerate(names)
     ]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from functions.write_report.charts import (
     BOTTOM,
@@ -22,6 +19,7 @@ from functions.write_report.charts import (
     line_chart,
     worst_confusions,
 )
+from functions.write_report.data_card import MARKS, make_environment, write_card
 from functions.write_report.detection import detection_section
 from functions.write_report.sources import Sources, read_sources
 from functions.write_report.sweep import sweep_section
@@ -49,7 +47,8 @@ class WriteReport:
     def write(self, request: ReportRequest) -> str:
         """Write report.html of a run; returns its key."""
         sources = read_sources(request.project, request.run, self.artifacts, self.registry)
-        page = render(request, sources, self._spans(request, sources))
+        card_name = write_card(sources.checks, self.artifacts) if sources.checks else ""
+        page = render(request, sources, self._spans(request, sources), card_name)
         key = layout.report_key(request.project, request.run)
         self.artifacts.put(key, page.encode(), content_type="text/html; charset=utf-8")
         return key
@@ -63,20 +62,16 @@ class WriteReport:
             return []
 
 
-def render(request: ReportRequest, sources: Sources, spans: list[Span]) -> str:
-    """The page. Every string of a user or a model is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def render(request: ReportRequest, sources: Sources, spans: list[Span], card_name: str = "") -> str:
+    """The page, with a link to the data card of that name. Every string of a user or a model is escaped."""
+    environment = make_environment()
     environment.filters |= {"seconds": seconds, "percent": percent}
     evaluation = sources.evaluation
     return environment.get_template(TEMPLATE).render(
         request=request,
         sources=sources,
+        marks=MARKS,
+        card_name=card_name,
         verdict=verdict(request, sources),
         evaluation=evaluation,
         regression=sources.regression,

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from lehr import layout
 from lehr.contracts.cost import RunCost
+from lehr.contracts.data_checks import DataChecks
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.detection import DetectionReport
 from lehr.contracts.document import Document
@@ -34,6 +35,7 @@ class Sources:
     decision: Decision | None = None
     failure: Failure | None = None
     manifest: DatasetManifest | None = None
+    checks: DataChecks | None = None
     training: TrainingSummary | None = None
     lineage: Lineage | None = None
     sweep: Sweep | None = None
@@ -85,6 +87,7 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
         return None
 
     found.failure = read(Failure, layout.failure_key(project, run), "")
+    found.checks = read(DataChecks, layout.data_checks_key(project, run), "")
     found.sweep = read(Sweep, layout.sweep_key(project, run), "")
     found.cost = read(RunCost, layout.cost_key(project, run), "")
     key = layout.evaluation_report_key(project, run)

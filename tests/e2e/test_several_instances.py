@@ -7,6 +7,8 @@ import json
 import tarfile
 from typing import Any
 
+import pytest
+
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.test_batch import ON_BATCH, batch_stack
 from tests.e2e.workplace import Workplace
@@ -49,6 +51,7 @@ def test_a_model_is_trained_on_two_instances_and_promoted(workplace: Workplace) 
     assert description["ResourceConfig"]["InstanceCount"] == 2
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_on_two_nodes_of_batch_and_promoted(batch_stack: Workplace) -> None:
     project = batch_stack.project("two-nodes")
     train(batch_stack, project, TWO_ON_BATCH)

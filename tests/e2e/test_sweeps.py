@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Finished, Workplace
 
@@ -48,6 +50,7 @@ def promoted(place: Workplace, project: str, trained: Finished, told: dict[str, 
     return run
 
 
+@pytest.mark.slow
 def test_tpe_asks_twice_and_the_best_of_all_trials_serves(workplace: Workplace) -> None:
     trained, project, told = sweep(
         workplace, "tpe", 'search = "tpe"\ncount = 4\nconcurrency = 2\nobjective = "validation_loss"'

@@ -135,6 +135,7 @@ def test_a_stack_whose_endpoint_takes_no_signatures_is_refused(stand_in: Workpla
     assert "the stack 'public' has EndpointAuth=NONE" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_aws_target_trains_asks_and_leaves_nothing_behind(stand_in: Workplace) -> None:
     """The quick form: one model, asked over HTTPS. What is of a local cloud only is skipped and says so."""
     before = everything(stand_in)

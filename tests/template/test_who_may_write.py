@@ -15,7 +15,9 @@ TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/registrytable"
 EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 # Partition and action: whose role may.
 MAY = {
-    ("champion#mnist", "GetItem"): {"PackageModel", "PromoteModel", "Predict", "StartBatch", "StartRun"},
+    ("champion#mnist", "GetItem"): {
+        *("PackageModel", "PromoteModel", "Predict", "SealDataset", "StartBatch", "StartRun")
+    },
     ("champion#mnist", "PutItem"): {"PromoteModel"},
     ("champion#mnist", "UpdateItem"): set(),
     ("champion#mnist", "DeleteItem"): set(),
@@ -50,6 +52,11 @@ MAY_WITH_OBJECTS = {
     (MANIFEST, "PutObject"): {"SealDataset"},
     (SHARD, "PutObject"): {"SealDataset"},
     (SHARD, "DeleteObject"): set(),
+    ("datasets/mnist/v1/card.html", "PutObject"): {"SealDataset", "WriteReport"},
+    ("models/mnist/v1/lineage.json", "GetObject"): {
+        *("PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit", "SealDataset"),
+        "StartRun",
+    },
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
     ("batches/mnist/b1/result.json", "PutObject"): {"StartBatch", "PredictBatchUnit", "SealBatch"},
     ("batches/mnist/b1/result.json", "GetObject"): {"StartBatch", "SealBatch", "PredictBatchStateMachine"},

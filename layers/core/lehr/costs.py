@@ -29,7 +29,7 @@ from lehr.sweeps import planned_rounds, planned_trainings
 SHARD_FUNCTIONS = {"prepare_shard": (2.0, 900), "evaluate_shard": (2.0, 900)}
 RUN_FUNCTIONS = {
     "start_run": (0.5, 60),
-    "seal_dataset": (0.5, 300),
+    "seal_dataset": (2.0, 300),
     "publish_trainer": (1.0, 120),
     "propose_trials": (1.0, 600),
     "package_model": (2.9375, 300),

@@ -13,7 +13,9 @@ tree with the state machine.
     │   │   ├── MalformedDataError    a file is truncated or not of its format
     │   │   ├── MismatchedDataError   two files disagree, as images and labels of different count
     │   │   ├── InsufficientDataError a split or a class has no examples
-    │   │   └── ChangedDataError      a file was overwritten while the run was reading it
+    │   │   ├── ChangedDataError      a file was overwritten while the run was reading it
+    │   │   └── RejectedDataError     a check of [checks] whose policy is "reject" has failed
+    │   ├── MissingKeyError       a recipe hashes a column, and the stack has no key to do it with
     │   ├── UnknownPriceError     an instance type is not in the price table
     │   └── BudgetError           a run could cost more than its recipe allows
     ├── ContractError             a document that crossed a process boundary does not fit its type
@@ -76,6 +78,14 @@ class InsufficientDataError(DataError):
 
 class ChangedDataError(DataError):
     """Raised when a raw object is no longer the one that the run was planned with."""
+
+
+class RejectedDataError(DataError):
+    """Raised when data fails a check that the recipe says to reject it for."""
+
+
+class MissingKeyError(UserError):
+    """Raised when values are to be hashed and there is no key: without one anybody could guess them."""
 
 
 class UnknownPriceError(UserError):

@@ -2,7 +2,8 @@
 
 incoming/<project>/…                         raw data as the user drops it; _READY commits it   (data bucket)
 projects/<project>/<code-sha>/               recipe and user code; head.json names the current one
-datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors
+datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors;
+                                             statistics.json, samples.json, card.html
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, sweep, evaluation, decision, report
 models/<project>/<version>/                  model package
@@ -69,6 +70,23 @@ def dataset_manifest_key(project: str, version: str) -> str:
     return dataset_prefix(project, version) + "manifest.json"
 
 
+def dataset_statistics_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "statistics.json"
+
+
+def dataset_samples_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "samples.json"
+
+
+def dataset_card_key(project: str, version: str) -> str:
+    return dataset_prefix(project, version) + "card.html"
+
+
+def saved_card_name(project: str, version: str) -> str:
+    """Of a data card on a person's machine, in the folder of the reports that link to it."""
+    return f"{checked_name(project)}-{checked_name(version)}.card.html"
+
+
 def dataset_split_prefix(project: str, version: str, split: Split) -> str:
     return f"{dataset_prefix(project, version)}{split}/"
 
@@ -105,8 +123,30 @@ def quarantine_key(project: str, run: str, unit: int) -> str:
     return f"quarantine/{checked_name(project)}/{checked_name(run)}/unit-{unit:05d}.jsonl"
 
 
+def set_aside_key(project: str, run: str) -> str:
+    """Of the rows that a check over the whole data has taken out."""
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/checks.jsonl"
+
+
 def unit_result_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}prepared/unit-{index:05d}.json"
+
+
+def unit_profile_key(project: str, run: str, index: int) -> str:
+    return f"{run_prefix(project, run)}prepared/unit-{index:05d}.profile.json"
+
+
+def unit_rows_key(project: str, run: str, index: int) -> str:
+    return f"{run_prefix(project, run)}prepared/unit-{index:05d}.rows.safetensors"
+
+
+def kept_shard_key(project: str, run: str, split: Split, unit: int, number: int) -> str:
+    """Of a staged shard, without the rows that were set aside."""
+    return f"{run_prefix(project, run)}prepared/{split}/kept-{unit:05d}-{number:05d}.safetensors"
+
+
+def data_checks_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "checks.json"
 
 
 def trials_prefix(project: str, run: str) -> str:

@@ -14,7 +14,9 @@ _SHOWN = 10
 
 def table_difference(one: TableSchema | TableSignature, other: TableSchema | TableSignature) -> str:
     """The first of columns, target, order and missing cells that the two differ in; empty for none."""
-    kinds = [{column.name: column.kind for column in table.columns} for table in (one, other)]
+    kinds = [
+        {column.name: (column.kind, column.hashed_for) for column in table.columns} for table in (one, other)
+    ]
     names = [name for name in kinds[0] | kinds[1] if kinds[0].get(name) != kinds[1].get(name)]
     if names:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -64,11 +64,17 @@ def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) ->
         told = data.columns.get(name)
         cells = [cells[number].strip() for cells in rows[1:] if len(cells) == len(names)]
         given = [cell for cell in cells if cell not in missing]
-        if told == "ignore" or not (told or given):
+        if told in ("ignore", "pii_drop") or not (told or given):
             report.append(f"{name}: left out, {'as told' if told else 'no row of the first has a value'}")
             continue
+        if told == "pii_hash":
+            columns.append(Column(name=name, kind="category", hashed_for=recipe.project.name))
+            report.append(f"{name}: category (told), hashed")
+            continue
         others = sum(not _is_number(cell) for cell in given)
-        kind: ColumnKind = told or ("number" if others <= allowed * len(given) else "category")
+        kind: ColumnKind = "number" if others <= allowed * len(given) else "category"
+        if told == "number" or told == "category":
+            kind = told
         columns.append(Column(name=name, kind=kind))
         values = (
             f", {len(set(given))} values" if kind == "category" else f", {others} are none" if others else ""

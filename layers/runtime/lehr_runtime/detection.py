@@ -93,6 +93,14 @@ def true_boxes(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([starts, starts + present[:, 3:5]], axis=1), present[:, 0].astype(np.int64)
 
 
+def count_labels(y: np.ndarray, labels: int) -> list[int]:
+    """How many of each label are in a shard's targets: rows of labels [n], or boxes of [n, max_boxes, 5]."""
+    if y.ndim == 3:
+        y = y[..., 0][y[..., 0] >= 0].astype(np.int64)
+    counts: list[int] = np.bincount(y, minlength=labels).tolist()
+    return counts
+
+
 def match(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """Which of `boxes`, [k, 4] by falling score, are true ones: uint16 [k], a bit for each of IOU_THRESHOLDS.
 

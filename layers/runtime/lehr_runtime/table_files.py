@@ -10,7 +10,9 @@ from lehr.errors import MalformedDataError
 from lehr_runtime.tables import CellError, RowReader, Table
 
 
-def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, max_rows: int) -> Table:
+def read_csv(
+    text: str, columns: Sequence[Column], missing: Sequence[str], *, max_rows: int, pii_key: str = ""
+) -> Table:
     """1 to `max_rows` rows; columns that the model does not take are passed over where the first line has names.
 
     A first line with half of the names, at least, is one of names.
@@ -19,7 +21,7 @@ def read_csv(text: str, columns: Sequence[Column], missing: Sequence[str], *, ma
     """
     names = [column.name for column in columns]
     lines = iterate_rows(text, find_delimiter(text.partition("\n")[0]), place="rows")
-    reader = RowReader(columns, missing)
+    reader = RowReader(columns, missing, pii_key)
     builder = reader.builder()
     places: Sequence[int] = range(len(names))
     width, count = len(names), 0

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from lehr.contracts.tables import Column, TableSchema
 from lehr.errors import MalformedDataError
 from lehr.number_cells import FLOAT32_MAX, read_number
+
+if TYPE_CHECKING:
+    from lehr_runtime.pseudonyms import Pseudonyms
 
 MAX_CATEGORY_CHARACTERS = 256
 # Below this many rows an array for each column costs more than it saves.
@@ -123,10 +127,15 @@ class CellError(ValueError):
 
 
 class RowReader:
-    """Cells to values, by the columns of a schema. What says nothing is one of `missing`, after stripping blanks."""
+    """Cells to values, by the columns of a schema. What says nothing is one of `missing`, after stripping blanks.
 
-    def __init__(self, columns: Sequence[Column], missing: Sequence[str]) -> None:
+    Values of a hashed column leave here as pseudonyms, so nothing behind it knows them. Raises MissingKeyError where
+    there is such a column and no `pii_key`.
+    """
+
+    def __init__(self, columns: Sequence[Column], missing: Sequence[str], pii_key: str = "") -> None:
         self._columns, self._missing = tuple(columns), frozenset(missing)
+        self._pseudonyms = _pseudonyms(columns, pii_key)
 
     def read(self, cells: Sequence[str]) -> tuple[list[float], list[str]]:
         """Numbers and categories of one row, in the columns' order. Raises CellError."""
@@ -149,7 +158,7 @@ class RowReader:
             raise CellError(name, f"more than {MAX_CATEGORY_CHARACTERS} characters")
         if "\0" in text:  # ends a text for ONNX Runtime
             raise CellError(name, "text with a NUL byte")
-        return text
+        return self._pseudonyms[name].of(text) if name in self._pseudonyms else text
 
     def _number(self, name: str, text: str) -> float:
         try:
@@ -161,6 +170,16 @@ class RowReader:
         """What the rows are gathered in."""
         width = sum(column.kind == "number" for column in self._columns)
         return TableBuilder(width, len(self._columns) - width)
+
+
+def _pseudonyms(columns: Sequence[Column], pii_key: str) -> dict[str, Pseudonyms]:
+    """Of each hashed column; what they need is imported with the first, since most cold starts have none."""
+    hashed = {column.name: column.hashed_for for column in columns if column.hashed_for is not UNSET}
+    if not hashed:
+        return {}
+    from lehr_runtime.pseudonyms import Pseudonyms
+
+    return {name: Pseudonyms(pii_key, project) for name, project in hashed.items()}
 
 
 class TableBuilder:
@@ -192,17 +211,19 @@ class TableBuilder:
         return Table(flat.reshape(self._rows, numbers), texts.reshape(self._rows, categories))
 
 
-def schema_reader(schema: TableSchema) -> RowReader:
+def schema_reader(schema: TableSchema, pii_key: str = "") -> RowReader:
     """The reader of a schema's inputs."""
-    return RowReader(schema.columns, schema.missing)
+    return RowReader(schema.columns, schema.missing, pii_key)
 
 
-def read_values(columns: Sequence[Column], missing: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def read_values(
+    columns: Sequence[Column], missing: Sequence[str], rows: Sequence[Sequence[Any]], pii_key: str = ""
+) -> Table:
     """Rows of JSON values in the columns' order: numbers, strings, or None for what is missing.
 
     An integer may stand for a category, whose text is its own. Raises MalformedDataError whose place is `[row].column`.
     """
-    reader = RowReader(columns, missing)
+    reader = RowReader(columns, missing, pii_key)
     fitting = _read_columns(reader, columns, rows) if len(rows) >= _FEW else None
     if fitting is not None:
         return fitting

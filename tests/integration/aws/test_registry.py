@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from lehr.aws.registry import DynamoModelRegistry
-from lehr.contracts.registry import RunRecord, TriggerRecord, Turn
+from lehr.contracts.registry import DatasetRecord, RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError
 
 
@@ -151,6 +151,17 @@ def test_a_record_is_written_once(registry: DynamoModelRegistry) -> None:
     record = registry.trigger("mnist", "drop-0001")
     assert record is not None
     assert record.reason == "first"
+
+
+def test_dataset_versions_are_listed_newest_first(registry: DynamoModelRegistry) -> None:
+    for day, version in ((1, "b"), (3, "a"), (2, "c")):
+        at = f"2026-01-0{day}T00:00:00.000Z"
+        registry.add_dataset(
+            DatasetRecord(project="mnist", version=version, run="r", created_at=at, rows={"train": day})
+        )
+    assert [(one.version, one.rows) for one in registry.datasets("mnist")] == [
+        *(("a", {"train": 3}), ("c", {"train": 2}), ("b", {"train": 1}))
+    ]
 
 
 def turn(number: int = 1, run: str = "r1", waiting: tuple[str, ...] = ()) -> Turn:

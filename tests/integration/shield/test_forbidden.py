@@ -112,7 +112,7 @@ DEEDS = [
         "reads the champion",
         "dynamodb",
         lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=CHAMPION),
-        roles("PackageModel", "PromoteModel", "Predict", "StartBatch", "StartRun"),
+        roles("PackageModel", "PromoteModel", "Predict", "SealDataset", "StartBatch", "StartRun"),
     ),
     Deed(
         "adds a record",

@@ -69,6 +69,7 @@ def throttled(crowded: Workplace) -> Iterator[int]:
     assert faults(crowded, "DELETE") - before == times, "some calls were not refused: less was tested"
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_that_is_throttled_more_often_than_a_transient_error_is_retried(
     crowded: Workplace, throttled: int
 ) -> None:

@@ -20,6 +20,7 @@ from lehr_cli.main import app
 from lehr_cli.runs import lines
 
 COMMANDS = ("demo", "push", "drop", "train", "watch", "stop", "runs", "predict", "report", "cost", "doctor")
+DATA_COMMANDS = ("data ls", "data show", "data diff", "data card")
 runner = CliRunner()
 
 
@@ -44,7 +45,7 @@ def raising(fault: BaseException) -> typer.Typer:
 
 
 @pytest.mark.parametrize(
-    "name", [*COMMANDS, "local up", "local down", "local status", "local env", "local logs"]
+    "name", [*COMMANDS, "local up", "local down", "local status", "local env", "local logs", *DATA_COMMANDS]
 )
 def test_every_command_explains_itself_with_an_example_and_takes_json(name: str) -> None:
     result = runner.invoke(app, [*name.split(), "--help"])

@@ -160,6 +160,23 @@ def test_images_of_a_second_file_are_the_tests() -> None:
     assert manifest.rows("train") + manifest.rows("validation") == 60
 
 
+def test_a_training_image_that_is_in_the_test_gives_way_with_its_boxes() -> None:
+    recipe = RECIPE.replace("image_size", 'test_annotations = "more/boxes.json"\nimage_size', 1)
+    world = World(recipe=recipe)
+    world.data.put(f"{PREFIX}more/boxes.json", json.dumps(coco_json(20, first=500)).encode())
+    for number in range(20):
+        world.data.put(f"{PREFIX}more/{500 + number}.png", world.data.objects[f"{PREFIX}train/{number}.png"])
+    manifest, rows = world.prepare()
+    assert manifest.rows("test") == 20
+    learnt = [boxes for split, _, boxes in rows if split != "test"]
+    assert len(learnt) == 40
+    counted = [
+        sum(manifest.class_counts(split)[label] for split in ("train", "validation")) for label in (0, 1)
+    ]
+    assert counted == [20, 40]
+    assert sum(boxes[1, 0] >= 0 for boxes in learnt) == 20
+
+
 def test_images_may_lie_in_a_folder_of_their_own() -> None:
     recipe = RECIPE.replace('"train/boxes.json"', '"boxes.json"\nimages = "train"')
     world = World(recipe=recipe)

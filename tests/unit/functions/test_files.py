@@ -16,6 +16,7 @@ from functions.seal_dataset.seal import seal
 from functions.start_run.files import FilePlan, plan_files
 from functions.start_run.plan import list_raw
 from lehr import layout
+from lehr.contracts.data_checks import DataChecks
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.file_units import FileList
 from lehr.contracts.recipe import parse_recipe
@@ -137,6 +138,26 @@ def test_files_of_the_test_are_tested_on_and_no_others() -> None:
     recipe = RECIPE.replace('files = ["*.png"]', 'files = ["round/*", "square/*"]\ntest_files = ["held/*"]')
     sealed, _ = World(objects, recipe).prepare()
     assert sealed.rows["test"] == 20
+
+
+def test_a_file_of_the_test_that_is_learnt_from_too_is_set_aside_by_its_name() -> None:
+    objects = some_images()
+    objects["incoming/shapes/held/round/copy.png"] = objects["incoming/shapes/round/8.png"]
+    objects |= {
+        key.replace("incoming/shapes/", "incoming/shapes/held/"): raw
+        for key, raw in some_images(20, 7).items()
+    }
+    recipe = RECIPE.replace('files = ["*.png"]', 'files = ["round/*", "square/*"]\ntest_files = ["held/*"]')
+    world = World(objects, recipe)
+    sealed, _ = world.prepare()
+    assert sealed.rows["train"] + sealed.rows["validation"] == 239
+    assert sealed.rows["test"] == 21
+    line = json.loads(world.artifacts.objects[layout.set_aside_key("shapes", "run-1")])
+    reason = "the same as held/round/copy.png, which is in the test split"
+    assert line == {"file": "round/8.png", "line": 0, "reason": reason}
+    checks = DataChecks.from_json(world.artifacts.objects[layout.data_checks_key("shapes", "run-1")])
+    verdicts = {one.check: one.verdict for one in checks.results}
+    assert (verdicts["overlap"], verdicts["size"]) == ("quarantined", "passed")
 
 
 def test_the_lists_of_raw_files_belong_to_the_version() -> None:

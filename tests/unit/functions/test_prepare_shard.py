@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.prepare_shard import app
-from functions.prepare_shard.prepare import belongs_to_validation, pixel_sums, prepare
+from functions.prepare_shard.prepare import belongs_to_validation, prepare
 from lehr import layout
 from lehr.contracts.dataset import ObjectRef, PrepareUnit, UnitResult
 from lehr.errors import (
@@ -24,6 +24,7 @@ from lehr.errors import (
     MismatchedDataError,
     MissingDataError,
 )
+from lehr_runtime.profiles import pixel_sums
 from lehr_runtime.shards import read_shard
 from tests.fakes import InMemoryObjectStore
 

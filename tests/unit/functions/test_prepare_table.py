@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from functions.prepare_shard.tables import count_texts
 from functions.start_run.plan import list_raw
 from functions.start_run.tables import plan_table, table_files
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
 from lehr.errors import InsufficientDataError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr_runtime.profiles import count_texts
 from lehr_runtime.shards import read_shard
 from lehr_runtime.tables import Table, from_tensors
 from tests.fakes import InMemoryObjectStore
@@ -225,7 +225,7 @@ def test_of_many_refused_rows_the_first_are_kept_and_all_are_counted(monkeypatch
 
 
 def test_more_rows_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.prepare_shard.tables.MAX_ARRAY_BYTES", 200 * (8 + 16 + 32))
+    monkeypatch.setattr("functions.prepare_shard.tables.MAX_ARRAY_BYTES", 200 * (8 + 16 + 64))
     prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 200)).encode()})
     with pytest.raises(MalformedDataError, match=r"more than 200 rows.*several files"):
         prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 201)).encode()})

@@ -286,7 +286,7 @@ def write(
 class Outline(HTMLParser):
     """Tags and addresses of a page, and whether every tag that was opened is closed again."""
 
-    VOID = frozenset({"meta", "br", "circle", "line", "polyline"})
+    VOID = frozenset({"meta", "br", "circle", "line", "polyline", "img"})
 
     def __init__(self, page: str) -> None:
         super().__init__()

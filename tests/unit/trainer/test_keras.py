@@ -116,8 +116,13 @@ def test_the_names_of_the_weights_are_plain_and_the_same_every_time(make_job: Ma
 
 
 @pytest.mark.usefixtures("without_export")
-@pytest.mark.parametrize("code", [NETWORK, LOGITS], ids=["functional", "subclass"])
-@pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.9, "patience": 2, "optimizer": "adamw"}])
+@pytest.mark.parametrize(
+    "code", [NETWORK, pytest.param(LOGITS, marks=pytest.mark.slow)], ids=["functional", "subclass"]
+)
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param({}, marks=pytest.mark.slow), {"ema_decay": 0.9, "patience": 2, "optimizer": "adamw"}],
+)
 def test_a_resumed_run_has_the_same_bits(
     make_job: MakeJob, stop_after: Any, code: str, settings: dict[str, Any]
 ) -> None:

@@ -143,6 +143,11 @@ class DynamoModelRegistry:
         records = [from_item(item, RunRecord) for item in self._items(project, "run#")]
         return sorted(records, key=lambda record: record.started_at, reverse=True)[:limit]
 
+    def datasets(self, project: str) -> list[DatasetRecord]:
+        """Every dataset version of a project, newest first."""
+        records = [from_item(item, DatasetRecord) for item in self._items(project, "dataset#")]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
+
     def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
         """Write how a run ended. Unnamed fields stay; a run that already ended is left alone."""
         fields = {"ended_at": now()} | {name: value for name, value in changes.items() if value is not None}

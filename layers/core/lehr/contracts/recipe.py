@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from lehr.contracts.backend_rules import refuse_backend_misfits
+from lehr.contracts.check_rules import refuse_check_misfits
 from lehr.contracts.data_rules import refuse_data
 from lehr.contracts.document import Document
 from lehr.contracts.hook_rules import refuse_hook_misfits
@@ -20,6 +21,7 @@ from lehr.contracts.recipe_tables import (
     Augment,
     Backend,
     Budget,
+    Checks,
     Data,
     Gate,
     Hooks,
@@ -44,6 +46,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     schema: Literal[1] = 1
     project: Project
     data: Data
+    checks: Checks = Checks()
     model: Model = Model()
     hooks: Hooks = Hooks()
     augment: Augment = Augment()
@@ -120,6 +123,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         recipe = msgspec.structs.replace(recipe, training=convert(said, Training, place))
     refuse_model_misfits(recipe.model, recipe.augment, table.get("model", {}), place=place)
     refuse_data(recipe, place=place)
+    refuse_check_misfits(recipe, place=place)
     settings = recipe.trial_settings(place=place)
     refuse_bad_sweep(recipe, place)
     refuse_process_misfits(recipe.backend, settings, place=place)

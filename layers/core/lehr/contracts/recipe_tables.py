@@ -21,6 +21,8 @@ PositiveFloat = Annotated[float, Meta(gt=0.0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0.0)]
 BelowOne = Annotated[float, Meta(ge=0.0, lt=1.0)]
 InstanceType = Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+Policy = Literal["reject", "warn"]
+RowPolicy = Literal["reject", "quarantine", "warn"]
 BackendKind = Literal["sagemaker", "batch", "lambda"]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Key = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]{0,199}$")]
@@ -58,7 +60,9 @@ class Data(Part, frozen=True, kw_only=True):
     test_files: tuple[Key, ...] = ()
     test_fraction: Fraction | None = None
     target: str = ""
-    columns: dict[str, Literal["number", "category", "ignore"]] = field(default_factory=dict)
+    columns: dict[str, Literal["number", "category", "ignore", "pii_drop", "pii_hash"]] = field(
+        default_factory=dict
+    )
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     image_size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
@@ -80,6 +84,38 @@ class Data(Part, frozen=True, kw_only=True):
         if self.train is None or self.test is None:
             return {}
         return {"train": self.train, "test": self.test}
+
+
+class Range(Part, frozen=True, kw_only=True):
+    """Which values of a column are possible, both ends included; None: no bound."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Checks(Part, frozen=True, kw_only=True):
+    """[checks]: what becomes of data that fails one of the checks of `lehr.data_checks`, and where they draw the line.
+
+    "reject" refuses the run, "quarantine" sets the rows aside, "warn" says it in the data card and the report.
+    """
+
+    overlap: RowPolicy = "quarantine"
+    duplicates: RowPolicy = "warn"
+    out_of_range: RowPolicy = "quarantine"
+    missing: Policy = "warn"
+    constant: Policy = "warn"
+    leakage: Policy = "warn"
+    balance: Policy = "warn"
+    size: Policy = "warn"
+    schema_drift: Policy = "warn"
+    label_drift: Policy = "warn"
+    ranges: dict[str, Range] = field(default_factory=dict)
+    max_missing_fraction: Probability = 0.5
+    max_leakage: Probability = 0.99
+    min_class_fraction: Fraction = 0.1
+    min_class_rows: Annotated[int, Meta(ge=0)] = 10
+    min_rows: Annotated[int, Meta(ge=0)] = 100
+    max_label_drift: NonNegativeFloat = 0.1
 
 
 class Model(Part, frozen=True, kw_only=True):

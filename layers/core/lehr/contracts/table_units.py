@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import field
+
 from lehr.contracts.dataset import ObjectRef, Shard
 from lehr.contracts.document import Document, Part
+from lehr.contracts.recipe_tables import Range
 from lehr.contracts.tables import TableSchema
 
 
@@ -26,6 +29,8 @@ class PrepareTableUnit(Document, frozen=True, kw_only=True):
     test_fraction: float
     rows_per_shard: int
     max_refused_fraction: float
+    ranges: dict[str, Range] = field(default_factory=dict)
+    refuses_out_of_range: bool = False
 
 
 class NumberSums(Part, frozen=True, kw_only=True):

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from lehr.contracts.document import Part
 
 ColumnKind = Literal["number", "category"]
 
 
 class Column(Part, frozen=True, kw_only=True):
-    """A column of the inputs."""
+    """A column of the inputs. `hashed_for` is of a category of personal data alone: the project whose pseudonyms stand
+    for its values, see `lehr_runtime.pseudonyms`.
+    """
 
     name: str
     kind: ColumnKind
+    hashed_for: str | UnsetType = UNSET
 
 
 class TableSchema(Part, frozen=True, kw_only=True):
@@ -31,6 +36,11 @@ class TableSchema(Part, frozen=True, kw_only=True):
     labels: list[str]
     delimiter: str
     missing: list[str]
+
+    @property
+    def hashed(self) -> frozenset[str]:
+        """The columns whose values are pseudonyms."""
+        return frozenset(column.name for column in self.columns if column.hashed_for is not UNSET)
 
     def named(self, kind: ColumnKind) -> list[str]:
         """The columns of one kind, in order."""

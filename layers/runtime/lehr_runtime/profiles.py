@@ -1,0 +1,140 @@
+"""What statistics and checks of a unit's rows are made of: when it is prepared, and again where rows were set aside.
+
+Columns of a table are its own; an image is a number, its brightness. Other data takes part by being a few numbers too.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from lehr.contracts.profile import Sample, UnitProfile
+from lehr.contracts.table_units import NumberSums
+from lehr.contracts.tables import TableSchema
+from lehr_runtime.sketches import determined_by_number, determined_by_text, sketch
+from lehr_runtime.tables import Table
+
+BRIGHTNESS = "brightness"
+HASHED = "(hashed)"
+SAMPLES_PER_LABEL = 2
+MAX_SAMPLES = 40
+MAX_SAMPLE_PIXELS = 96
+_BLOCK_ROWS = 1024
+
+
+def profile_images(index: int, x: np.ndarray, y: np.ndarray) -> UnitProfile:
+    """Of training images uint8 [rows, h, w] or [rows, h, w, 3] with the numbers of their labels [rows].
+
+    With boxes [rows, max_boxes, 5] the label of an image is its first box's; what has none is no sample.
+    """
+    labelled = np.arange(len(y))
+    if y.ndim == 3:
+        labelled = np.flatnonzero(y[:, 0, 0] >= 0)
+        y = y[labelled, 0, 0].astype(np.int64)
+    brightness = np.empty(len(x), dtype=np.float64)
+    for first in range(0, len(x), _BLOCK_ROWS):
+        block = x[first : first + _BLOCK_ROWS]
+        brightness[first : first + _BLOCK_ROWS] = block.reshape(len(block), -1).mean(axis=1)
+    chosen = _few_of_each(y)
+    return UnitProfile(
+        index=index,
+        rows=len(x),
+        numbers=[sketch(BRIGHTNESS, brightness)],
+        determined={BRIGHTNESS: _rounded(determined_by_number(brightness[labelled], y, is_label=True))},
+        samples=[Sample(label=str(int(y[row])), png=to_png(x[labelled[row]])) for row in chosen],
+    )
+
+
+def profile_table(index: int, table: Table, targets: np.ndarray, schema: TableSchema) -> UnitProfile:
+    """Of training rows with their targets, labels or numbers [rows]."""
+    is_label = bool(schema.labels)
+    numbers = list(zip(schema.named("number"), table.numbers.T, strict=True))
+    names = schema.named("category")
+    categories = list(zip(names, table.categories.T, strict=True))
+    determined = {
+        name: _rounded(determined_by_number(column, targets, is_label=is_label)) for name, column in numbers
+    } | {
+        name: _rounded(determined_by_text(column, targets, is_label=is_label)) for name, column in categories
+    }
+    chosen = _few_of_each(targets if is_label else np.zeros(len(table), dtype=np.uint8), at_most=8)
+    return UnitProfile(
+        index=index,
+        rows=len(table),
+        numbers=[sketch(name, column) for name, column in numbers],
+        determined=determined,
+        samples=[
+            Sample(
+                label=schema.labels[int(targets[row])] if is_label else f"{targets[row]:.6g}",
+                cells=[
+                    *("" if np.isnan(cell) else f"{cell:.6g}" for cell in table.numbers[row]),
+                    *(
+                        HASHED if name in schema.hashed else cell
+                        for name, cell in zip(names, table.categories[row], strict=True)
+                    ),
+                ],
+            )
+            for row in chosen
+        ],
+        target=None if is_label else sketch(schema.target, targets),
+    )
+
+
+def number_sums(column: np.ndarray) -> NumberSums:
+    """Sums in float64 of what is there in float32 [rows]."""
+    given = column[~np.isnan(column)].astype(np.float64)
+    return NumberSums(
+        rows=len(given),
+        missing=len(column) - len(given),
+        total=float(given.sum()),
+        squares=float(np.square(given).sum()),
+    )
+
+
+def count_texts(column: np.ndarray) -> dict[str, int]:
+    """How many rows have each text, in the texts' order. An array of text is as wide as the longest in each row."""
+    return dict(sorted(Counter(column.tolist()).items()))
+
+
+def pixel_sums(x: np.ndarray) -> tuple[int, int]:
+    """Sum and sum of squares of uint8 values, exactly, through a histogram (numpy widens it chunk by chunk)."""
+    histogram = np.zeros(256, dtype=np.int64)
+    for first in range(0, len(x), _BLOCK_ROWS):
+        histogram += np.bincount(x[first : first + _BLOCK_ROWS].reshape(-1), minlength=256)
+    counts = histogram.tolist()
+    return (
+        sum(value * count for value, count in enumerate(counts)),
+        sum(value * value * count for value, count in enumerate(counts)),
+    )
+
+
+def to_png(pixels: np.ndarray) -> str:
+    """Grey [h, w] or colour [h, w, 3] in uint8 as PNG, in base64; of a larger one every n-th pixel."""
+    step = -(-max(pixels.shape[:2]) // MAX_SAMPLE_PIXELS)
+    small = np.ascontiguousarray(pixels[::step, ::step])
+    height, width = small.shape[:2]
+    rows = np.zeros((height, 1 + small[0].size), dtype=np.uint8)  # each begins with its filter, none
+    rows[:, 1:] = small.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if small.ndim == 3 else 0, 0, 0, 0)
+    pieces = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(_chunks(pieces))).decode()
+
+
+def _chunks(pieces: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:
+    for kind, body in pieces:
+        yield struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _few_of_each(labels: np.ndarray, at_most: int = SAMPLES_PER_LABEL) -> list[int]:
+    """The first rows of each label, in the labels' order."""
+    chosen = [int(row) for label in np.unique(labels) for row in np.flatnonzero(labels == label)[:at_most]]
+    return chosen[:MAX_SAMPLES]
+
+
+def _rounded(value: float) -> float:
+    """Six digits: what machines may differ in is not worth a version of its own."""
+    return round(value, 6)
