@@ -13,14 +13,16 @@ from typing import Annotated
 import typer
 
 from lehr.contracts.data_rules import DEFAULT_TEST_FRACTION
+from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.recipe import Recipe
 from lehr.errors import UserError
 from lehr.idx import HEADER_BYTES, is_gzipped, parse_header
 from lehr.model_size import ModelSize
+from lehr.parquet_footer import ParquetFile, read_footer
 from lehr.planner import Plan, Way, chosen, largest_size, plan, spoken, work_of
 from lehr.prices import load_prices
 from lehr.sweeps import planned_trainings, trials_at_once
-from lehr.table_schema import SAMPLE_BYTES, infer_schema
+from lehr.table_schema import SAMPLE_BYTES, infer_schema, infer_typed_schema
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.project import FolderArgument, read_recipe
 
@@ -126,13 +128,48 @@ def _table_size(recipe: Recipe, folder: Path) -> tuple[int, int]:
             place=str(folder),
             hint="name the folder of the data with --data, or say its size with --rows and --shape (of 13 columns: 13)",
         )
+    tested = 0.0 if data.test_files else _or(data.test_fraction, DEFAULT_TEST_FRACTION)
+    if data.format == "parquet":
+        described = [_described(path) for path in paths]
+        kinds = {column.name: column.kind for column in described[0].columns.values()}
+        inferred = infer_typed_schema(
+            recipe, kinds, rows=described[0].rows, size=paths[0].stat().st_size, place=str(paths[0])
+        )
+        rows = sum(one.rows for one in described)
+        return max(1, round(rows * (1 - tested))), len(inferred.schema.columns)
     with paths[0].open("rb") as file:
         start = file.read(SAMPLE_BYTES)
     is_whole = len(start) == paths[0].stat().st_size
     columns = len(infer_schema(recipe, start, is_whole=is_whole, place=str(paths[0])).schema.columns)
-    rows = sum(max(0, _lines(path) - 1) for path in paths)
-    tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
-    return max(1, round(rows * (1 - (0.0 if data.test_files else tested)))), columns
+    headers = 1 if data.format == "csv" else 0
+    rows = sum(max(0, _lines(path) - headers) for path in paths)
+    return max(1, round(rows * (1 - tested))), columns
+
+
+class _File:
+    """A file as a bucket with one object."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_range(
+        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
+    ) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek(first)
+            return file.read(count)
+
+    def uri(self, key: str) -> str:
+        return key
+
+
+def _described(path: Path) -> ParquetFile:
+    ref = ObjectRef(bucket="", key=str(path), etag="", bytes=path.stat().st_size)
+    return read_footer(ref, _File(path))
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _lines(path: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -15,12 +15,15 @@ from lehr.contracts.tables import ColumnKind, TableSchema
 from lehr.csv_rows import iterate_rows, read_header
 from lehr.errors import MissingDataError, UnknownProjectError, UserError
 from lehr.idx import is_gzipped, parse_header
+from lehr.jsonl_rows import Cell, jsonl_objects
 from lehr.number_cells import read_number
 from lehr.ports import ObjectStore, StoredObject
 from lehr.table_schema import SAMPLE_BYTES, infer_schema
 from lehr_cli.stack import Stack
 
 _HEADER_BYTES = 64
+# As much as a gzip file of a table may have; plain text may have any size.
+MAX_READ_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,11 @@ def test_row(stack: Stack, project: str, number: int) -> Row:
 
 def _table_row(data: ObjectStore, recipe: Recipe, prefix: str, number: int) -> Row:
     """Row `number` of the first file of the test, or of all if the test has no files of its own."""
+    if recipe.data.format == "parquet":
+        raise UserError(
+            "rows of Parquet cannot be taken out here",
+            hint="give one yourself: lehr predict PROJECT --input FILE",
+        )
     entries = sorted(data.list(prefix), key=lambda entry: entry.key)
     first = _first_of(entries, prefix, recipe.data.files)
     # As start_run does it: of other rows, a column could seem to be of another kind than the model was taught.
@@ -70,18 +78,17 @@ def _table_row(data: ObjectStore, recipe: Recipe, prefix: str, number: int) -> R
     key = _first_of(entries, prefix, recipe.data.test_files).key if recipe.data.test_files else first.key
     name = key.removeprefix(prefix)
     try:
-        text = _read(data, key).decode("utf-8-sig")
+        text = _start(data, key).decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise UserError("is not UTF-8", place=name) from fault
-    rows = iterate_rows(text, schema.delimiter, place=name)
-    header = read_header(next(rows, (1, []))[1], place=name)
-    found = next(islice(rows, number, None), None)
+    found = next(islice(_rows(text, recipe.data.format, schema, name), number, None), None)
     if found is None:
         raise UserError(f"{name} has no row {number}")
     try:
-        cells = dict(zip(header, (cell.strip() for cell in found[1]), strict=True))
+        header, given = found[1]
+        cells = dict(zip(header, given, strict=True))
         values = {column.name: _value(cells[column.name], column.kind, schema) for column in schema.columns}
-        label = cells[schema.target]
+        label = str(cells[schema.target]).strip()
     except (ValueError, KeyError) as fault:
         raise UserError(
             f"row {number} cannot be read: {fault}",
@@ -91,6 +98,21 @@ def _table_row(data: ObjectStore, recipe: Recipe, prefix: str, number: int) -> R
     return Row(number=number, cells=values, label=label, file=name)
 
 
+def _rows(
+    text: str, data_format: str, schema: TableSchema, name: str
+) -> Iterator[tuple[int, tuple[list[str], Sequence[Cell]]]]:
+    """The line of each row, with the names of the columns and what they hold."""
+    if data_format == "jsonl":
+        names = [*(column.name for column in schema.columns), schema.target]
+        for line, one in jsonl_objects(text):
+            yield line, (names, [one.get(column) for column in names])
+        return
+    rows = iterate_rows(text, schema.delimiter, place=name)
+    header = read_header(next(rows, (1, []))[1], place=name)
+    for line, cells in rows:
+        yield line, (header, cells)
+
+
 def _first_of(entries: Sequence[StoredObject], prefix: str, patterns: Sequence[str]) -> StoredObject:
     for entry in entries:
         if any(fnmatchcase(entry.key.removeprefix(prefix), pattern) for pattern in patterns):
@@ -98,15 +120,16 @@ def _first_of(entries: Sequence[StoredObject], prefix: str, patterns: Sequence[s
     raise MissingDataError("is not in the bucket", place=prefix + patterns[0], hint="drop the data first")
 
 
-def _value(cell: str, kind: ColumnKind, schema: TableSchema) -> float | str | None:
-    if cell in schema.missing:
+def _value(cell: Cell, kind: ColumnKind, schema: TableSchema) -> float | str | None:
+    text = str(cell).strip()
+    if cell is None or text in schema.missing:
         return None
     if kind != "number":
-        return cell
+        return text
     try:
-        return read_number(cell)
+        return read_number(text)
     except ValueError as fault:
-        raise ValueError(f"{cell[:40]!r} is no number within float32") from fault
+        raise ValueError(f"{text[:40]!r} is no number within float32") from fault
 
 
 def pushed_recipe(artifacts: ObjectStore, project: str) -> Recipe:
@@ -119,6 +142,14 @@ def pushed_recipe(artifacts: ObjectStore, project: str) -> Recipe:
         raise UnknownProjectError(
             f"no project {project!r} was pushed", hint="push its folder first: lehr push FOLDER"
         ) from fault
+
+
+def _start(data: ObjectStore, key: str) -> bytes:
+    """The text of a file, of a large one the rows at its start."""
+    body = data.get_start(key, MAX_READ_BYTES)
+    if is_gzipped(body):
+        return gzip.decompress(body)
+    return body if len(body) < MAX_READ_BYTES else body[: body.rfind(b"\n") + 1]
 
 
 def _read(data: ObjectStore, key: str) -> bytes:

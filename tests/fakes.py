@@ -35,17 +35,28 @@ class Kept:
 class InMemoryObjectStore:
     """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
 
-    `reads` and `writes` list the keys in the order of the calls.
+    `reads` and `writes` list the keys in the order of the calls. With `is_versioned` bytes that were overwritten stay,
+    under their ETag as the version.
     """
 
-    def __init__(self, bucket: str = "bucket", objects: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        bucket: str = "bucket",
+        objects: dict[str, bytes] | None = None,
+        *,
+        is_versioned: bool = False,
+    ) -> None:
         self.bucket = bucket
         self.objects = dict(objects or {})
+        self.is_versioned = is_versioned
+        self.earlier: dict[tuple[str, str], bytes] = {}
         self.reads: list[str] = []
         self.writes: list[str] = []
 
-    def get(self, key: str, *, etag: str | None = None) -> bytes:
+    def get(self, key: str, *, etag: str | None = None, version: str = "") -> bytes:
         self.reads.append(key)
+        if (key, version) in self.earlier:
+            return self.earlier[key, version]
         if key not in self.objects:
             raise KeyError(self.uri(key))
         if etag is not None and etag != self.etag(key):
@@ -55,12 +66,19 @@ class InMemoryObjectStore:
     def get_start(self, key: str, count: int) -> bytes:
         return self.get(key)[:count]
 
+    def get_range(
+        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
+    ) -> bytes:
+        return self.get(key, etag=etag, version=version)[first : first + count]
+
     def get_into(self, key: str, count: int, sink: Sink) -> None:
         sink.restart()
         sink.write(self.get_start(key, count))
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self.writes.append(key)
+        if self.is_versioned and key in self.objects:
+            self.earlier[key, self.etag(key)] = self.objects[key]
         self.objects[key] = bytes(body)
 
     def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
@@ -76,6 +94,10 @@ class InMemoryObjectStore:
 
     def exists(self, key: str) -> bool:
         return key in self.objects
+
+    def version_of(self, key: str, etag: str) -> str:
+        self.get(key, etag=etag)
+        return etag if self.is_versioned else ""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):

@@ -17,10 +17,11 @@ def write_origins(
     hashes: np.ndarray,
     lines: np.ndarray,
     artifacts: ObjectStore,
+    part: str = "",
 ) -> None:
     """Write each row's hash (uint64), and its line, or its place in the file or in the unit's list of files.
 
     Both are in the order of the unit's shards.
     """
     raw = write_shard({"hash": hashes, "line": lines.astype(np.int64)})
-    artifacts.put(layout.unit_rows_key(unit.project, unit.run, unit.index), raw)
+    artifacts.put(layout.unit_rows_key(unit.project, unit.run, unit.index, part), raw)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+
+from functions.prepare_shard.table_blocks import Block, TableReader
 from lehr.contracts.recipe_tables import Range
 from lehr.contracts.table_units import PrepareTableUnit
 
@@ -14,26 +17,45 @@ class Ranges:
     `outside` counts the values that were not, by column.
     """
 
-    def __init__(self, unit: PrepareTableUnit) -> None:
-        names = unit.table.named("number")
-        self._bounds = [(names.index(name), name, one) for name, one in unit.ranges.items() if name in names]
+    def __init__(self, unit: PrepareTableUnit, reader: TableReader) -> None:
+        self._bounds = [
+            (reader.numbers.index(name), name, one)
+            for name, one in unit.ranges.items()
+            if name in reader.numbers
+        ]
         self._target = None if unit.table.labels else unit.ranges.get(unit.table.target)
-        self._name, self._refuses = unit.table.target, unit.refuses_out_of_range
+        self._name, self._refuses, self._reader = unit.table.target, unit.refuses_out_of_range, reader
         self.outside: dict[str, int] = {}
 
-    def check(self, numbers: Sequence[float], target: float) -> None:
-        """Count what lies outside; raises ValueError for the first of a row where such rows are to be set aside."""
+    def hold(self, block: Block) -> Block:
+        """Count what lies outside; without the rows of such values where they are to be set aside."""
+        problems: dict[int, str] = {}
         for place, name, bounds in self._bounds:
-            self._hold(name, numbers[place], bounds)
+            self._look(name, block.numbers[:, place], bounds, problems)
         if self._target is not None:
-            self._hold(self._name, target, self._target)
+            self._look(self._name, block.targets, self._target, problems)
+        if not problems or not self._refuses:
+            return block
+        kept = np.ones(len(block.targets), dtype=bool)
+        kept[list(problems)] = False
+        refused = [self._reader.refused(int(block.lines[row]), why) for row, why in problems.items()]
+        return replace(
+            block,
+            numbers=block.numbers[kept],
+            codes=block.codes[kept],
+            targets=block.targets[kept],
+            lines=block.lines[kept],
+            refused=sorted([*block.refused, *refused], key=lambda one: one.line),
+        )
 
-    def _hold(self, name: str, value: float, bounds: Range) -> None:
-        if (bounds.min is None or not value < bounds.min) and (bounds.max is None or not value > bounds.max):
-            return
-        self.outside[name] = self.outside.get(name, 0) + 1
-        if self._refuses:
-            raise ValueError(f"{name}: {value:g} is outside {told_range(bounds)}")
+    def _look(self, name: str, column: np.ndarray, bounds: Range, problems: dict[int, str]) -> None:
+        below = column < bounds.min if bounds.min is not None else np.zeros(len(column), dtype=bool)
+        above = column > bounds.max if bounds.max is not None else np.zeros(len(column), dtype=bool)
+        rows = np.flatnonzero(below | above)
+        if len(rows):
+            self.outside[name] = self.outside.get(name, 0) + len(rows)
+        for row in rows.tolist():
+            problems.setdefault(row, f"{name}: {column[row]:g} is outside {told_range(bounds)}")
 
 
 def told_range(bounds: Range) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -21,8 +22,8 @@ from lehr_runtime.tables import Inputs, Table, as_inputs, from_tensors, to_tenso
 
 
 def keep_rows(
-    unit: Unit, result: R, profile: UnitProfile, kept: np.ndarray, artifacts: ObjectStore
-) -> tuple[R, UnitProfile]:
+    unit: Unit, result: R, profiles: list[UnitProfile], kept: np.ndarray, artifacts: ObjectStore
+) -> tuple[R, list[UnitProfile]]:
     """Write shards of the rows that `kept` [rows of the unit, in the order of its shards] says; returns what is true
     of them. Sums are taken anew, since what was added to a float cannot be taken away exactly.
     """
@@ -47,7 +48,7 @@ def keep_rows(
             key = layout.kept_shard_key(unit.project, unit.run, shard.split, unit.index, number)
             shards.append(_write(shard, key, x, y, artifacts))
     replaced = msgspec.structs.replace(result, shards=shards)
-    return _resummed(unit, replaced, profile, training) if changed else (replaced, profile)
+    return _resummed(unit, replaced, profiles, training) if changed else (replaced, profiles)
 
 
 def _write(shard: Shard, key: str, x: Inputs, y: np.ndarray, artifacts: ObjectStore) -> Shard:
@@ -66,8 +67,8 @@ def _write(shard: Shard, key: str, x: Inputs, y: np.ndarray, artifacts: ObjectSt
 
 
 def _resummed(
-    unit: Unit, result: R, profile: UnitProfile, training: list[tuple[Inputs, np.ndarray]]
-) -> tuple[R, UnitProfile]:
+    unit: Unit, result: R, profiles: list[UnitProfile], training: list[tuple[Inputs, np.ndarray]]
+) -> tuple[R, list[UnitProfile]]:
     y = np.concatenate([targets for _, targets in training])
     changes: dict[str, Any]
     if isinstance(unit, PrepareTableUnit) and isinstance(result, TableUnitResult):
@@ -87,8 +88,11 @@ def _resummed(
         pixel_sum, pixel_square_sum = pixel_sums(x)
         changes = {"pixels": x.size, "pixel_sum": pixel_sum, "pixel_square_sum": pixel_square_sum}
         anew = profile_images(unit.index, x, y)
-    anew = msgspec.structs.replace(anew, out_of_range=profile.out_of_range)
-    return msgspec.structs.replace(result, **changes), anew
+    outside: Counter[str] = Counter()
+    for profile in profiles:
+        outside.update(profile.out_of_range)
+    anew = msgspec.structs.replace(anew, out_of_range=dict(outside))
+    return msgspec.structs.replace(result, **changes), [anew]
 
 
 def _numbers_alone(x: np.ndarray) -> Table:

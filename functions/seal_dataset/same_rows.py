@@ -70,25 +70,30 @@ def read_origins(
     """Of all units in their order; None if one of them wrote none. Raises ContractError for one that fits no shards."""
     found = []
     for unit, result in zip(plan, results, strict=True):
-        key = layout.unit_rows_key(unit.project, unit.run, unit.index)
+        keys = [layout.unit_rows_key(unit.project, unit.run, unit.index, part) for part in parts_of(result)]
         try:
-            tensors = read_shard(artifacts.get(key), place=artifacts.uri(key))
+            parts = [read_shard(artifacts.get(key), place=artifacts.uri(key)) for key in keys]
         except KeyError:
             return None
         splits = [np.full(shard.rows, SPLITS.index(shard.split), dtype=np.uint8) for shard in result.shards]
         origins = Origins(
             file=_file(unit),
             names=cache(partial(_names, unit, artifacts)),
-            hashes=tensors["hash"],
-            lines=tensors["line"],
+            hashes=np.concatenate([tensors["hash"] for tensors in parts]),
+            lines=np.concatenate([tensors["line"] for tensors in parts]),
             splits=np.concatenate(splits) if splits else np.empty(0, np.uint8),
         )
         if not len(origins.hashes) == len(origins.lines) == len(origins.splits):
             raise ContractError(
-                f"{artifacts.uri(key)} has {len(origins.hashes)} rows, its shards {len(origins.splits)}"
+                f"{artifacts.uri(keys[0])} has {len(origins.hashes)} rows, its shards {len(origins.splits)}"
             )
         found.append(origins)
     return found
+
+
+def parts_of(result: UnitResult | TableUnitResult) -> list[str]:
+    """The names of what the unit's calls have left beside its result, which come in the order of its shards."""
+    return (isinstance(result, TableUnitResult) and result.parts) or [""]
 
 
 def _file(unit: Unit) -> str:

@@ -18,12 +18,15 @@ from functions.seal_dataset.same_rows import (
     Unit,
     find_duplicates,
     find_overlap,
+    parts_of,
     read_origins,
 )
 from lehr import layout
 from lehr.contracts.data_checks import CheckName, CheckResult
+from lehr.contracts.dataset import UnitResult
 from lehr.contracts.profile import UnitProfile
 from lehr.contracts.recipe_tables import Checks
+from lehr.contracts.table_units import TableUnitResult
 from lehr.data_checks import counted, not_checked, result_of
 from lehr.errors import RejectedDataError
 from lehr.ports import ObjectStore
@@ -60,14 +63,14 @@ def screen(
 
     Raises RejectedDataError if that is most of the training rows: it is not data with a flaw, but the wrong data.
     """
-    profiles = _profiles(plan, artifacts)
+    profiles = _profiles(plan, results, artifacts)
     origins = read_origins(plan, results, artifacts) if profiles is not None else None
     if profiles is None or origins is None:
         why = "the rows of this kind of data are not compared"
-        return results, Screened(profiles=profiles, findings=_none_checked(why))
+        return results, Screened(profiles=_flat(profiles), findings=_none_checked(why))
     if sum(len(one.hashes) for one in origins) > MAX_ROWS_COMPARED:
         why = f"more than {MAX_ROWS_COMPARED:,} rows are not compared"
-        return results, Screened(profiles=profiles, findings=_none_checked(why))
+        return results, Screened(profiles=_flat(profiles), findings=_none_checked(why))
     is_kept = np.ones(sum(len(one.hashes) for one in origins), dtype=bool)
     findings: list[CheckResult] = []
     lines: list[SetAside] = []
@@ -86,7 +89,7 @@ def screen(
         lines += _lines(twins[: MAX_LISTED - len(lines)], origins)
         is_kept[twins.places(origins)] = False
     if not total:
-        return results, Screened(profiles=profiles, findings=findings)
+        return results, Screened(profiles=_flat(profiles), findings=findings)
     artifacts.put(
         layout.set_aside_key(plan[0].project, plan[0].run),
         b"".join(msgspec.json.encode(line) + b"\n" for line in lines),
@@ -94,20 +97,33 @@ def screen(
     kept = np.split(is_kept, np.cumsum([len(one.hashes) for one in origins])[:-1])
     _refuse_most(origins, kept, findings)
     together = [
-        (result, profile) if mask.all() else keep_rows(unit, result, profile, mask, artifacts)
-        for unit, result, profile, mask in zip(plan, results, profiles, kept, strict=True)
+        (result, own) if mask.all() else keep_rows(unit, result, own, mask, artifacts)
+        for unit, result, own, mask in zip(plan, results, profiles, kept, strict=True)
     ]
-    screened = Screened(profiles=[profile for _, profile in together], findings=findings, set_aside=total)
+    screened = Screened(profiles=_flat([own for _, own in together]), findings=findings, set_aside=total)
     return [result for result, _ in together], screened
 
 
-def _profiles(plan: Sequence[Unit], artifacts: ObjectStore) -> list[UnitProfile] | None:
-    """Of all units; None if one of them wrote none, as units of data that has no statistics do."""
+def _profiles(
+    plan: Sequence[Unit], results: Sequence[UnitResult | TableUnitResult], artifacts: ObjectStore
+) -> list[list[UnitProfile]] | None:
+    """Of each unit, one for each call that it took; None if one wrote none, as units of data without statistics do."""
     try:
-        keys = [layout.unit_profile_key(unit.project, unit.run, unit.index) for unit in plan]
-        return [UnitProfile.from_json(artifacts.get(key)) for key in keys]
+        return [
+            [
+                UnitProfile.from_json(
+                    artifacts.get(layout.unit_profile_key(unit.project, unit.run, unit.index, part))
+                )
+                for part in parts_of(result)
+            ]
+            for unit, result in zip(plan, results, strict=True)
+        ]
     except KeyError:
         return None
+
+
+def _flat(profiles: Sequence[Sequence[UnitProfile]] | None) -> list[UnitProfile] | None:
+    return None if profiles is None else [profile for own in profiles for profile in own]
 
 
 def _none_checked(why: str) -> list[CheckResult]:

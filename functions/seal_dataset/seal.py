@@ -12,6 +12,7 @@ from math import sqrt
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from functions.seal_dataset.same_rows import Unit
 from functions.seal_dataset.screening import screen
@@ -28,6 +29,7 @@ from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.contracts.workflow import SealedDataset, SealRequest
 from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
 from lehr.ports import ModelRegistry, ObjectStore
+from lehr.table_plans import with_table
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # From the key of a staged shard to that of the version's, without the version.
@@ -128,6 +130,8 @@ def _manifest(recipe: Recipe, results: list[UnitResult], shards: list[Shard]) ->
 
 def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
+    schema = with_table(plan[0], artifacts).table
+    plan = [msgspec.structs.replace(unit, table=schema) for unit in plan]
     results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
@@ -143,7 +147,10 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         shards=shards,
         mean=0.0,
         std=0.0,
-        raw=sorted((unit.file for unit in plan), key=lambda ref: ref.key),
+        raw=[
+            msgspec.structs.replace(ref, version=UNSET)
+            for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())
+        ],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
         table=table,

@@ -11,7 +11,7 @@ one run, on what the data is by then, answers them all.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
@@ -31,11 +31,12 @@ from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.file_units import FileList, PrepareFilesUnit
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Turn
-from lehr.contracts.table_units import PrepareTableUnit
+from lehr.contracts.table_units import PlannedTable, PrepareTableUnit
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore, StoredObject
 from lehr.sweeps import planned_trials
+from lehr.table_plans import share_table
 
 MAX_ATTEMPTS = 20
 # A turn changes hands between two reads when another trigger is served at the same moment.
@@ -55,7 +56,7 @@ class Planned:
     units: Sequence[PrepareUnit] | Sequence[PrepareTableUnit] | Sequence[PrepareFilesUnit]
     amount: str
     shards: int
-    lists: dict[str, FileList] = field(default_factory=dict)
+    lists: Mapping[str, FileList | PlannedTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +120,8 @@ class StartRun:
             if not self.registry.take_turn(mine, after=turn):
                 raise TurnMovedError
         plan_key = layout.plan_key(project, run)
-        for key, files in planned.lists.items():
-            self.artifacts.put(key, files.to_json(), content_type="application/json")
+        for key, listed in planned.lists.items():
+            self.artifacts.put(key, listed.to_json(), content_type="application/json")
         self.artifacts.put(plan_key, msgspec.json.encode(planned.units), content_type="application/json")
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
         body = self._run_input(recipe, run, code_sha, plan_key, attempts, initial).to_json()
@@ -174,14 +175,18 @@ class StartRun:
         if is_table(recipe.project.task):
             plan, inferred = plan_table(recipe, raw, self.data, run)
             refuse_another_table(inferred.schema, recipe.project.name, self.registry, self.artifacts)
+            files = len({unit.file.key for unit in plan})
+            table_units, shared = share_table(plan)
+            amount = f"{files} file(s) in {len(plan)} units" if len(plan) > files else f"{files} file(s)"
             return Planned(
-                plan,
-                f"{len(plan)} file(s) with {inferred.summary}",
-                max(len(plan), shards_to_evaluate(plan, inferred)),
+                table_units,
+                f"{amount} with {inferred.summary}",
+                max(files, shards_to_evaluate(plan, inferred)),
+                shared,
             )
         if recipe.data.format in FILES:
-            files = plan_files(recipe, raw, self.data, run)
-            return Planned(files.units, files.summary, len(files.units), files.lists)
+            listed = plan_files(recipe, raw, self.data, run)
+            return Planned(listed.units, listed.summary, len(listed.units), listed.lists)
         units = plan_units(recipe, raw, self.data, run)
         return Planned(units, f"{sum(unit.count for unit in units)} rows in {len(units)} units", len(units))
 

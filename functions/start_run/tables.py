@@ -1,30 +1,34 @@
-"""Planning of a table: which files it is, what its columns are, and one unit of work for each file."""
+"""Planning of a table: which files it is, what its columns are, and its units of work."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from math import ceil
 
+from msgspec import UNSET
+
 from functions.start_run.ranges import refuse_foreign_ranges
+from functions.start_run.table_cuts import cut_parquet, cut_text
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.package import SIGNATURE_FILE, Signature
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
-from lehr.contracts.table_units import PrepareTableUnit
+from lehr.contracts.table_units import PrepareTableUnit, TableFormat
 from lehr.contracts.tables import TableSchema
 from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix
+from lehr.parquet_footer import read_footer
 from lehr.ports import ModelRegistry, ObjectStore, StoredObject
 from lehr.table_difference import WAY_OUT, table_difference
-from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema
+from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema, infer_typed_schema
 
-# Text of a file, its cells and its arrays are in the function's memory together.
-MAX_FILE_BYTES = 256 << 20
-# Step Functions passes 256 KiB to a call, of which the schema of the table is nearly all.
-MAX_UNIT_BYTES = 224 << 10
+# Connections that boto3 keeps.
+_ASKED_AT_ONCE = 10
 
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
@@ -35,8 +39,9 @@ def table_files(data: Data, names: Sequence[str]) -> list[str]:
 def plan_table(
     recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str
 ) -> tuple[list[PrepareTableUnit], Inferred]:
-    """One unit for each file, all with the schema of the first. Raises DataError's children."""
+    """Units of work for all files, with the schema of the first. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
+    table_format = table_format_of(said)
     training = _matching(said.files, list(raw))
     test = _matching(said.test_files, list(raw))
     wanted = [pattern for pattern in (*said.files, *said.test_files) if not _matching([pattern], list(raw))]
@@ -53,27 +58,27 @@ def plan_table(
             place=data.uri(incoming_prefix(project)),
             hint="no row may be learnt from and tested on: let one of them not match it",
         )
-    for name in (*training, *test):
-        if raw[name].bytes > MAX_FILE_BYTES:
-            raise MalformedDataError(
-                f"has {raw[name].bytes} bytes, more than {MAX_FILE_BYTES}",
-                place=data.uri(raw[name].key),
-                hint="cut it into several files, each with the header",
-            )
-    first = raw[training[0]]
-    start = data.get_start(first.key, SAMPLE_BYTES)
-    inferred = infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
-    refuse_foreign_ranges(recipe, inferred.schema, place=data.uri(first.key))
     names = [*training, *test]
+    tested = {raw[name].key for name in test}
+    refs = _pinned([raw[name] for name in names], data)
+    if table_format == "parquet":
+        inferred, cuts = _plan_parquet(recipe, [raw[name] for name in names], data)
+    else:
+        inferred = _infer(recipe, raw[training[0]], data)
+        cuts = [(raw[name], *cut) for name in names for cut in cut_text(raw[name], data)]
+    refuse_foreign_ranges(recipe, inferred.schema, place=data.uri(raw[training[0]].key))
     units = [
         PrepareTableUnit(
             project=project,
             run=run,
             index=index,
-            of=len(names),
-            file=_ref(data, raw[name]),
+            of=len(cuts),
+            file=refs[entry.key],
+            format=table_format,
+            first=first,
+            count=count,
             table=inferred.schema,
-            is_test=index >= len(training),
+            is_test=entry.key in tested,
             seed=said.seed,
             validation_fraction=said.validation_fraction,
             test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
@@ -82,25 +87,59 @@ def plan_table(
             ranges=recipe.checks.ranges,
             refuses_out_of_range=recipe.checks.out_of_range == "quarantine",
         )
-        for index, name in enumerate(names)
+        for index, (entry, first, count) in enumerate(cuts)
     ]
-    size = max(len(unit.to_json()) for unit in units)
-    if size > MAX_UNIT_BYTES:
-        raise MalformedDataError(
-            f"has {len(inferred.schema.columns)} columns, which a unit of work has no room for: {size} bytes, more "
-            f"than {MAX_UNIT_BYTES}",
-            place=data.uri(first.key),
-            hint='leave columns out with data.columns: "ignore", or give them shorter names',
-        )
     return units, inferred
+
+
+def _pinned(entries: Sequence[StoredObject], data: ObjectStore) -> dict[str, ObjectRef]:
+    """The files by their keys, each as it was listed, whatever is written over it from now on."""
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        versions = pool.map(lambda entry: data.version_of(entry.key, entry.etag), entries)
+        return {
+            entry.key: ObjectRef(
+                bucket=data.bucket,
+                key=entry.key,
+                etag=entry.etag,
+                bytes=entry.bytes,
+                version=version or UNSET,
+            )
+            for entry, version in zip(entries, versions, strict=True)
+        }
+
+
+def _infer(recipe: Recipe, first: StoredObject, data: ObjectStore) -> Inferred:
+    start = data.get_range(first.key, 0, SAMPLE_BYTES, etag=first.etag)
+    return infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
+
+
+def _plan_parquet(
+    recipe: Recipe, entries: Sequence[StoredObject], data: ObjectStore
+) -> tuple[Inferred, list[tuple[StoredObject, int, int]]]:
+    """The schema, as the first file has it in its footer, and the units of all files."""
+    described = [read_footer(_ref(data, entry), data) for entry in entries]
+    kinds = {column.name: column.kind for column in described[0].columns.values()}
+    place = data.uri(entries[0].key)
+    inferred = infer_typed_schema(recipe, kinds, rows=described[0].rows, size=entries[0].bytes, place=place)
+    wanted = [*(column.name for column in inferred.schema.columns), inferred.schema.target]
+    cuts = [
+        (entry, *cut)
+        for entry, one in zip(entries, described, strict=True)
+        for cut in cut_parquet(one, wanted, data.uri(entry.key))
+    ]
+    if not cuts:
+        raise MalformedDataError("has no rows", place=place)
+    return inferred, cuts
 
 
 def shards_to_evaluate(plan: Sequence[PrepareTableUnit], inferred: Inferred) -> int:
     """How many shards the test will have if all files are as the start of the first: what a budget is held against."""
     shards = 0
+    units_of = Counter(unit.file.key for unit in plan)
     for unit in plan:
         share = 1.0 if unit.is_test else unit.test_fraction
-        shards += ceil(unit.file.bytes * inferred.rows_per_byte * share / unit.rows_per_shard)
+        rows = unit.file.bytes / units_of[unit.file.key] * inferred.rows_per_byte
+        shards += ceil(rows * share / unit.rows_per_shard)
     return shards
 
 
@@ -129,6 +168,13 @@ def refuse_another_table(
             place=project,
             hint=WAY_OUT,
         )
+
+
+def table_format_of(data: Data) -> TableFormat:
+    """The recipe's format, which is one of a table's."""
+    if data.format == "jsonl" or data.format == "parquet":
+        return data.format
+    return "csv"
 
 
 def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:

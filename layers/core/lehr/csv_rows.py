@@ -12,6 +12,7 @@ from lehr.errors import MalformedDataError
 DELIMITERS = (",", ";", "\t", "|")
 MAX_NAME_CHARACTERS = 256
 _QUOTE_HINT = "a quote that opens a cell must be closed, and doubled within it"
+_CHUNK_BYTES = 64 << 10
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 
@@ -32,6 +33,48 @@ def iterate_rows(text: str, delimiter: str, *, place: str) -> Iterator[tuple[int
         if cells and not (len(cells) == 1 and not cells[0].strip()):
             yield line, cells
         line = reader.line_num + 1
+
+
+def byte_rows(
+    raw: bytes, first: int, line: int, delimiter: str, *, place: str
+) -> Iterator[tuple[int, list[str], int, int]]:
+    """Rows of UTF-8 from byte `first`, which begins line `line`: (line, cells, byte behind the row, line of that byte).
+
+    Blank rows are among them, and text is decoded no further than rows are asked for.
+    Raises MalformedDataError naming `place` and the line.
+    """
+    position, decoded = first, line
+
+    def lines() -> Iterator[str]:
+        nonlocal position, decoded
+        at = first
+        while at < len(raw):
+            stop = raw.find(b"\n", at + _CHUNK_BYTES) + 1 or len(raw)
+            for one in raw[at:stop].splitlines(keepends=True):
+                try:
+                    text = one.decode()
+                except UnicodeDecodeError as fault:
+                    raise MalformedDataError(
+                        f"is not UTF-8 in line {decoded}",
+                        place=place,
+                        hint="save it as UTF-8, gzipped or plain",
+                    ) from fault
+                position, decoded = position + len(one), decoded + 1
+                yield text
+            at = stop
+
+    reader = csv.reader(lines(), delimiter=delimiter)
+    while True:
+        begins = decoded
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as fault:
+            raise MalformedDataError(
+                f"cannot be read from line {begins} on: {fault}", place=place, hint=_QUOTE_HINT
+            ) from fault
+        yield begins, cells, position, decoded
 
 
 def find_delimiter(header: str) -> str:

@@ -119,8 +119,14 @@ def staged_table_shard_key(project: str, run: str, split: Split, unit: int, numb
     return f"{run_prefix(project, run)}prepared/{split}/unit-{unit:05d}-{number:05d}.safetensors"
 
 
-def quarantine_key(project: str, run: str, unit: int) -> str:
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/unit-{unit:05d}.jsonl"
+def staged_table_part_key(project: str, run: str, split: Split, unit: int, part: str, number: int) -> str:
+    """Of a unit that takes several calls."""
+    return f"{run_prefix(project, run)}prepared/{split}/{_unit_name(unit, part)}-{number:05d}.safetensors"
+
+
+def quarantine_key(project: str, run: str, unit: int, part: int = 0) -> str:
+    name = f"unit-{unit:05d}" + (f"-part-{part:05d}" if part else "")
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/{name}.jsonl"
 
 
 def set_aside_key(project: str, run: str) -> str:
@@ -132,12 +138,17 @@ def unit_result_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}prepared/unit-{index:05d}.json"
 
 
-def unit_profile_key(project: str, run: str, index: int) -> str:
-    return f"{run_prefix(project, run)}prepared/unit-{index:05d}.profile.json"
+def unit_profile_key(project: str, run: str, index: int, part: str = "") -> str:
+    """`part` names what one call has written of a unit that takes several."""
+    return f"{run_prefix(project, run)}prepared/{_unit_name(index, part)}.profile.json"
 
 
-def unit_rows_key(project: str, run: str, index: int) -> str:
-    return f"{run_prefix(project, run)}prepared/unit-{index:05d}.rows.safetensors"
+def unit_rows_key(project: str, run: str, index: int, part: str = "") -> str:
+    return f"{run_prefix(project, run)}prepared/{_unit_name(index, part)}.rows.safetensors"
+
+
+def _unit_name(index: int, part: str) -> str:
+    return f"unit-{index:05d}-{part}" if part else f"unit-{index:05d}"
 
 
 def kept_shard_key(project: str, run: str, split: Split, unit: int, number: int) -> str:
@@ -147,6 +158,14 @@ def kept_shard_key(project: str, run: str, split: Split, unit: int, number: int)
 
 def data_checks_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "checks.json"
+
+
+def unit_part_key(project: str, run: str, index: int, part: int) -> str:
+    return f"{run_prefix(project, run)}prepared/unit-{index:05d}-part-{part:05d}.json"
+
+
+def table_schema_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "table.json"
 
 
 def trials_prefix(project: str, run: str) -> str:

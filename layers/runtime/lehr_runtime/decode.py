@@ -39,10 +39,7 @@ def decode_idx(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> np.ndar
 
 def decode_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> str:
     """The text of a file in UTF-8, gzipped or plain. Raises MalformedDataError as `decode_idx` does."""
-    if is_gzipped(raw):
-        raw = inflate(raw, place=place, max_bytes=max_bytes)
-    if len(raw) > max_bytes:
-        raise _too_large(max_bytes, place)
+    raw = inflate_text(raw, place=place, max_bytes=max_bytes)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -50,6 +47,15 @@ def decode_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> str:
         raise MalformedDataError(
             f"is not UTF-8 in line {line}", place=place, hint="save it as UTF-8, gzipped or plain"
         ) from fault
+
+
+def inflate_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a text, gzipped or plain. Raises MalformedDataError as `decode_idx` does."""
+    if is_gzipped(raw):
+        raw = inflate(raw, place=place, max_bytes=max_bytes)
+    if len(raw) > max_bytes:
+        raise _too_large(max_bytes, place)
+    return raw
 
 
 def inflate(raw: bytes, *, place: str, max_bytes: int) -> bytes:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from lehr.aws.s3 import S3ObjectStore
-from lehr.errors import OverwriteError
+from lehr.errors import ChangedDataError, OverwriteError
 from lehr.ports import ObjectStore
 from tests.fakes import InMemoryObjectStore
 
@@ -40,6 +40,40 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
 def test_what_is_written_once_can_be_read(store: ObjectStore) -> None:
     assert store.put_once(KEY, b"onnx")
     assert store.get(KEY) == b"onnx"
+
+
+def test_a_range_is_read_of_the_object_that_its_etag_names(store: ObjectStore) -> None:
+    store.put(KEY, b"0123456789")
+    (entry,) = store.list(KEY)
+    assert store.get_range(KEY, 2, 3, etag=entry.etag) == b"234"
+    assert store.get_range(KEY, 8, 10) == b"89"
+    assert store.get_range(KEY, 10, 5, etag=entry.etag) == b""
+    store.put(KEY, b"9876543210")
+    with pytest.raises(ChangedDataError):
+        store.get_range(KEY, 2, 3, etag=entry.etag)
+    with pytest.raises(KeyError):
+        store.get_range("models/none", 0, 1)
+
+
+def test_a_version_is_read_whatever_was_written_over_it(s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    for store in (S3ObjectStore("bucket", s3), InMemoryObjectStore("bucket", is_versioned=True)):
+        store.put(KEY, b"0123456789")
+        (entry,) = store.list(KEY)
+        version = store.version_of(KEY, entry.etag)
+        store.put(KEY, b"9876543210")
+        assert store.get(KEY, etag=entry.etag, version=version) == b"0123456789"
+        assert store.get_range(KEY, 2, 3, etag=entry.etag, version=version) == b"234"
+        with pytest.raises(ChangedDataError):
+            store.version_of(KEY, entry.etag)
+
+
+def test_a_bucket_without_versions_has_none(store: ObjectStore) -> None:
+    store.put(KEY, b"0123456789")
+    (entry,) = store.list(KEY)
+    assert store.version_of(KEY, entry.etag) == ""
+    with pytest.raises(KeyError):
+        store.version_of("models/none", entry.etag)
 
 
 @pytest.mark.parametrize("body", [b"onnx", b"", LARGE], ids=["short", "empty", "large"])

@@ -50,7 +50,8 @@ def install_stub_lambda() -> None:
     failures: dict[str, int] = {}
 
     class StubLambda(LambdaBackend):  # type: ignore[misc]
-        """`echo` answers its event; `throttled-once` fails on its first call for each key of the event."""
+        """`echo` answers its event, `unwrap` the event's `rest`; `throttled-once` fails on its first call for each key
+        of the event."""
 
         def invoke(
             self, function_name: str, qualifier: Any, body: bytes, headers: Any, response_headers: Any
@@ -63,6 +64,8 @@ def install_stub_lambda() -> None:
                 error = "ThrottledError" if failures[event["key"]] == 1 else None
             elif name == "broken":
                 error = "DataRejectedError"
+            if name == "unwrap":
+                event = event["rest"]
             if error is None:
                 return json.dumps(event).encode()
             response_headers["x-amz-function-error"] = "Unhandled"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from tests.integration.local_cloud.orchestration_cloud import (
@@ -299,6 +301,25 @@ def test_a_distributed_map_tells_of_its_items_through_its_map_run(orchestration:
 def test_a_map_runs_more_items_than_python_nests_calls(orchestration: Orchestration) -> None:
     states = {"All": inline_map("{% [1..1200] %}", {"One": {"Type": "Pass", "End": True}}, MaxConcurrency=1)}
     assert len(orchestration.output(states)) == 1200
+
+
+def test_a_unit_that_is_handed_over_is_prepared_on_as_the_state_machine_says(
+    orchestration: Orchestration,
+) -> None:
+    text = (Path(__file__).parents[3] / "statemachine/retrain.asl.yaml").read_text()
+    prepare = yaml.safe_load(
+        text.replace("${PrepareShardFunction}", "unwrap").replace("${ShardConcurrency}", "3")
+    )
+    states = prepare["States"]["PrepareShards"]["ItemProcessor"]["States"]
+    done = {"index": 0, "rows": 7}
+    thrice = {"kind": "table", "rest": {"kind": "table", "first": 9, "rest": {"kind": "table", "rest": done}}}
+    orchestration.put(
+        "parts/units.json", json.dumps([thrice, {"kind": "table", "rest": {**done, "index": 1}}])
+    )
+    assert orchestration.output({"Prepare": shard_map("parts/units.json", states)}) == [
+        done,
+        {**done, "index": 1},
+    ]
 
 
 def test_items_may_be_read_from_a_listing_of_a_bucket(orchestration: Orchestration) -> None:

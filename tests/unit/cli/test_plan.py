@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -113,6 +115,17 @@ def test_a_table_is_counted_and_a_regression_gives_one_value(tmp_path: Path) -> 
     told = planned(str(tmp_path))
     assert (told["rows"], told["parameters"]) == (80, 2 * 8 + 8 + 8 + 1)
     assert told["backend"] == "lambda"
+
+
+def test_tables_in_other_formats_are_counted_too(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    rows = [{"area": number, "rooms": number * 2, "price": number * 3} for number in range(100)]
+    (tmp_path / "data" / "houses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / "houses.parquet")
+    for kind in ("jsonl", "parquet"):
+        (tmp_path / "lehr.toml").write_text(TABLE.replace("csv", kind))
+        told = planned(str(tmp_path))
+        assert (told["rows"], told["parameters"]) == (80, 2 * 8 + 8 + 8 + 1)
 
 
 def test_a_table_that_is_not_here_is_asked_for(tmp_path: Path) -> None:

@@ -65,3 +65,28 @@ def test_a_row_of_the_test_is_one_of_its_own_file() -> None:
 def test_a_row_that_cannot_be_read_is_refused_by_its_line(number: int, words: str) -> None:
     with pytest.raises(UserError, match=words):
         row(number, {"part-1.csv": TABLE})
+
+
+def test_a_row_of_json_lines_is_an_object_and_a_key_that_is_not_there_is_missing() -> None:
+    lines = '{"km": 1.5, "zone": "a", "price": 3}\n\n{"price": 4, "zone": null}\n{"price": 5, "zone": "NA", "km": 2}\n'
+    recipe = RECIPE.replace("csv", "jsonl")
+    found = [row(number, {"part-1.jsonl": lines}, recipe) for number in range(3)]
+    assert [one.cells for one in found] == [
+        {"km": 1.5, "zone": "a"},
+        {"km": None, "zone": None},
+        {"km": 2.0, "zone": None},
+    ]
+    assert [one.label for one in found] == ["3", "4", "5"]
+
+
+def test_of_a_large_file_the_rows_at_its_start_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lehr_cli.rows.MAX_READ_BYTES", 30)
+    text = "km,price\n" + "1,2\n" * 20
+    assert row(4, {"part-1.csv": text}).cells == {"km": 1.0}
+    with pytest.raises(UserError, match="no row 5"):
+        row(5, {"part-1.csv": text})
+
+
+def test_a_row_of_parquet_is_asked_for_in_another_way() -> None:
+    with pytest.raises(UserError, match="--input"):
+        row(0, {"part-1.parquet": "PAR1"}, RECIPE.replace("csv", "parquet"))

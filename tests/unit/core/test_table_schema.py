@@ -192,3 +192,43 @@ def test_a_recipe_that_does_not_fit_a_table_is_refused(old: str, new: str, words
     with pytest.raises(RecipeError) as caught:
         parse_recipe(RECIPE.replace(old, new))
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+JSONL = b"""{"km": 1, "zone": "7", "price": 1.5, "note": {"deep": 1}}
+{"km": "far", "price": 2, "extra": null}
+no object
+{"km": 2.5, "zone": "NA", "price": 3, "extra": 4}
+"""
+
+
+def jsonl_recipe(more: str = "") -> Recipe:
+    text = '[project]\nname = "fares"\ntask = "tabular_regression"\n[data]\nformat = "jsonl"\nfiles = ["*"]\n'
+    return parse_recipe(text + f'target = "price"\n{more}\n[training]\nloss = "mse"\n')
+
+
+def test_keys_of_json_lines_are_columns_and_a_text_is_no_number() -> None:
+    recipe = jsonl_recipe('columns = { note = "ignore" }\nmax_refused_fraction = 0.5')
+    inferred = infer_schema(recipe, JSONL, is_whole=True, place="t.jsonl")
+    assert [(column.name, column.kind) for column in inferred.schema.columns] == [
+        ("km", "number"),
+        ("zone", "category"),
+        ("extra", "number"),
+    ]
+    assert "km: number (inferred from 3 rows, 1 are none)" in inferred.report
+    assert inferred.schema.delimiter == ""
+
+
+def test_what_is_nested_is_refused_with_its_line_and_key() -> None:
+    with pytest.raises(MismatchedDataError, match=r"t.jsonl: the key note is an object in line 1.*ignore"):
+        infer_schema(jsonl_recipe(), JSONL, is_whole=True, place="t.jsonl")
+    for value, told in ((b"[1]", "a list"), (b"true", "a truth value")):
+        raw = b'{"km": 1, "price": 2}\n{"km": ' + value + b', "price": 2}\n'
+        with pytest.raises(MismatchedDataError, match=f"the key km is {told} in line 2"):
+            infer_schema(jsonl_recipe(), raw, is_whole=True, place="t.jsonl")
+
+
+def test_json_lines_without_an_object_or_with_a_nameless_key_are_refused() -> None:
+    with pytest.raises(MalformedDataError, match="has no rows"):
+        infer_schema(jsonl_recipe(), b"a,b\n1,2\n", is_whole=True, place="t.jsonl")
+    with pytest.raises(MalformedDataError, match="a key of 0 characters"):
+        infer_schema(jsonl_recipe(), b'{"": 1, "price": 2}\n', is_whole=True, place="t.jsonl")

@@ -10,12 +10,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from functions.prepare_shard.tables import prepare_table
 from functions.start_run.plan import list_raw
 from functions.start_run.tables import plan_table, table_files
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
-from lehr.errors import InsufficientDataError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.errors import (
+    ContractError,
+    InsufficientDataError,
+    MalformedDataError,
+    MismatchedDataError,
+    MissingDataError,
+)
+from lehr.table_plans import MAX_UNIT_BYTES, share_table, with_table
 from lehr_runtime.profiles import count_texts
 from lehr_runtime.shards import read_shard
 from lehr_runtime.tables import Table, from_tensors
@@ -181,12 +189,26 @@ def test_a_file_may_not_be_learnt_from_and_tested_on() -> None:
         plan_table(recipe, list_raw(data, "fares"), data, RUN)
 
 
-def test_a_table_too_wide_for_a_unit_of_work_is_refused() -> None:
-    names = [f"column-{number}" for number in range(6000)]
-    text = ",".join([*names, "class"]) + "\n" + "1," * len(names) + "cheap\n"
+def test_the_schema_of_a_wide_table_stands_in_s3_once() -> None:
+    names = [f"column-{number}" for number in range(4000)]
+    row = "1," * len(names)
+    text = (
+        ",".join([*names, "class"])
+        + "\n"
+        + "".join(f"{row}{'cheap' if n % 2 else 'dear'}\n" for n in range(40))
+    )
     data = InMemoryObjectStore("data", {"incoming/fares/part-1.csv": text.encode()})
-    with pytest.raises(MalformedDataError, match=r"has 6000 columns.*room.*ignore"):
-        plan_table(parse_recipe(RECIPE), list_raw(data, "fares"), data, RUN)
+    plan, inferred = plan_table(parse_recipe(RECIPE), list_raw(data, "fares"), data, RUN)
+    (unit,), documents = share_table(plan)
+    assert len(unit.to_json()) < 2000 < MAX_UNIT_BYTES < len(plan[0].to_json())
+    artifacts = InMemoryObjectStore()
+    with pytest.raises(ContractError, match="is not there"):
+        with_table(unit, artifacts)
+    for key, document in documents.items():
+        artifacts.put(key, document.to_json())
+    assert with_table(unit, artifacts).table == inferred.schema
+    result = prepare_table(unit, data, artifacts)
+    assert len(result.numbers) == 4000
 
 
 def test_a_plan_is_read_as_it_was_written() -> None:
@@ -237,7 +259,7 @@ def test_a_column_of_ever_new_texts_is_refused_before_it_is_counted_together(
     monkeypatch.setattr("functions.prepare_shard.tables.MAX_DISTINCT", 100)
     text = HEADER + "".join(f"{row},id-{row},{'cheap' if row % 2 else 'dear'}\n" for row in range(999))
     with pytest.raises(
-        InsufficientDataError, match=r"part-1.csv: the column carrier has 101 different.*ignore"
+        InsufficientDataError, match=r"part-1.csv: the column carrier has 999 different.*ignore"
     ):
         prepare(RECIPE, {"part-1.csv": text.encode()})
 

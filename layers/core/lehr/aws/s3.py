@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from lehr.errors import ChangedDataError, OverwriteError
 from lehr.ports import Sink, StoredObject
 
-_MISSING = {"NoSuchKey", "404", "NotFound"}
+_MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 _UNMET = {"PreconditionFailed", "412"}
 # S3's word for two conditional writes of a key at once, which botocore does not retry: how long to wait, each time.
 _CONFLICT = "ConditionalRequestConflict"
@@ -28,15 +28,21 @@ class S3ObjectStore:
         self._client = client
         self._sleep = sleep
 
-    def get(self, key: str, *, etag: str | None = None) -> bytes:
-        """The object's bytes. Raises KeyError if absent, ChangedDataError if `etag` no longer matches."""
-        condition = {"IfMatch": f'"{etag}"'} if etag else {}
-        return self._read(key, condition)
+    def get(self, key: str, *, etag: str | None = None, version: str = "") -> bytes:
+        """The bytes of the object, or of a version of it. Raises KeyError if absent, ChangedDataError if `etag` does
+        not match."""
+        return self._read(key, _pinned(etag, version))
 
     def get_start(self, key: str, count: int) -> bytes:
         """The first `count` bytes (fewer if the object is shorter). Raises KeyError if absent."""
+        return self.get_range(key, 0, count)
+
+    def get_range(
+        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
+    ) -> bytes:
+        """`count` bytes from byte `first` on (fewer where the object ends). Raises as `get` does."""
         try:
-            return self._read(key, {"Range": f"bytes=0-{count - 1}"})
+            return self._read(key, {"Range": f"bytes={first}-{first + count - 1}", **_pinned(etag, version)})
         except ClientError as fault:
             if fault.response["Error"]["Code"] == "InvalidRange":
                 return b""
@@ -62,16 +68,23 @@ class S3ObjectStore:
         try:
             return self._client.get_object(Bucket=self.bucket, Key=key, **options)["Body"]
         except ClientError as fault:
-            code = fault.response["Error"]["Code"]
-            if code in _MISSING:
-                raise KeyError(f"s3://{self.bucket}/{key}") from fault
-            if code in _UNMET:
-                raise ChangedDataError(
-                    "was overwritten while a run was reading it",
-                    place=f"s3://{self.bucket}/{key}",
-                    hint="drop _READY again to start a run on the new data",
-                ) from fault
-            raise
+            told = self._told(key, fault)
+            if told is None:
+                raise
+            raise told from fault
+
+    def _told(self, key: str, fault: ClientError) -> KeyError | ChangedDataError | None:
+        """What an error of S3 means to who reads; None: nothing of his."""
+        code = fault.response["Error"]["Code"]
+        if code in _MISSING:
+            return KeyError(f"s3://{self.bucket}/{key}")
+        if code in _UNMET:
+            return ChangedDataError(
+                "was overwritten while a run was reading it",
+                place=f"s3://{self.bucket}/{key}",
+                hint="drop _READY again to start a run on the new data",
+            )
+        return None
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
@@ -128,6 +141,18 @@ class S3ObjectStore:
             raise
         return True
 
+    def version_of(self, key: str, etag: str) -> str:
+        """The version that has this ETag now; empty where the bucket keeps none. Raises as `get` does."""
+        try:
+            answer = self._client.head_object(Bucket=self.bucket, Key=key, IfMatch=f'"{etag}"')
+        except ClientError as fault:
+            told = self._told(key, fault)
+            if told is None:
+                raise
+            raise told from fault
+        version: str = answer.get("VersionId", "")
+        return "" if version == "null" else version
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Everything under `prefix`, in key order."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
@@ -145,3 +170,8 @@ class S3ObjectStore:
 
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
+
+
+def _pinned(etag: str | None, version: str) -> dict[str, str]:
+    """What makes S3 read these bytes or none."""
+    return ({"IfMatch": f'"{etag}"'} if etag else {}) | ({"VersionId": version} if version else {})

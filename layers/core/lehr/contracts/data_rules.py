@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 FORMATS_OF_TASK = {
     "image_classification": ("idx", "folders"),
     "object_detection": ("coco",),
-    "tabular_classification": ("csv",),
-    "tabular_regression": ("csv",),
+    "tabular_classification": ("csv", "jsonl", "parquet"),
+    "tabular_regression": ("csv", "jsonl", "parquet"),
 }
 REGRESSIONS = frozenset({"tabular_regression"})
-TABLES = ("csv",)
+TABLES = ("csv", "jsonl", "parquet")
 # Formats whose examples are files of their own.
 FILES = ("folders", "coco")
 # The formats that have a key of [data]; all have the others.

@@ -13,12 +13,20 @@ Split = Literal["train", "validation", "test"]
 
 
 class ObjectRef(Part, frozen=True, kw_only=True):
-    """An S3 object pinned by its ETag, so that overwriting it during a run is noticed."""
+    """An S3 object pinned by its ETag, so that overwriting it during a run is noticed; or does not matter, where it is
+    pinned by its version too. A manifest has no versions: the same bytes are the same dataset.
+    """
 
     bucket: str
     key: str
     etag: str
     bytes: int
+    version: str | UnsetType = UNSET
+
+    @property
+    def version_or_none(self) -> str:
+        """`version`, empty if it has none."""
+        return "" if self.version is UNSET else self.version
 
 
 class PrepareUnit(Document, frozen=True, kw_only=True):

@@ -45,15 +45,16 @@ class LabelledFiles(Part, frozen=True, kw_only=True):
 class Data(Part, frozen=True, kw_only=True):
     """[data]: what is dropped, and how it is cut. Which keys belong to which format stands in data_rules.
 
-    idx: `train` and `test` are pairs of files. csv: `files` are names or patterns, as "flights-*.csv.gz", and so are
-    `test_files`; without those, `test_fraction` of the rows are the test's. `target` is the column to predict, and
-    `columns` says what the inference from the first rows would not. folders: `files` and `test_files` are patterns of
-    images, each in the folder of its label, which are brought to `image_size`, [height, width], and `channels`.
-    coco: `annotations` and `test_annotations` are files of COCO's JSON, and `images` the folder of their images, left
-    out the one that each lies in; boxes of `ignore_labels` are left out; no image has more than `max_boxes`.
+    idx: `train` and `test` are pairs of files. csv, jsonl, parquet: `files` are names or patterns, as
+    "flights-*.csv.gz", and so are `test_files`; without those, `test_fraction` of the rows are the test's. `target` is
+    the column to predict, and `columns` says what the inference from the first rows would not. folders: `files` and
+    `test_files` are patterns of images, each in the folder of its label, which are brought to `image_size`, [height,
+    width], and `channels`. coco: `annotations` and `test_annotations` are files of COCO's JSON, and `images` the folder
+    of their images, left out the one that each lies in; boxes of `ignore_labels` are left out; no image has more than
+    `max_boxes`.
     """
 
-    format: Literal["idx", "csv", "folders", "coco"]
+    format: Literal["idx", "csv", "jsonl", "parquet", "folders", "coco"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
