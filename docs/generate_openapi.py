@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from functions.predict.answers import Predictions, Values  # noqa: E402
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES  # noqa: E402
+from functions.predict.boxes import DEFAULT_SCORE, FoundObjects  # noqa: E402
 from functions.predict.handlers import CSV  # noqa: E402
 from functions.predict.inference_requests import HEADER_LENGTH, OCTETS  # noqa: E402
 from functions.predict.masks import Masks  # noqa: E402
@@ -32,6 +33,7 @@ from functions.start_batch.routes import ROUTES as OF_START_BATCH  # noqa: E402
 from lehr.http.gateway import JSON  # noqa: E402
 from lehr.http.problems import CONTENT_TYPE  # noqa: E402
 from lehr.http.routes import Route  # noqa: E402
+from lehr_runtime.detection import MIN_SCORE  # noqa: E402
 from lehr_runtime.images import MAX_PIXELS  # noqa: E402
 
 DOCUMENT = ROOT / "functions" / "predict" / "openapi.json"
@@ -48,6 +50,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "version": {"description": "The version that serves; another one is not found.", "schema": NAME},
     "file": {"description": "Its name.", "schema": {"type": "string", "pattern": "^[a-z0-9.-]{1,40}$"}},
     "batch": {"description": "The id that its start was answered with.", "schema": NAME},
+    "score": {
+        "description": "From which score on objects are answered, of a model that finds boxes; others refuse it.",
+        "schema": {"type": "number", "minimum": MIN_SCORE, "maximum": 1, "default": DEFAULT_SCORE},
+    },
     "top_k": {
         "description": "How many labels, likeliest first; all of them by default.",
         "schema": {"type": "integer", "minimum": 1},
@@ -156,7 +162,8 @@ def describe() -> dict[str, Any]:
         if kind
     }
     _, schemas = msgspec.json.schema_components(
-        sorted({*types, ErrorAnswer, Values, Masks}, key=lambda kind: kind.__name__), ref_template=REFERENCE
+        sorted({*types, ErrorAnswer, Values, Masks, FoundObjects}, key=lambda kind: kind.__name__),
+        ref_template=REFERENCE,
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -256,7 +263,8 @@ def _content(kind: str, of_type: type | None, *, is_body: bool = False) -> dict[
         return {
             "schema": {
                 "oneOf": [
-                    {"$ref": REFERENCE.format(name=one.__name__)} for one in (Predictions, Values, Masks)
+                    {"$ref": REFERENCE.format(name=one.__name__)}
+                    for one in (Predictions, Values, Masks, FoundObjects)
                 ]
             }
         }

@@ -33,7 +33,8 @@ JSON, WAV = "application/json", "audio/wav"
 class Answer:
     """One prediction; `latency_ms` is what the caller waited, connection and signature included.
 
-    A regression gives a `value`, and no label; a segmentation a `mask`, a PNG file, and `shares` of its labels.
+    A regression gives a `value`, and no label; a segmentation a `mask`, a PNG file, and `shares` of its labels; object
+    detection gives `objects`, which may be none.
     """
 
     label: str
@@ -45,6 +46,7 @@ class Answer:
     mask: bytes = b""
     shares: Mapping[str, float] = field(default_factory=dict)
     mean_probability: float | None = None
+    objects: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def probability(self) -> float:
@@ -132,6 +134,8 @@ def _told(one: Mapping[str, Any]) -> dict[str, Any]:
         mask = base64.b64decode(one["mask"], validate=True)
         told = {"label": "", "probabilities": {}, "mask": mask, "shares": one["shares"]}
         return told | {"mean_probability": float(one["probability"])}
+    if "detections" in one:
+        return {"label": "", "probabilities": {}, "objects": [dict(found) for found in one["detections"]]}
     return {"label": str(one["label"]), "probabilities": one["probabilities"]}
 
 

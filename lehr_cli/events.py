@@ -97,6 +97,7 @@ class Epoch(RunEvent):
     validation_rmse: float | None = None
     validation_mae: float | None = None
     validation_mean_iou: float | None = None
+    validation_map50: float | None = None
     samples_per_second: float
     seconds: float
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import json
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -75,6 +76,9 @@ def rows_and_shape(
     sides = tuple(int(side) for side in shape.split("x")) if shape else ()
     if rows and sides:
         return rows, sides
+    if recipe.data.format == "coco":
+        counted, row = _annotated_size(recipe, folder)
+        return rows or counted, sides or row
     if recipe.data.format in FILES:
         counted, row = _files_size(recipe, folder)
         return rows or counted or _unknown(recipe, folder), sides or row
@@ -96,6 +100,24 @@ def rows_and_shape(
         ) from fault
     header = parse_header(start, place=str(path))
     return rows or header.shape[0], sides or tuple(header.shape[1:])
+
+
+def _annotated_size(recipe: Recipe, folder: Path) -> tuple[int, tuple[int, ...]]:
+    """How many images are learnt from, and the shape that they are brought to. Raises UserError for no annotations."""
+    data = recipe.data
+    path = folder / (data.annotations or "")
+    try:
+        count = len(json.loads(path.read_bytes())["images"])
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise UserError(
+            "cannot be read as COCO's JSON",
+            place=str(path),
+            hint="name the folder of the data with --data, or say its size with --rows and --shape",
+        ) from fault
+    tested = DEFAULT_TEST_FRACTION if data.test_fraction is None else data.test_fraction
+    shape = data.image_size or (1, 1)
+    learnt = max(1, round(count * (1 - (0.0 if data.test_annotations else tested))))
+    return learnt, shape if data.channels == 1 else (*shape, 3)
 
 
 def _table_size(recipe: Recipe, folder: Path) -> tuple[int, int]:

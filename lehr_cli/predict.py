@@ -136,7 +136,10 @@ def show_row(invocation: Invocation, row: Row) -> None:
 
 
 def show_answer(invocation: Invocation, answer: Answer) -> None:
-    """Label, probability, what came next, which model, how long it took; or the value, or what a mask has most of."""
+    """Label, probability, what came next, which model, how long it took; or the value, or what was found."""
+    if answer.objects is not None:
+        show_objects(invocation, answer)
+        return
     if answer.mask:
         show_mask(invocation, answer)
         return
@@ -179,6 +182,37 @@ def show_mask(invocation: Invocation, answer: Answer) -> None:
             (shares, "bold green"),
             ("  mean probability ", "dim"),
             f"{answer.mean_probability:.4f}",
+            ("  model ", "dim"),
+            answer.version,
+            ("  latency ", "dim"),
+            f"{answer.latency_ms:.1f} ms",
+        )
+    )
+
+
+def show_objects(invocation: Invocation, answer: Answer) -> None:
+    """A line for each object with its place in pixels, then which model and how long."""
+    objects = answer.objects or ()
+    for one in objects:
+        box = one["box"]
+        invocation.out.say(
+            Text.assemble(
+                (f"{one['label']:<12}", "bold green"),
+                f"{one['score']:.4f}",
+                ("  left ", "dim"),
+                f"{box['x']:.1f}",
+                ("  top ", "dim"),
+                f"{box['y']:.1f}",
+                ("  width ", "dim"),
+                f"{box['width']:.1f}",
+                ("  height ", "dim"),
+                f"{box['height']:.1f}",
+            )
+        )
+    found = f"{len(objects)} object{'' if len(objects) == 1 else 's'}" if objects else "nothing found"
+    invocation.out.say(
+        Text.assemble(
+            (found, "bold"),
             ("  model ", "dim"),
             answer.version,
             ("  latency ", "dim"),

@@ -20,7 +20,7 @@ LimitOption = Annotated[int, typer.Option(min=1, help="How many runs of each pro
 
 @command
 def runs(invocation: Invocation, project: ProjectArgument = None, limit: LimitOption = 20) -> None:
-    """List runs, newest first, with accuracy (of a segmentation mean IoU, of a regression RMSE) beside the champion's.
+    """List runs, newest first, with accuracy (mean IoU, mAP50 or RMSE of other tasks) beside the champion's.
 
     Example: lehr runs mnist
     """
@@ -84,13 +84,16 @@ def _took(record: RunRecord) -> str:
 
 
 def _accuracy(record: RunRecord) -> str:
-    """The candidate's, and the champion's at that time: mean IoUs of a segmentation, errors (RMSE) of a regression."""
+    """The candidate's, and the champion's at that time; or what the task has in its place: mean IoU, mAP50, RMSE."""
     if record.rmse is not None:
         beside = "" if record.champion_rmse is None else f" vs {record.champion_rmse:.5g}"
         return f"{record.rmse:.5g}{beside}"
     if record.mean_iou is not None:
         beside = "" if record.champion_mean_iou is None else f" vs {record.champion_mean_iou:.4f}"
         return f"{record.mean_iou:.4f}{beside}"
+    if record.map50 is not None:
+        beside = "" if record.champion_map50 is None else f" vs {record.champion_map50:.4f}"
+        return f"{record.map50:.4f}{beside}"
     if record.accuracy is None:
         return ""
     beside = "" if record.champion_accuracy is None else f" vs {record.champion_accuracy:.4f}"

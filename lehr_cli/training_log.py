@@ -14,7 +14,7 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+)\b")
 _NUMBER = re.compile(r"(\w+)=([-+.\w]+)")
 _REQUIRED = ("loss", "samples_per_second", "seconds")
-# Accuracies are absent of a regression, the validation's figures when nothing is held out.
+# Accuracies are absent of a regression and of detection, the validation's figures when nothing is held out.
 _OPTIONAL = (
     "accuracy",
     "validation_loss",
@@ -22,6 +22,7 @@ _OPTIONAL = (
     "validation_rmse",
     "validation_mae",
     "validation_mean_iou",
+    "validation_map50",
 )
 
 

@@ -108,6 +108,8 @@ class RunView:
             held_out = (("validation accuracy ", "dim"), (f"{epoch.validation_accuracy:.4f}  ", "bold"))
         if epoch.validation_mean_iou is not None:
             held_out = (("validation mean IoU ", "dim"), (f"{epoch.validation_mean_iou:.4f}  ", "bold"))
+        if epoch.validation_map50 is not None:
+            held_out = (("validation mAP50 ", "dim"), (f"{epoch.validation_map50:.4f}  ", "bold"))
         return Text.assemble(
             f"    {trial}epoch {epoch.epoch}/{epoch.epochs}  ",
             ("loss ", "dim"),

@@ -91,6 +91,7 @@ def _tell_end(invocation: Invocation, project: str, run: str, ended: ExecutionEn
         style = "bold green" if record.status == "promoted" else "bold yellow"
         accuracy = "" if record.accuracy is None else f", test accuracy {record.accuracy:.4f}"
         accuracy = accuracy if record.mean_iou is None else f", test mean IoU {record.mean_iou:.4f}"
+        accuracy = accuracy if record.map50 is None else f", test mAP50 {record.map50:.4f}"
         accuracy = accuracy if record.rmse is None else f", test RMSE {record.rmse:.6g}"
         out.say(f"model {record.model_version or '?'} {word}{accuracy}, after {took}", style)
         out.emit({"event": "run_ended", "seconds": ended.seconds} | record.to_value())

@@ -8,8 +8,10 @@ from time import perf_counter
 
 import numpy as np
 
+from functions.evaluate_shard.boxes import evaluate_boxes
 from functions.evaluate_shard.masks import evaluate_masks
 from lehr import layout
+from lehr.contracts.detection import ShardDetection
 from lehr.contracts.evaluation import ClassificationCounts, EvaluateUnit, ShardEvaluation
 from lehr.contracts.package import Signature
 from lehr.contracts.regression import RegressionCounts, ShardRegression
@@ -17,6 +19,7 @@ from lehr.contracts.segmentation import ShardSegmentation
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
 from lehr.table_difference import WAY_OUT, table_difference
+from lehr_runtime.detection import BOX_VALUES
 from lehr_runtime.metrics import count_classification, paired
 from lehr_runtime.packages import LoadedModel
 from lehr_runtime.regression import count_regression
@@ -25,11 +28,11 @@ from lehr_runtime.tables import Inputs, Table, from_tensors
 
 BATCH_ROWS = 512
 
-ShardResult = ShardEvaluation | ShardRegression | ShardSegmentation
+ShardResult = ShardEvaluation | ShardRegression | ShardSegmentation | ShardDetection
 
 
 def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], LoadedModel]) -> ShardResult:
-    """Write the unit's ShardEvaluation, ShardRegression or ShardSegmentation; `load(project, version)` gives a model.
+    """Write the unit's ShardEvaluation, or what another task has in its place; `load(project, version)` gives a model.
 
     Raises ModelPackageError for a model that must not be judged on this data, DataError's children for a
     shard that is not what the manifest says.
@@ -58,7 +61,9 @@ def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], 
         )
     x, y = _read(unit, store)
     result: ShardResult
-    if y.ndim == 3:
+    if y.ndim == 3 and y.dtype == np.float32 and isinstance(x, np.ndarray):
+        result = evaluate_boxes(unit.index, candidate, champion, x, y, _check_columns)
+    elif y.ndim == 3:
         result = evaluate_masks(unit.index, candidate, champion, _pixels(candidate, champion, x), y)
     elif y.dtype == np.float32:
         result = ShardRegression(
@@ -174,6 +179,8 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
         )
     if x.dtype == np.float32 and x.ndim == 2 and y.dtype in (np.uint8, np.float32):
         return from_tensors(tensors, place=place), y
+    if x.dtype == np.uint8 and y.dtype == np.float32 and y.ndim == 3:
+        return x, y
     if x.dtype not in (np.uint8, np.int16) or y.dtype != np.uint8:
         raise MismatchedDataError(
             f"holds {x.dtype} inputs and {y.dtype} labels, not uint8 or int16 and uint8", place=place
@@ -182,7 +189,10 @@ def _read(unit: EvaluateUnit, store: ObjectStore) -> tuple[Inputs, np.ndarray]:
 
 
 def _fit(x: np.ndarray, y: np.ndarray, rows: int) -> bool:
-    """Whether there is a label for each of `rows` rows, or a mask of each one's size."""
+    """Whether there is a target for each of `rows` rows: one value, a mask of its size, or the boxes of an image."""
     if not rows or len(x) != rows or len(y) != rows:
         return False
-    return y.ndim == 1 or (y.ndim == 3 and x.ndim > 2 and y.shape == x.shape[:3])
+    if y.ndim == 1:
+        return True
+    wanted = (rows, y.shape[1], BOX_VALUES) if y.dtype == np.float32 else x.shape[:3]
+    return y.ndim == 3 and x.ndim > 2 and y.shape == wanted

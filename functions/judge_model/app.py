@@ -41,6 +41,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         "CandidateAccuracy": judgement.accuracy,
         "CandidateRmse": judgement.rmse,
         "CandidateMeanIou": judgement.mean_iou,
+        "CandidateMap50": judgement.map50,
     }
     for name, value in measured.items():
         if value is not None:

@@ -8,17 +8,21 @@ import msgspec
 
 from lehr import layout
 from lehr.contracts.data_rules import REGRESSIONS, SEGMENTATIONS
+from lehr.contracts.detection import DetectionReport, ShardDetection
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.regression import RegressionReport, ShardRegression
 from lehr.contracts.segmentation import SegmentationReport, ShardSegmentation
 from lehr.contracts.workflow import Judgement, JudgeRequest
+from lehr.detection_gate import decide_detection
 from lehr.errors import MissingDataError
 from lehr.gate import decide
 from lehr.ports import ObjectStore
 from lehr.regression_gate import decide_regression
 from lehr.segmentation_gate import decide_segmentation
+from lehr_runtime.detection import merge_detection, summarise_detection
 from lehr_runtime.metrics import merge_counts, merge_paired, summarise
 from lehr_runtime.regression import merge_regression, summarise_regression
 from lehr_runtime.segmentation import (
@@ -36,6 +40,8 @@ def judge(request: JudgeRequest, artifacts: ObjectStore) -> Judgement:
         return _judge_regression(request, recipe, artifacts)
     if recipe.project.task in SEGMENTATIONS:
         return _judge_segmentation(request, recipe, artifacts)
+    if recipe.project.task in DETECTIONS:
+        return _judge_detection(request, recipe, artifacts)
     project, run = request.project, request.run
     parts = _parts(request, artifacts, ShardEvaluation)
     champions = [part.champion for part in parts if part.champion]
@@ -111,9 +117,32 @@ def _judge_segmentation(request: JudgeRequest, recipe: Recipe, artifacts: Object
     )
 
 
+def _judge_detection(request: JudgeRequest, recipe: Recipe, artifacts: ObjectStore) -> Judgement:
+    parts, labels = _parts(request, artifacts, ShardDetection), recipe.data.labels
+    champions = [part.champion for part in parts if part.champion]
+    report = DetectionReport(
+        project=request.project,
+        run=request.run,
+        dataset_version=request.dataset_version,
+        candidate_version=request.candidate,
+        champion_version=request.champion,
+        candidate=summarise_detection(merge_detection(part.candidate for part in parts), labels),
+        champion=summarise_detection(merge_detection(champions), labels) if champions else None,
+        examples=[example for part in parts for example in part.examples],
+    )
+    decision = decide_detection(report, recipe.gate)
+    _write(request, report, decision, artifacts)
+    return Judgement(
+        verdict=decision.verdict,
+        reason=decision.reason,
+        map50=report.candidate.map50,
+        champion_map50=report.champion.map50 if report.champion else None,
+    )
+
+
 def _write(
     request: JudgeRequest,
-    report: EvaluationReport | RegressionReport | SegmentationReport,
+    report: EvaluationReport | RegressionReport | SegmentationReport | DetectionReport,
     decision: Decision,
     artifacts: ObjectStore,
 ) -> None:
@@ -125,7 +154,7 @@ def _write(
         artifacts.put(key, document.to_json(), content_type="application/json")
 
 
-_Part = TypeVar("_Part", ShardEvaluation, ShardRegression, ShardSegmentation)
+_Part = TypeVar("_Part", ShardEvaluation, ShardRegression, ShardSegmentation, ShardDetection)
 
 
 def _parts(request: JudgeRequest, artifacts: ObjectStore, kind: type[_Part]) -> list[_Part]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from lehr import layout
 from lehr.contracts.data_rules import FILES
 from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.figures import TrainingFigures
 from lehr.contracts.package import INT8_FILE, MODEL_FILE, Lineage, Signature
 from lehr.contracts.training import TrainingSummary
@@ -91,7 +92,7 @@ def write_card(
         "",
         "## Evaluation",
         "",
-        f"On the {figures.split} split, after epoch {figures.epoch}: {_measured(figures)}."
+        f"On the {figures.split} split, after epoch {figures.epoch}: {_measured(figures, signature.task)}."
         + (
             ""
             if figures.split == "validation"
@@ -136,7 +137,7 @@ def write_card(
         "import onnxruntime",
         "",
         f"session = onnxruntime.InferenceSession({json.dumps(signature.graph)})",
-        f"({'probabilities' if signature.labels else 'values'},) = session.run("
+        f"({_name_of_output(signature)},) = session.run("
         f"[{json.dumps(signature.output.name)}], {{{_feed(signature)}}})",
         "```",
         "",
@@ -145,17 +146,23 @@ def write_card(
         (
             f"It gives {'each pixel ' if len(signature.output.shape) == 4 else ''}one of its {len(signature.labels)} "
             "labels for any input of its shape, also for one that is none of them. "
-            if signature.labels
+            if signature.labels and signature.task not in DETECTIONS
             else ""
         )
         + "Its figures hold for data like the dataset's; what else it was used on was not measured."
         + (
             " A probability is the graph's own, and calibrated only as far as the run's report shows."
-            if signature.labels
+            if signature.labels and signature.task not in DETECTIONS
             else ""
         ),
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _name_of_output(signature: Signature) -> str:
+    if signature.task in DETECTIONS:
+        return "detections"
+    return "probabilities" if signature.labels else "values"
 
 
 def _parity(summary: TrainingSummary, signature: Signature) -> str:
@@ -163,6 +170,8 @@ def _parity(summary: TrainingSummary, signature: Signature) -> str:
     text = f"The graph was compared with the trained module on {parity.rows:,} real rows: it differs by "
     text += f"{parity.max_absolute_difference:.2e} "
     if signature.labels:
+        if signature.task in DETECTIONS:
+            return text + "at most, in logits and in shares of the image."
         return text + f"logits at most, and gives another label for {parity.argmax_disagreements}."
     return text + "at most, in the target's units."
 
@@ -182,6 +191,13 @@ def _outputs(signature: Signature) -> str:
             f"-1 is the batch. The output has, for each pixel of an image, one probability for each of "
             f"{len(signature.labels)} labels, in this order along axis 1: {_labels(signature.labels)}."
         )
+    if signature.task in DETECTIONS:
+        return (
+            f"-1 is the batch. The output has, for each of {signature.output.shape[1]} cells, a box (left, top, right "
+            "and bottom, in shares of the image's sides), then one score for each of "
+            f"{len(signature.labels)} labels, in this order: {_labels(signature.labels)}. Boxes of one label that "
+            f"overlap are one object: see {_code('lehr_runtime.detection.find_objects')}."
+        )
     return (
         f"-1 is the batch. An output row has one probability for each of {len(signature.labels)} labels, in this "
         f"order: {_labels(signature.labels)}.{columns}"
@@ -197,12 +213,16 @@ def _feed(signature: Signature) -> str:
     return ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in feed.items())
 
 
-def _measured(figures: TrainingFigures) -> str:
+def _measured(figures: TrainingFigures, task: str) -> str:
     if figures.mean_iou is not None:
         return (
             f"mean IoU {_number(figures.mean_iou)}, accuracy of pixels {_number(figures.accuracy or 0.0)}, mean "
             f"cross-entropy {_number(figures.loss)} nats"
         )
+    if figures.map50 is not None:
+        return f"mAP at an IoU of 0.5 {_number(figures.map50)}, mean loss {_number(figures.loss)}"
+    if task in DETECTIONS:
+        return f"mean loss {_number(figures.loss)}"
     if figures.accuracy is not None:
         return f"accuracy {_number(figures.accuracy)}, mean cross-entropy {_number(figures.loss)} nats"
     errors = [
@@ -220,6 +240,7 @@ def _model_index(lineage: Lineage, figures: TrainingFigures, task: str) -> list[
         for name, value in (
             ("accuracy", figures.accuracy),
             ("mean_iou", figures.mean_iou),
+            ("map50", figures.map50),
             ("rmse", figures.rmse),
             ("mae", figures.mae),
             ("loss", figures.loss),

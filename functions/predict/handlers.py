@@ -18,6 +18,7 @@ from functions.predict.inference_requests import read_infer
 from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, parse_inputs
 from functions.predict.serving import Champion
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import TableSignature, TensorSpec
 from lehr.http.gateway import JSON, Answer, Request, json_answer
 from lehr.http.problems import Problem
@@ -41,6 +42,10 @@ PREDICT_LIMITS = {
 }
 
 # Captured of what has no label of its own: pixels have.
+_NO_ROWS = np.empty((0, 1), dtype=np.float32)
+
+
+# Captured of what has no label of its own: boxes have.
 _NO_ROWS = np.empty((0, 1), dtype=np.float32)
 
 
@@ -90,6 +95,9 @@ def predict(request: Request, services: Services) -> Answer:
         return _predict_table(request, services, model, table, kind, raw, begin)
     if len(model.signature.output.shape) == 4:
         return _predict_masks(request, services, model, kind, raw, begin)
+    if model.signature.task in DETECTIONS:
+        return _predict_boxes(request, services, model, kind, raw, begin)
+    _refuse_score(request)
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     sample_rate = model.signature.of_sound
@@ -127,6 +135,7 @@ def _predict_table(
     if not signature.labels and "top_k" in request.query():
         detail = "This model predicts a number: it has no labels to choose from."
         raise misfit("top_k", detail, expected="no top_k", got="one")
+    _refuse_score(request)
     top_k = read_top_k(request.query(), len(signature.labels))
     parse = tables.parse_table if kind == JSON else tables.parse_table_csv
     batch = parse(raw, table, services.pii_key())
@@ -163,6 +172,33 @@ def _predict_masks(
     return json_answer(masks.Masks(project, model.version, labels, predictions, round(latency_ms, 3)))
 
 
+def _predict_boxes(
+    request: Request, services: Services, model: LoadedModel, kind: str, raw: bytes, begin: float
+) -> Answer:
+    """Images: what is found in each."""
+    from functions.predict import boxes
+
+    project, signature = request.variables["project"], model.signature
+    query = request.query()
+    if "top_k" in query:
+        detail = "This model finds objects: score says from which on they are answered."
+        raise misfit("top_k", detail, expected="no top_k", got="one")
+    score = boxes.read_score(query)
+    batch, sizes = boxes.read_batch(kind, raw, signature.input)
+    found = boxes.find_in_images(model.predictor, batch, sizes, signature.labels, score=score)
+    latency_ms = (perf_counter() - begin) * 1000
+    request.predicted = len(batch), latency_ms
+    if capture := services.capture():
+        capture.take(request.event, project, model, batch, _NO_ROWS)
+    return json_answer(boxes.FoundObjects(project, model.version, found, round(latency_ms, 3)))
+
+
+def _refuse_score(request: Request) -> None:
+    if "score" in request.query():
+        detail = "This model finds no objects: score has no meaning."
+        raise misfit("score", detail, expected="no score", got="one")
+
+
 def _decode_file(kind: str, raw: bytes, spec: TensorSpec, sample_rate: int | None) -> np.ndarray:
     """[n, *shape] from CSV, from one image or one recording, whose decoders are imported with the first."""
     from functions.predict import media
@@ -185,8 +221,9 @@ def infer(request: Request, services: Services) -> Answer:
             f"This model takes categories, which the protocol has no place for here: POST /predict/{name} takes them.",
         )
     asked, batch = read_infer(request, model.signature)
-    if has_masks := len(model.signature.output.shape) == 4:
-        from functions.predict.masks import refuse_large_tensor
+    is_tensor = model.signature.task in DETECTIONS or len(model.signature.output.shape) == 4
+    if is_tensor:
+        from functions.predict.large_answers import refuse_large_tensor
 
         refuse_large_tensor(asked, len(batch), model.signature)
     probabilities = model.predictor.predict(batch)
@@ -195,7 +232,7 @@ def infer(request: Request, services: Services) -> Answer:
     )
     request.predicted = len(batch), (perf_counter() - begin) * 1000
     if capture := services.capture():
-        capture.take(request.event, name, model, batch, _NO_ROWS if has_masks else probabilities)
+        capture.take(request.event, name, model, batch, _NO_ROWS if is_tensor else probabilities)
     return answer
 
 

@@ -64,6 +64,14 @@ def parse_inputs(raw: bytes, spec: TensorSpec, sample_rate: int | None = None) -
     raise _first_misfit(value, spec)
 
 
+def image_files(raw: bytes) -> list[tuple[str, bytes]]:
+    """The files under "image" or "images", each with its place; none where the body has numbers. Raises Problem."""
+    if raw.count(b'"') == 2:
+        return []
+    name, value = _only_field(raw)
+    return _files(name, value) if name in IMAGE_FIELDS else []
+
+
 def read_numbers(raw: bytes | msgspec.Raw, rank: int, dtype: str) -> np.ndarray | None:
     """Nested lists `rank` deep as an array, or None for what is no rectangle of numbers of `dtype`."""
     try:

@@ -109,7 +109,7 @@ ROUTES: tuple[Route[Services], ...] = (
         respond=handlers.predict,
         takes=dict.fromkeys(PREDICT_LIMITS),
         gives={JSON: Predictions},
-        query=("top_k",),
+        query=("top_k", "score"),
     ),
     Route(
         method="GET",

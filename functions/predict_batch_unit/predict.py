@@ -12,6 +12,7 @@ import msgspec
 from functions.predict_batch_unit.read import read_rows
 from lehr import layout
 from lehr.contracts.batch_prediction import BatchUnit, BatchUnitResult, PredictedNumber, PredictedRow
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import DataError
 from lehr.ports import ObjectStore
 from lehr_runtime.packages import LoadedModel
@@ -21,6 +22,7 @@ BATCH_ROWS = 512
 NO_MASKS = (
     "the model labels pixels, and a line of a batch has no room for a mask: send images to POST /predict"
 )
+NO_BOXES = "the model finds boxes, and a line of a batch has one label: send images to POST /predict"
 
 
 def predict_unit(
@@ -37,6 +39,8 @@ def predict_unit(
     model = load(unit.project, unit.model_version)
     if len(model.signature.output.shape) == 4:
         return _write(unit, artifacts, rows=0, size=0, refused=NO_MASKS)
+    if model.signature.task in DETECTIONS:
+        return _write(unit, artifacts, rows=0, size=0, refused=NO_BOXES)
     try:
         x = read_rows(unit, data, model.signature, pii_key)
     except DataError as fault:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.boxes import box_targets
 from functions.prepare_shard.masks import Fetch, read_mask
 from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
@@ -122,6 +123,8 @@ def _decode(
         x = decode_file(raw, unit.input, place=example.file.key)
         if example.mask is not None:
             return Decoded(x, read_mask(unit, example, raw, fetch))
+        if example.objects is not None:
+            return Decoded(x, box_targets(unit, example, raw))
         return Decoded(x, _target(unit, example))
     except (MalformedDataError, MismatchedDataError) as fault:
         return fault

@@ -85,6 +85,7 @@ def _objective(summary: TrainingSummary, objective: Objective) -> float:
         "validation_loss": figures.loss,
         "validation_accuracy": figures.accuracy,
         "validation_mean_iou": figures.mean_iou,
+        "validation_map50": figures.map50,
     }[objective]
     if value is None or not math.isfinite(value):
         raise ModelPackageError(f"its {objective} is {value}")

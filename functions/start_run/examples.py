@@ -1,4 +1,4 @@
-"""Which examples there are, where each is a file of its own, and what is known of each: a label or a mask."""
+"""Which examples there are, where each is a file of its own, and what is known of each: label, mask or boxes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from functions.start_run.coco import annotated_files, read_annotations
 from functions.start_run.manifests import read_manifest
 from functions.start_run.masks import pair_masks
 from lehr.contracts.file_units import FileExample, StoredFile
@@ -30,6 +31,8 @@ def example_files(data: Data, names: Sequence[str]) -> list[str]:
     """The names that a recipe means, in order; any may be one that a manifest lists."""
     if data.manifest is not None:
         return sorted(names)
+    if data.format == "coco":
+        return annotated_files(data, names)
     return matching((*data.files, *data.test_files, *data.masks), names)
 
 
@@ -41,6 +44,9 @@ def list_examples(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStor
             listed = _of_manifest(said, raw, data, recipe.project.name)
         case "masks":
             return _of_masks(said, raw, place)
+        case "coco":
+            found = read_annotations(recipe, raw, data)
+            return Listed(found.examples, found.has_test, found.note)
         case _:
             listed = _of_folders(said, raw, data, place)
     _refuse_absent_labels(listed.examples, said.labels, place)

@@ -9,7 +9,12 @@ from math import ceil, prod
 
 from functions.start_run.examples import list_examples
 from lehr import layout
-from lehr.contracts.data_rules import DEFAULT_CHANNELS, DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
+from lehr.contracts.data_rules import (
+    DEFAULT_CHANNELS,
+    DEFAULT_MAX_BOXES,
+    DEFAULT_MAX_REFUSED_FRACTION,
+    DEFAULT_TEST_FRACTION,
+)
 from lehr.contracts.file_units import (
     AudioInput,
     FileExample,
@@ -65,6 +70,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 input=file_input,
                 classes=len(said.labels),
                 ignore_value=said.ignore_value,
+                max_boxes=(said.max_boxes or DEFAULT_MAX_BOXES) if said.format == "coco" else None,
                 validation_fraction=said.validation_fraction,
                 test_fraction=0.0 if listed.has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),

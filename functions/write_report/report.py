@@ -20,6 +20,7 @@ from functions.write_report.charts import (
     worst_confusions,
 )
 from functions.write_report.data_card import MARKS, make_environment, write_card
+from functions.write_report.detection import detection_section
 from functions.write_report.segmentation import segmentation_section
 from functions.write_report.sources import Sources, read_sources
 from functions.write_report.sweep import sweep_section
@@ -76,6 +77,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span], card_nam
         verdict=verdict(request, sources),
         evaluation=evaluation,
         regression=sources.regression,
+        **{"detection": None, **detection_section(sources.detection)},
         table=sources.manifest.of_table if sources.manifest else None,
         charts=_charts(sources.training),
         sweep=sweep_section(sources.sweep, sources.cost, is_regression=sources.is_regression),
@@ -116,9 +118,15 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
             if segmented.champion
             else "."
         )
+    detected = sources.detection
+    if detected:
+        boxes = detected.candidate
+        measured = f" Its mAP on {boxes.rows:,} test images is {boxes.map50_95:.4f}, {boxes.map50:.4f} at an IoU of 0.5"
+        before = detected.champion
+        measured += f"; that of the champion before it {before.map50_95:.4f}." if before else "."
     if request.outcome == "promoted":
         return f"Model {version or '(unknown)'} is the new champion.{measured}"
-    judged = evaluation or errors or segmented
+    judged = evaluation or errors or segmented or detected
     stays = f"champion {judged.champion_version} stays" if judged and judged.champion_version else ""
     reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
     tail = "; ".join(part for part in (stays, reason) if part)
@@ -141,6 +149,8 @@ def _charts(training: TrainingSummary | None) -> list[LineChart]:
         return []
     epochs = training.epochs
     losses = {"training": [epoch.loss for epoch in epochs]}
+    if any(epoch.validation_map50 is not None for epoch in epochs):
+        return _charts_of_boxes(epochs)
     if any(epoch.accuracy is None for epoch in epochs):
         return _charts_of_errors(epochs)
     has_iou = any(epoch.validation_mean_iou is not None for epoch in epochs)
@@ -171,6 +181,18 @@ def _charts_of_errors(epochs: Sequence[EpochRecord]) -> list[LineChart]:
     return charts
 
 
+def _charts_of_boxes(epochs: Sequence[EpochRecord]) -> list[LineChart]:
+    losses = {
+        "training": [epoch.loss for epoch in epochs],
+        "validation": [_or_nan(epoch.validation_loss) for epoch in epochs],
+    }
+    found = {"validation": [_or_nan(epoch.validation_map50) for epoch in epochs]}
+    return [
+        line_chart("Loss", "of scores and boxes", losses),
+        line_chart("mAP", "at an IoU of 0.5", found),
+    ]
+
+
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -190,7 +212,7 @@ def _mistakes(metrics: ClassificationMetrics) -> list[tuple[str, str, int]]:
 
 
 def _data(manifest: DatasetManifest) -> Mapping[str, Any]:
-    """Rows of each split, and rows or pixels of each label in the training split."""
+    """Rows of each split, and rows, pixels or boxes of each label in the training split."""
     counts = [0] * len(manifest.labels)
     for shard in manifest.shards:
         if shard.split == "train":
@@ -199,7 +221,7 @@ def _data(manifest: DatasetManifest) -> Mapping[str, Any]:
     return {
         "rows": {split: manifest.rows(split) for split in SPLITS},
         "shards": len(manifest.shards),
-        "of": "pixels" if rows > manifest.rows("train") else "rows",
+        "of": "boxes" if manifest.format == "coco" else "pixels" if rows > manifest.rows("train") else "rows",
         "bytes": sum(shard.bytes for shard in manifest.shards),
         "balance": [
             {"label": label, "count": count, "share": count / rows, "width": 100 * count / largest}

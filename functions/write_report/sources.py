@@ -11,6 +11,7 @@ from lehr import layout
 from lehr.contracts.cost import RunCost
 from lehr.contracts.data_checks import DataChecks
 from lehr.contracts.dataset import DatasetManifest
+from lehr.contracts.detection import DetectionReport
 from lehr.contracts.document import Document
 from lehr.contracts.evaluation import Decision, EvaluationReport
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, Lineage
@@ -40,6 +41,7 @@ class Sources:
     evaluation: EvaluationReport | None = None
     regression: RegressionReport | None = None
     segmentation: SegmentationReport | None = None
+    detection: DetectionReport | None = None
     decision: Decision | None = None
     failure: Failure | None = None
     manifest: DatasetManifest | None = None
@@ -55,7 +57,7 @@ class Sources:
         """The candidate's version, from wherever it was written first."""
         if self.record and self.record.model_version:
             return self.record.model_version
-        judged = self.evaluation or self.regression or self.segmentation
+        judged = self.evaluation or self.regression or self.segmentation or self.detection
         return judged.candidate_version if judged else ""
 
     @property
@@ -67,9 +69,17 @@ class Sources:
     def dataset_version(self) -> str:
         if self.record and self.record.dataset_version:
             return self.record.dataset_version
-        if judged := self.evaluation or self.regression or self.segmentation:
+        if judged := self.evaluation or self.regression or self.segmentation or self.detection:
             return judged.dataset_version
         return self.lineage.dataset_version if self.lineage else ""
+
+
+def _of_kind(kind: type[D], key: str, artifacts: ObjectStore) -> D | None:
+    """The evaluation, if it is one of this kind."""
+    try:
+        return kind.from_json(artifacts.get(key))
+    except (KeyError, ContractError):
+        return None
 
 
 def read_sources(project: str, run: str, artifacts: ObjectStore, registry: ModelRegistry) -> Sources:
@@ -96,6 +106,8 @@ def read_sources(project: str, run: str, artifacts: ObjectStore, registry: Model
             found.regression = read(RegressionReport, key, "Evaluation")
         case "segmentation":
             found.segmentation = read(SegmentationReport, key, "Evaluation")
+        case "detection":
+            found.detection = read(DetectionReport, key, "Evaluation")
         case _:  # a classification, or nothing
             found.evaluation = read(EvaluationReport, key, "Evaluation")
     found.decision = read(Decision, layout.decision_key(project, run), "Decision of the gate")

@@ -237,8 +237,13 @@ def _curves(
     if not trained:
         return None, []
     loss = "squared spreads of the target" if is_regression else "nats"
-    units = {"validation_loss": loss, "validation_accuracy": "share of rows"}
-    unit = units.get(sweep.objective, "of the labels")
+    units = {
+        "validation_loss": loss,
+        "validation_accuracy": "share of rows",
+        "validation_mean_iou": "of the labels",
+        "validation_map50": "at an IoU of 0.5",
+    }
+    unit = units[sweep.objective]
     title = sweep.objective.replace("_", " ").capitalize()
     chart = line_chart(title, unit, {record.id: record.curve for record in trained})
     curves = [Path(trial=line.name, mark=marks[line.name], points=line.points) for line in chart.lines]

@@ -2,9 +2,12 @@
 
 The draws are a pure function of (seed, epoch), as the order is: a resumed run has the same ones without anything being
 saved, and a GPU the same ones as a CPU. Crop and flip move whole pixels, and are one gather of uint8; rotation
-and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for. A mask moves by the
-same draws: it takes the nearest pixel, and what comes from outside of the image is IGNORED. Sound is moved in time by
-whole samples, with silence where it came from, and made louder or softer.
+and shift interpolate between pixels (bilinear, black outside), and are left out unless asked for. Brightness and
+contrast change all pixels of an image alike, and cost as much as scaling them does.
+
+A target that lies in the image moves with it, by the same draws: boxes, and masks, which take the nearest pixel; what
+comes from outside of the image is IGNORED. Sound is moved in time by whole samples, with silence where it came from,
+and made louder or softer.
 """
 
 from __future__ import annotations
@@ -17,12 +20,16 @@ import torch.nn.functional as F
 
 from lehr.contracts.file_units import IGNORED
 from lehr.contracts.recipe_tables import Augment
+from lehr_trainer.boxes import flipped
 from lehr_trainer.models import scale_pixels
+from lehr_trainer.targets import kind_of
 
 Tensor = Any
 _EPOCHS_PER_SEED = 1_000_003
 _STREAM = 0x61756721  # apart from the stream that orders the epoch
 _DRAWS = 4
+# Two more where light is asked for, so that the others stay what they are without.
+_DRAWS_WITH_LIGHT = 6
 
 
 class Augmentation:
@@ -32,14 +39,17 @@ class Augmentation:
         self._crop, self._flip = augment.crop_padding, augment.horizontal_flip
         self._angle, self._shift = math.radians(augment.rotation_degrees), augment.shift
         self._time_shift, self._gain_db = augment.time_shift, augment.gain_db
+        self._brightness, self._contrast = augment.brightness, augment.contrast
 
     def draws(self, rows: int, *, seed: int, epoch: int, device: Any) -> Tensor:
-        """Uniform float32 [rows, 4] in [0, 1) on `device`, or [rows, 0] when nothing is asked for."""
-        asked = (self._crop, self._flip, self._angle, self._shift, self._time_shift, self._gain_db)
+        """Uniform float32 in [0, 1) on `device`, [rows, 4], with light [rows, 6], [rows, 0] for nothing."""
+        has_light = bool(self._brightness or self._contrast)
+        asked = (self._crop, self._flip, self._angle, self._shift, self._time_shift, self._gain_db, has_light)
         if not any(asked):
             return torch.empty(rows, 0, device=device)
+        draws = _DRAWS_WITH_LIGHT if has_light else _DRAWS
         generator = torch.Generator().manual_seed((seed * _EPOCHS_PER_SEED + epoch + _STREAM) % 2**63)
-        return torch.rand(rows, _DRAWS, generator=generator).to(device)
+        return torch.rand(rows, draws, generator=generator).to(device)
 
     def pixels(self, images: Tensor, draws: Tensor) -> Tensor:
         """uint8 [batch, height, width] or [batch, height, width, channels] to float32 of the same shape in [0, 1];
@@ -49,7 +59,24 @@ class Augmentation:
         if self._crop or self._flip:
             images = self._window(images, draws)
         x = scale_pixels(images)
-        return self._warp(x, draws) if self._angle or self._shift else x
+        x = self._warp(x, draws) if self._angle or self._shift else x
+        return self._lit(x, draws) if self._brightness or self._contrast else x
+
+    def targets(self, targets: Tensor, draws: Tensor) -> Tensor:
+        """The targets of the images that `pixels` is given, boxes moved as the images are; others as they are."""
+        kind = kind_of(targets)
+        if kind == "masks":
+            return self.masks(targets, draws)
+        if not self._flip or kind != "boxes":
+            return targets
+        return flipped(targets, draws[:, 2] >= 0.5)
+
+    def _lit(self, x: Tensor, draws: Tensor) -> Tensor:
+        """Spread about the image's mean, and lighter or darker; within black and white."""
+        share = (draws[:, _DRAWS:] * 2 - 1).view(len(x), 2, *[1] * (x.dim() - 1))
+        mean = x.flatten(1).mean(1).view(len(x), *[1] * (x.dim() - 1))
+        lit = mean + (x - mean) * (1 + share[:, 0] * self._contrast) + share[:, 1] * self._brightness
+        return lit.clamp(0.0, 1.0)
 
     def _sound(self, x: Tensor, draws: Tensor) -> Tensor:
         """int16 [batch, samples] to float32 of the same shape in [-1, 1]: what gets louder than that is clipped."""

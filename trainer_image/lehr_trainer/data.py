@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lehr.contracts.file_units import IGNORED
+from lehr_runtime.detection import BOX_VALUES
 from lehr_runtime.shards import open_shard
 from lehr_trainer.errors import JobInputError
 from lehr_trainer.streaming import StreamedExamples, as_targets, fits
@@ -30,7 +31,7 @@ class Examples:
     """`images` uint8 [rows, height, width], of sound int16 [rows, samples], and `labels` int64 [rows], on one device.
 
     Where pixels have labels, `labels` is uint8 [rows, height, width], and int64 in a batch; IGNORED ones count nowhere.
-    Of a table: see `lehr_trainer.tables`.
+    Where boxes are found, `labels` are float32 [rows, boxes, 5]. Of a table: see `lehr_trainer.tables`.
     """
 
     images: Tensor
@@ -69,14 +70,17 @@ def load_examples(
     processes: int = 1,
     has_masks: bool = False,
     dtype: str = "uint8",
+    max_boxes: int = 0,
 ) -> AnyExamples:
     """Open `shards` in their order, on `device` where their images fit ("auto") or where `residency` says.
 
-    `dtype` is that of their rows. Each of the host's `processes` opens them. With `has_masks` every pixel has a label.
+    `dtype` is that of their rows. Each of the host's `processes` opens them. With `has_masks` every pixel has a label,
+    with `max_boxes` every image up to so many boxes.
     Raises JobInputError for rows that the manifest does not describe.
     """
-    target_shape = tuple(input_shape[:2]) if has_masks else ()
-    images, labels = [np.empty((0, *input_shape), dtype)], [np.empty((0, *target_shape), np.uint8)]
+    target_shape = tuple(input_shape[:2]) if has_masks else (max_boxes, BOX_VALUES) if max_boxes else ()
+    labels = [np.empty((0, *target_shape), np.float32 if max_boxes else np.uint8)]
+    images = [np.empty((0, *input_shape), dtype)]
     for path in shards:
         arrays = open_shard(path)
         x, y = arrays["x"], arrays["y"]
@@ -85,18 +89,20 @@ def load_examples(
                 f"holds {x.dtype} {list(x.shape)} for {len(y)} labels; the manifest says {dtype} {list(input_shape)}",
                 place=path.name,
             )
-        if y.shape[1:] != target_shape:
+        if y.shape[1:] != target_shape or y.dtype != labels[0].dtype:
             raise JobInputError(
-                f"holds labels {list(y.shape)}, not one for each of its rows", place=path.name
+                f"holds labels {y.dtype} {list(y.shape)}, which are none of its rows", place=path.name
             )
-        highest = int(y.max(where=y != IGNORED, initial=0)) if has_masks else int(y.max(initial=0))
-        if len(y) and highest >= classes:
+        given = y[..., 0] if max_boxes else y
+        highest = int(given.max(where=given != IGNORED, initial=0) if has_masks else given.max(initial=0))
+        if highest >= classes:
             raise JobInputError(f"has label {highest} of {classes} classes", place=path.name)
         images.append(x)
         labels.append(y)
     joined = np.concatenate(labels)
-    targets = torch.from_numpy(joined if has_masks else joined.astype(np.int64)).to(device)
-    images_bytes = sum(x.nbytes for x in images) + (joined.nbytes if has_masks else 0)
+    is_kept = has_masks or max_boxes
+    targets = torch.from_numpy(joined if is_kept else joined.astype(np.int64)).to(device)
+    images_bytes = sum(x.nbytes for x in images) + (joined.nbytes if is_kept else 0)
     is_too_large = residency == "auto" and not fits(images_bytes, device, processes=processes)
     if residency == "streamed" or is_too_large:
         return StreamedExamples(images, targets)

@@ -33,6 +33,7 @@ from msgspec import UNSET
 from torch import nn
 
 from lehr.contracts.data_rules import SEGMENTATIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
 from lehr.contracts.tables import TableStatistics
 from lehr.contracts.training import Parity
@@ -40,6 +41,7 @@ from lehr.errors import ModelPackageError
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session
 from lehr_runtime.tables import Inputs
+from lehr_trainer.box_export import DETECTIONS_OUTPUT, ServedBoxes, prove_boxes
 from lehr_trainer.errors import ExportError, ExportParityError
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.table_export import (
@@ -122,7 +124,14 @@ def export_model(
     model.cpu().eval()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL_FILE
-    write_graph(model, path, input_shape=signature.input.shape[1:], dtype=signature.input.dtype, table=table)
+    write_graph(
+        model,
+        path,
+        input_shape=signature.input.shape[1:],
+        dtype=signature.input.dtype,
+        table=table,
+        finds_boxes=signature.task in DETECTIONS,
+    )
     try:
         return prove_parity(model, path, rows, signature, threads=threads, table=table)
     except ExportParityError:
@@ -137,6 +146,7 @@ def write_graph(
     input_shape: list[int],
     dtype: str = "uint8",
     table: TableStatistics | None = None,
+    finds_boxes: bool = False,
 ) -> None:
     """Write the ONNX graph of `model`, in the mode that it is in, with a free batch dimension. Raises ExportError."""
     if table:
@@ -144,7 +154,11 @@ def write_graph(
     else:
         example = torch.from_numpy(np.zeros((2, *input_shape), dtype))
     is_regression = table is not None and not table.table.labels
-    served = ServedValues(model, table) if table and is_regression else _Served(model)
+    served, output = _Served(model), OUTPUT
+    if finds_boxes:
+        served, output = ServedBoxes(model), DETECTIONS_OUTPUT
+    elif table and is_regression:
+        served, output = ServedValues(model, table), VALUES
     with warnings.catch_warnings():
         # Raised within torch.export, about a call that torch itself makes.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
@@ -156,7 +170,7 @@ def write_graph(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[VALUES if is_regression else OUTPUT],
+                output_names=[output],
                 dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
                 external_data=False,
                 verbose=False,
@@ -197,6 +211,18 @@ def prove_parity(
     raw = decode(rows, table) if table else rows
     if table and not table.table.labels:
         return _prove_values(model, path, rows, signature, threads=threads, table=table)
+    if signature.task in DETECTIONS:
+        graph = onnx.load(path)
+        _refuse_chance(graph)
+        return prove_boxes(
+            model,
+            graph,
+            _serve(path, raw, signature, threads=threads),
+            rows,
+            threads=threads,
+            tolerance=TOLERANCE,
+            large=LARGE_LOGIT,
+        )
     with torch.inference_mode():
         expected = model(scale_pixels(torch.from_numpy(rows))).numpy()
     if not np.isfinite(expected).all():

@@ -35,6 +35,7 @@ from lehr_trainer.optim import make_optimizer
 from lehr_trainer.parallel import Group, reducing
 from lehr_trainer.precision import ForwardContext, Precision, choose_precision, forward_context
 from lehr_trainer.schedules import learning_rate
+from lehr_trainer.targets import kind_of
 from lehr_trainer.tuning import CompileMode, Tuning, compiled
 
 Tensor = Any
@@ -67,8 +68,8 @@ def updates_per_epoch(rows: int, training: Training) -> int:
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows, or pixels, have their label; of values to predict, which are floats, none."""
-    if labels.is_floating_point():
+    """How many rows, or pixels, have their label; of values to predict and of boxes none."""
+    if kind_of(labels) not in ("labels", "masks"):
         return torch.zeros((), dtype=torch.int64, device=labels.device)
     return (logits.argmax(1) == labels).sum()
 
@@ -192,8 +193,7 @@ class Learner:
             asked = time.monotonic()
             images, labels = examples.batch(own.rows)
             images = self.augmentation.pixels(images, own.draws)
-            if labels.dim() > 2:
-                labels = self.augmentation.masks(labels, own.draws)
+            labels = self.augmentation.targets(labels, own.draws)
             if self._augment is not None:
                 images = self._augment(images, self._number_of(number * self._most_parts + index))
             data_seconds += time.monotonic() - asked
@@ -212,7 +212,7 @@ class Learner:
             with torch.no_grad():
                 sums.loss.add_(loss, alpha=own.count)
                 sums.correct.add_(count_correct(logits, labels))
-                if labels.dim() > 2:
+                if kind_of(labels) == "masks":
                     sums.counted.add_((labels != IGNORED).sum())
         if self._training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trainable, self._training.clip_norm)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from lehr.contracts.file_units import IGNORED
 from lehr.contracts.recipe_tables import Training
+from lehr_trainer.boxes import detection
 from lehr_trainer.errors import JobInputError
 
 Tensor = Any
@@ -49,6 +50,8 @@ def make_loss(training: Training, class_counts: Sequence[int], device: Any) -> L
             return mse
         case "huber":
             return huber
+        case "detection":
+            return detection
 
 
 def make_class_weights(training: Training, class_counts: Sequence[int], device: Any) -> Tensor | None:

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from lehr.contracts.data_rules import SEGMENTATIONS
+from lehr.contracts.data_rules import DEFAULT_MAX_BOXES, SEGMENTATIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.training import TrainingSummary
 from lehr_trainer.batchnorm import synchronised_batchnorm
 from lehr_trainer.checkpoint import CheckpointFolder
@@ -123,6 +124,8 @@ def train_job(
     flush_in_pool()
     table = job.manifest.of_table
     has_masks = job.recipe.project.task in SEGMENTATIONS
+    finds_boxes = job.recipe.project.task in DETECTIONS
+    max_boxes = (job.recipe.data.max_boxes or DEFAULT_MAX_BOXES) if finds_boxes else 0
     examples, validation = (
         load_table(job.shards[split], table, device=device)
         if table
@@ -135,6 +138,7 @@ def train_job(
             processes=ranks.processes_per_node,
             has_masks=has_masks,
             dtype=job.manifest.input_dtype,
+            max_boxes=max_boxes,
         )
         for split in ("train", "validation")
     )
@@ -151,6 +155,7 @@ def train_job(
             log=log,
             has_masks=has_masks,
             sample_rate=job.recipe.data.sample_rate,
+            finds_boxes=finds_boxes,
         )
 
     with importable(job.code_folder), ExitStack() as together:

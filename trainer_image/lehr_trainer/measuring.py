@@ -11,8 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from lehr.contracts.file_units import IGNORED
+from lehr_runtime.detection import CORNERS, count_detection, merge_detection, summarise_detection
+from lehr_trainer.boxes import answers_of, detection
 from lehr_trainer.data import AnyExamples
 from lehr_trainer.models import scale_pixels
+from lehr_trainer.targets import kind_of
 
 Tensor = Any
 Watch = Callable[[Tensor, Tensor], None]
@@ -21,6 +24,8 @@ Parts = Iterator[tuple[Tensor, Tensor]]
 EVALUATION_ROWS = 2048
 # Of masks: 256 of 64 x 64.
 EVALUATION_PIXELS = 1 << 20
+# A detector keeps maps of an image where a classifier soon has a few numbers.
+BOX_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Measured:
     """Mean cross-entropy in nats, without label smoothing, and accuracy; of masks, over the pixels that count, and the
     mean IoU of the labels that occur.
 
-    Of values to predict: the mean squared error, its root, and the mean absolute error. None of no rows.
+    Of values to predict: the mean squared error, its root, and the mean absolute error. Of boxes: the mean loss, and
+    mAP at an IoU of 0.5. None of no rows.
     """
 
     loss: float | None = None
@@ -36,6 +42,7 @@ class Measured:
     rmse: float | None = None
     mae: float | None = None
     mean_iou: float | None = None
+    map50: float | None = None
 
     def scaled(self, std: float) -> Measured:
         """With errors in the units of a target that was divided by `std`; the loss stays as it is."""
@@ -59,12 +66,14 @@ def measure(
     """
     if not len(examples):
         return Measured()
+    kind = kind_of(examples.labels)
+    if kind == "boxes":
+        rows = min(rows, BOX_ROWS)
     parts = _outputs(model, examples, watch, rows, beat)
-    if examples.labels.is_floating_point():
-        return _of_values(parts, len(examples))
-    if examples.labels.dim() > 2:
+    if kind == "masks":
         return _of_masks(parts)
-    return _of_labels(parts, len(examples))
+    measure_of = {"labels": _of_labels, "values": _of_values, "boxes": _of_boxes}
+    return measure_of[kind](parts, len(examples))
 
 
 def _of_labels(parts: Parts, rows: int) -> Measured:
@@ -121,6 +130,18 @@ def _of_values(parts: Parts, rows: int) -> Measured:
         absolutes += float(errors.abs().sum())
     loss = squares / rows
     return Measured(loss=loss, rmse=math.sqrt(loss), mae=absolutes / rows)
+
+
+def _of_boxes(parts: Parts, rows: int) -> Measured:
+    loss_sum, counted = 0.0, []
+    for maps, targets in parts:
+        loss_sum += float(detection(maps, targets)) * len(targets)
+        answers = answers_of(maps).cpu().numpy()
+        labels = answers.shape[2] - CORNERS
+        counted.append(count_detection(answers, targets.cpu().numpy(), labels, 0.0))
+    counts = merge_detection(counted)
+    metrics = summarise_detection(counts, [str(label) for label in range(len(counts.labels))])
+    return Measured(loss=loss_sum / rows, map50=metrics.map50)
 
 
 def _outputs(

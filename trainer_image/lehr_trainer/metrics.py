@@ -4,9 +4,9 @@
 samples_per_second=36500 seconds=1.6
 
 The two validation fields are absent when nothing is held out; a regression has `validation_rmse` and `validation_mae`
-instead of accuracies, and a segmentation `validation_mean_iou` beside them, which are of pixels; each metric of the
-project is one more field, `validation_<name>`. Lines within a long epoch say
-`step`, and no definition matches them.
+instead of accuracies, a segmentation `validation_mean_iou` beside them, which are of pixels, object detection
+`validation_map50` instead; each metric of the project is one more field, `validation_<name>`. Lines within a long epoch
+say `step`, and no definition matches them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ METRIC_DEFINITIONS: list[dict[str, str]] = [
     {"Name": "validation:rmse", "Regex": f" validation_rmse={_NUMBER}"},
     {"Name": "validation:mae", "Regex": f" validation_mae={_NUMBER}"},
     {"Name": "validation:mean_iou", "Regex": f" validation_mean_iou={_NUMBER}"},
+    {"Name": "validation:map50", "Regex": f" validation_map50={_NUMBER}"},
     {"Name": "train:samples_per_second", "Regex": f" samples_per_second={_NUMBER}"},
     {"Name": "train:seconds", "Regex": f" seconds={_NUMBER}"},
 ]
@@ -38,6 +39,7 @@ def epoch_line(record: EpochRecord, epochs: int) -> str:
         "validation_loss",
         "validation_accuracy",
         "validation_mean_iou",
+        "validation_map50",
         "validation_rmse",
         "validation_mae",
     )

@@ -30,6 +30,7 @@ from lehr_trainer.metrics import epoch_line, progress_line
 from lehr_trainer.parallel import Agreement, Group
 from lehr_trainer.progress import Progress, capture, restore
 from lehr_trainer.stop import StopFlag, TrainingStopped
+from lehr_trainer.targets import kind_of
 from lehr_trainer.tuning import Tuning
 from lehr_trainer.utilisation import Meter
 
@@ -178,6 +179,7 @@ class Loop:
                 validation_rmse=measured.rmse,
                 validation_mae=measured.mae,
                 validation_mean_iou=measured.mean_iou,
+                validation_map50=measured.map50,
                 samples_per_second=rows / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
                 learning_rate=learner.learning_rate((progress.epoch + 1) * self._steps - 1),
@@ -189,11 +191,14 @@ class Loop:
         self._log(epoch_line(record, self._training.epochs))
 
     def _accuracy(self, correct: int, counted: int) -> float | None:
-        """Of rows, or of the pixels that `counted`; None of values to predict."""
-        labels = self._examples.labels
-        if labels.is_floating_point():
-            return None
-        return correct / max(1, counted) if labels.dim() > 2 else correct / len(self._examples)
+        """Of rows, or of the pixels that `counted`; None of values to predict and of boxes."""
+        match kind_of(self._examples.labels):
+            case "labels":
+                return correct / len(self._examples)
+            case "masks":
+                return correct / max(1, counted)
+            case _:
+                return None
 
     def _finish(self) -> list[EpochRecord]:
         """The records of all epochs."""

@@ -15,9 +15,11 @@ import torch
 from lehr.contracts.package import INT8_FILE, SIGNATURE_FILE, TRAINING_FILE, WEIGHTS_FILE
 from lehr.contracts.training import EpochRecord, Int8, TrainingSummary, Utilisation
 from lehr_trainer import __version__
+from lehr_trainer.box_export import PARITY_ROWS as BOX_PARITY_ROWS
+from lehr_trainer.box_export import make_box_signature
 from lehr_trainer.data import AnyExamples
 from lehr_trainer.determinism import weights_sha256
-from lehr_trainer.export import export_model, make_signature
+from lehr_trainer.export import INPUT, export_model, make_signature
 from lehr_trainer.initial_weights import write_weights
 from lehr_trainer.job import Job
 from lehr_trainer.learner import Learner
@@ -25,6 +27,7 @@ from lehr_trainer.measuring import evaluation_rows
 from lehr_trainer.models import count_parameters
 from lehr_trainer.models.keras_module import has_keras
 from lehr_trainer.quantise import CALIBRATION_ROWS, int8_line, publish_int8
+from lehr_trainer.targets import kind_of
 
 PARITY_ROWS = 4096
 ENOUGH_PARITY_ROWS = 1000
@@ -51,14 +54,20 @@ def write_package(
     """
     started = time.monotonic()
     table = job.manifest.of_table
-    signature = make_signature(
-        job.recipe.project.task,
-        job.manifest.input_shape,
-        job.manifest.labels,
-        table=table,
-        sample_rate=job.recipe.data.sample_rate,
-    )
+    task, finds_boxes = job.recipe.project.task, kind_of(examples.labels) == "boxes"
+    if finds_boxes:
+        signature = make_box_signature(model, task, job.manifest.input_shape, job.manifest.labels, name=INPUT)
+    else:
+        signature = make_signature(
+            task,
+            job.manifest.input_shape,
+            job.manifest.labels,
+            table=table,
+            sample_rate=job.recipe.data.sample_rate,
+        )
     rows, labels = parity_rows(validation, examples)
+    if finds_boxes:
+        rows = rows[:BOX_PARITY_ROWS]
     parity = export_model(
         model, job.model_folder, rows, signature, threads=learner.tuning.threads, table=table
     )
@@ -70,6 +79,8 @@ def write_package(
         int8 = Int8(is_published=False, reason="the graph of a table stays float32")
     elif job.recipe.data.sample_rate is not None:
         int8 = Int8(is_published=False, reason="the graph of sound stays float32: its spectrum needs it")
+    elif finds_boxes:
+        int8 = Int8(is_published=False, reason="the graph of a detector stays float32: it is judged by mAP")
     else:
         calibration = examples.span(0, CALIBRATION_ROWS)[0].cpu().numpy()
         int8 = publish_int8(job.model_folder, rows, labels, calibration, signature)

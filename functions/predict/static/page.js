@@ -139,19 +139,24 @@ function tell(text) {
 
 function show(answer, tripMs) {
   const [first] = answer.predictions;
+  const found = first.detections;
   byId("version").textContent = answer.model_version;
   byId("latency").textContent = `${answer.latency_ms.toFixed(2)} ms in the function`;
   byId("trip").textContent = `${tripMs.toFixed(0)} ms`;
   // Where pixels have labels: the share of each.
-  const values = Object.entries(first.probabilities || first.shares);
-  const ranked = values.sort((a, b) => b[1] - a[1]).slice(0, BEST);
-  byId("label").textContent = first.label || ranked[0][0];
+  const shares = found
+    ? found.map((one) => [one.label, one.score])
+    : Object.entries(first.probabilities || first.shares);
+  const ranked = shares.sort((a, b) => b[1] - a[1]).slice(0, BEST);
+  const names = found ? found.map((one) => one.label).join(" ") || "nothing" : first.label || ranked[0][0];
+  byId("label").textContent = names;
   byId("bars").replaceChildren(...ranked.map(([label, share]) => {
     const row = document.createElement("li"), name = document.createElement("span");
     const bar = document.createElement("meter"), number = document.createElement("span");
     name.textContent = label;
     bar.value = share;
-    bar.setAttribute("aria-label", `${first.shares ? "share" : "probability"} of ${label}`);
+    const said = found ? "score" : first.shares ? "share" : "probability";
+    bar.setAttribute("aria-label", `${said} of ${label}`);
     number.textContent = share.toFixed(4);
     row.append(name, bar, number);
     return row;

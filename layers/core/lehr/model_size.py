@@ -44,6 +44,8 @@ def size_of(
             return _unet(model.channels, *_image(input_shape), classes)
         case "audio_cnn" if sample_rate is not None:
             return _audio_cnn(model, input_shape[0], sample_rate, classes)
+        case "detector":
+            return _detector(model.channels, *_image(input_shape), classes)
     return None
 
 
@@ -120,3 +122,17 @@ def _unet(channels: Sequence[int], height: int, width: int, planes: int, classes
         size += ModelSize(4 * weights + outputs, weights * here)
         size += _convolution(2 * outputs, outputs, 3, here) + _convolution(outputs, outputs, 3, here)
     return size + ModelSize(channels[0] * classes + classes, channels[0] * classes * pixels)
+
+
+def _detector(channels: Sequence[int], height: int, width: int, planes: int, classes: int) -> ModelSize:
+    """Its head gives the four numbers of a box and a logit for each class, of every cell."""
+    size = NOTHING
+    for outputs in channels:
+        height, width = math.ceil(height / 2), math.ceil(width / 2)
+        size += _convolution(planes, outputs, 3, height * width)
+        size += _convolution(outputs, outputs, 3, height * width)
+        planes = outputs
+    for _ in range(2):
+        size += _convolution(planes, planes, 3, height * width)
+    head = planes * (4 + classes)
+    return size + ModelSize(head + 4 + classes, head * height * width)

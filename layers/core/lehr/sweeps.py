@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lehr.contracts.data_rules import REGRESSIONS, SEGMENTATIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.recipe import MODEL_PREFIX, RECIPE_FILE, Recipe
 from lehr.contracts.rungs import rungs_of
 from lehr.contracts.search_space import Point
@@ -26,6 +27,10 @@ def objective_of(recipe: Recipe) -> Objective:
         # Without held-out images there is no IoU to go by.
         is_validated = recipe.data.validation_fraction > 0
         return recipe.trials.objective or ("validation_mean_iou" if is_validated else "validation_loss")
+    if recipe.project.task in DETECTIONS:
+        # Without held-out images there is no mAP to go by.
+        is_validated = recipe.data.validation_fraction > 0
+        return recipe.trials.objective or ("validation_map50" if is_validated else "validation_loss")
     return recipe.trials.objective or DEFAULT_OBJECTIVE
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import Signature
 from lehr.errors import ModelPackageError
 from lehr_runtime.tables import Inputs, Table
@@ -34,16 +35,18 @@ class Predictor:
         self._dtype, self._shape = np.dtype(signature.input.dtype), tuple(signature.input.shape[1:])
         self._labels = len(signature.labels)
         self._answer = tuple(signature.output.shape[1:])
+        self._finds_boxes = signature.task in DETECTIONS
         self._table = signature.of_table
 
     def predict(self, x: Inputs) -> np.ndarray:
         """Probabilities, float32 [n, labels], for raw inputs of the signature's dtype, [n, *shape]; or values [n, 1].
 
-        Where pixels have labels they are [n, labels, height, width].
+        Where pixels have labels they are [n, labels, height, width]; of a model that finds boxes they are none, but
+        [n, cells, 4 + labels], see `lehr_runtime.detection`.
 
         A model that takes categories is asked with a Table. Raises ValueError for inputs of another kind, dtype or
         shape, ModelPackageError if what the graph gives is no probability distribution (NaN, infinite, negative, or
-        not of sum one), or no finite values.
+        not of sum one), or no finite values, or no boxes and scores within 0 and 1.
         """
         if self._table is not None:
             return self._predict_table(x)
@@ -58,6 +61,11 @@ class Predictor:
             raise ModelPackageError(
                 f"the graph gave {output.dtype} {output.shape} for {len(x)} rows of {self._labels} labels"
             )
+        if self._finds_boxes:
+            # Written so that a NaN, which is neither greater nor smaller, is refused.
+            if output.size and not (output.min() >= 0 and output.max() <= 1):
+                raise ModelPackageError("the graph's output is no boxes and scores within 0 and 1")
+            return output
         if not _are_distributions(output):
             raise _no_distribution(output)
         return output

@@ -12,8 +12,10 @@ from pathlib import Path
 import onnxruntime as ort
 
 from lehr.contracts.data_rules import SEGMENTATIONS
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
+from lehr_runtime.detection import CORNERS
 
 # One vCPU per 1,769 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB_PER_VCPU = 1769
@@ -102,7 +104,7 @@ def check_signature(session: ort.InferenceSession, signature: Signature) -> None
 
     One input of free batch size, uint8 pixels, int16 samples, or the float32 numbers of a table with the text of its
     categories beside it; one float32 output of one value per label, or of one value; of one per label and pixel where
-    pixels have labels.
+    pixels have labels; of a box and one value per label for each cell where boxes are found.
     """
     table = signature.of_table
     wanted = "float32" if table else "int16" if signature.of_sound else "uint8"
@@ -113,7 +115,10 @@ def check_signature(session: ort.InferenceSession, signature: Signature) -> None
         raise ModelPackageError(f"the signature's input has shape {signature.input.shape}")
     values = len(signature.labels) or (1 if table else 0)
     pixels = signature.input.shape[1:3] if signature.task in SEGMENTATIONS else []
-    if signature.output.dtype != "float32" or signature.output.shape != [-1, values, *pixels]:
+    output = [-1, values, *pixels]
+    if signature.task in DETECTIONS and len(signature.output.shape) == 3:
+        output = [-1, max(1, signature.output.shape[1]), CORNERS + values]
+    if signature.output.dtype != "float32" or signature.output.shape != output:
         raise ModelPackageError(
             f"the signature's output is {signature.output.dtype} {signature.output.shape}, "
             f"not one float32 for each of {len(signature.labels)} labels"

@@ -147,6 +147,40 @@ def test_the_curl_line_for_aws_holds_no_key() -> None:
     assert "--cacert" not in line
 
 
+def test_an_image_is_sent_as_what_it_is_and_its_boxes_are_read_back(tmp_path: Path) -> None:
+    box = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0}
+    found = [{"label": "cat", "score": 0.9, "box": box}]
+    document = {
+        "project": "pets",
+        "model_version": "c0ffee",
+        "predictions": [{"detections": found}],
+        "latency_ms": 1,
+    }
+    http = Http(200, document)
+    (answer,) = ask(stack(), "pets", b"\x89PNG", http, content_type="image/png")
+    assert http.request.headers["Content-Type"] == "image/png"
+    assert (answer.objects, answer.label, answer.value) == (found, "", None)
+    line = curl_line(LOCAL, "https://x/predict/pets", tmp_path / "cat.png", content_type="image/png")
+    assert "Content-Type: image/png" in line
+    assert "--data-binary" in shlex.split(line)
+    assert media_type(tmp_path / "cat.png", b"\x89PNG\r\n") == "image/png"
+    with pytest.raises(UserError, match="neither a PNG nor a JPEG"):
+        media_type(tmp_path / "cat.gif", b"GIF89a")
+
+
+def test_objects_are_told_a_line_each() -> None:
+    box = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0}
+    said: list[str] = []
+    invocation: Any = SimpleNamespace(out=SimpleNamespace(say=lambda text: said.append(str(text))))
+    for objects in ([{"label": "cat", "score": 0.9, "box": box}], []):
+        document = {"model_version": "c0ffee", "predictions": [{"detections": objects}]}
+        (answer,) = read_answers(json.dumps(document).encode(), 2.0)
+        show_answer(invocation, answer)
+    assert said[0] == "cat         0.9000  left 1.0  top 2.0  width 3.0  height 4.0"
+    assert said[1].startswith("1 object  model c0ffee")
+    assert said[2].startswith("nothing found")
+
+
 def test_a_name_that_is_no_project_is_never_part_of_an_address() -> None:
     with pytest.raises(UserError, match="is not a name"):
         endpoint.predict_url(stack(), "../admin")

@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from lehr.contracts.recipe_tables import Model
+from lehr.model_size import size_of
 from lehr_cli.main import app
+from tests import tiny_boxes
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist"
 RECIPE = (EXAMPLE / "lehr.toml").read_text()
@@ -143,6 +146,21 @@ def test_a_table_that_is_not_here_is_asked_for(tmp_path: Path) -> None:
     assert result.exit_code != 0
     assert "--rows" in result.output
     assert planned(str(tmp_path), "--rows", "100", "--shape", "2")["parameters"] == 33
+
+
+def test_images_with_boxes_are_counted_in_their_annotations(tmp_path: Path) -> None:
+    (tmp_path / "lehr.toml").write_text(tiny_boxes.RECIPE)
+    for name, raw in tiny_boxes.files(train=30, test=2).items():
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(raw)
+    told = planned(str(tmp_path))
+    size = size_of(Model(name="detector", channels=(8, 16)), input_shape=[32, 32], classes=2)
+    assert size is not None
+    assert (told["rows"], told["parameters"]) == (30, size.parameters)
+    (tmp_path / "data/train/boxes.json").write_text("[]")
+    result = runner.invoke(app, ["plan", str(tmp_path)])
+    assert result.exit_code != 0
+    assert "COCO" in result.output
 
 
 def test_a_sweep_is_planned_by_its_largest_trial(project: Path) -> None:

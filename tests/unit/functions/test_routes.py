@@ -252,6 +252,7 @@ def test_a_model_says_where_it_comes_from_and_reads_it_once(
         "rmse": None,
         "mae": None,
         "mean_iou": None,
+        "map50": None,
     }
     assert world.store.reads.count(layout.model_file_key("mnist", version, LINEAGE_FILE)) == 1
 

@@ -319,11 +319,11 @@ def test_the_protocol_gives_the_tensor_as_it_is(world: World) -> None:
 
 @pytest.mark.usefixtures("world")
 def test_a_tensor_that_no_answer_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.predict.masks.MAX_ANSWER_BYTES", 5000)
+    monkeypatch.setattr("functions.predict.large_answers.MAX_ANSWER_BYTES", 5000)
     tensor = {"name": "x", "datatype": "UINT8", "shape": [2, *tiny_masks.SHAPE], "data": [7] * 96}
     status, told = call(f"/v2/models/{PROJECT}/infer", json.dumps({"inputs": [tensor]}))
     assert status == 422
-    assert "the probabilities of 1 images here fit into 5000 bytes" in told["error"]
+    assert "the tensors of 1 images here fit into 5000 bytes" in told["error"]
 
 
 def test_masks_that_no_answer_holds_are_refused() -> None:

@@ -20,6 +20,8 @@ MODELS = [
     (Model(name="cnn", channels=(8, 16, 24)), (33, 40, 3)),
     (Model(name="resnet", depth=8, width=16), (28, 28)),
     (Model(name="resnet", depth=20, width=8), (33, 31, 3)),
+    (Model(name="detector", channels=(8, 16)), (32, 32)),
+    (Model(name="detector", channels=(4, 8, 12)), (33, 30, 3)),
 ]
 
 

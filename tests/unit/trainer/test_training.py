@@ -97,7 +97,7 @@ def test_sagemaker_reads_every_metric_from_the_lines_that_are_printed(
     assert job.run() == 0
     output = capsys.readouterr().out
     seen = {entry["Name"]: re.findall(entry["Regex"], output) for entry in METRIC_DEFINITIONS}
-    of_others = {"validation:rmse": 0, "validation:mae": 0, "validation:mean_iou": 0}
+    of_others = {"validation:rmse": 0, "validation:mae": 0, "validation:mean_iou": 0, "validation:map50": 0}
     assert {name: len(values) for name, values in seen.items()} == dict.fromkeys(seen, 3) | of_others
     last = job.summary.epochs[-1]
     assert float(seen["train:loss"][-1]) == pytest.approx(last.loss, abs=1e-4)

@@ -1,8 +1,8 @@
-"""Models: the built-in `mlp`, `cnn`, `resnet`, `unet` and `audio_cnn`, or the project's own code.
+"""Models: the built-in `mlp`, `cnn`, `resnet`, `unet`, `detector` and `audio_cnn`, or the project's own code.
 
 A model is a `torch.nn.Module` that takes float32 pixels in [0, 1], [batch, height, width] or [batch, height, width,
 channels], or sound in [-1, 1), [batch, samples], and gives logits, [batch, classes], or [batch, classes, height, width]
-where pixels have labels. A project brings its own with
+where pixels have labels, or the maps of `lehr_trainer.boxes` where boxes are found. A project brings its own with
 
     [model]
     name = "custom"
@@ -26,6 +26,7 @@ from lehr_trainer.models.audio_cnn import build_audio_cnn
 from lehr_trainer.models.cnn import build_cnn
 from lehr_trainer.models.custom import build_custom
 from lehr_trainer.models.custom import importable as importable
+from lehr_trainer.models.detector import build_detector
 from lehr_trainer.models.mlp import build_mlp
 from lehr_trainer.models.resnet import build_resnet
 from lehr_trainer.models.unet import build_unet
@@ -56,10 +57,12 @@ def build_model(
     log: Callable[[str], None] = print,
     has_masks: bool = False,
     sample_rate: int | None = None,
+    finds_boxes: bool = False,
 ) -> Module:
-    """Build the recipe's model: with `has_masks` it labels pixels, with a `sample_rate`, in Hz, it hears.
+    """Build the recipe's model: with `has_masks` it labels pixels, with `finds_boxes` it gives maps of boxes, with a
+    `sample_rate`, in Hz, it hears.
 
-    Raises ModelCodeError if the project's factory gives no classifier, JobInputError if the rows do not fit the
+    Raises ModelCodeError if the project's factory gives no such module, JobInputError if the rows do not fit the
     built-in one.
     """
     match model.name:
@@ -73,6 +76,8 @@ def build_model(
             return build_unet(model, input_shape=input_shape, classes=classes)
         case "audio_cnn":
             return build_audio_cnn(model, input_shape=input_shape, classes=classes, sample_rate=sample_rate)
+        case "detector":
+            return build_detector(model, input_shape=input_shape, classes=classes)
         case "custom":
             return build_custom(
                 model.factory,
@@ -81,6 +86,7 @@ def build_model(
                 code_folder=code_folder,
                 log=log,
                 has_masks=has_masks,
+                finds_boxes=finds_boxes,
             )
 
 

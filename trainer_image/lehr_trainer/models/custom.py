@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lehr_runtime.detection import CORNERS
 from lehr_trainer.errors import ModelCodeError
 from lehr_trainer.models.keras_module import adapt_keras, prepare_keras
 
@@ -27,9 +28,10 @@ def build_custom(
     code_folder: Path,
     log: Callable[[str], None] = print,
     has_masks: bool = False,
+    finds_boxes: bool = False,
 ) -> Module:
     """Call `factory`, "module:function". Raises ModelCodeError if it gives no classifier, or with `has_masks` none of
-    pixels.
+    pixels, or with `finds_boxes` no maps of boxes.
     """
     build = find_function(factory, code_folder, key="model.factory")
     module = build(input_shape=input_shape, classes=classes)
@@ -42,6 +44,9 @@ def build_custom(
         )
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelCodeError("returned a module without trainable parameters", place=factory)
+    if finds_boxes:
+        _check_maps(module, factory, input_shape, classes)
+        return module
     outputs = (classes, *input_shape[:2]) if has_masks else (classes,)
     _check_logits(module, factory, input_shape, outputs)
     return module
@@ -113,4 +118,18 @@ def _check_logits(module: Module, place: str, input_shape: tuple[int, ...], outp
             "the module gives probabilities, which are never negative and add up to 1",
             place=place,
             hint="leave the softmax out, and give logits: the loss and the exported graph have one",
+        )
+
+
+def _check_maps(module: Module, place: str, input_shape: tuple[int, ...], classes: int) -> None:
+    """As `_check_logits`, of a module that finds boxes."""
+    module.eval()
+    with torch.no_grad():
+        maps = module(torch.zeros(2, *input_shape))
+    if not isinstance(maps, torch.Tensor) or maps.dim() != 4 or maps.shape[:2] != (2, CORNERS + classes):
+        seen = list(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
+        raise ModelCodeError(
+            f"for 2 rows the module gives {seen}",
+            place=place,
+            hint=f"it must give maps, [2, {CORNERS + classes}, grid height, grid width]: see docs/detection.md",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lehr.contracts.detection_rules import DETECTIONS, of_detection
 from lehr.contracts.file_units import IGNORED
 from lehr.contracts.recipe_tables import Data
 from lehr.errors import RecipeError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 FORMATS_OF_TASK = {
     "image_classification": ("idx", "folders", "manifest"),
     "image_segmentation": ("masks",),
+    "object_detection": ("coco",),
     "audio_classification": ("folders", "manifest"),
     "tabular_classification": ("csv", "jsonl", "parquet"),
     "tabular_regression": ("csv", "jsonl", "parquet"),
@@ -26,7 +28,7 @@ REGRESSIONS = frozenset({"tabular_regression"})
 SEGMENTATIONS = frozenset({"image_segmentation"})
 TABLES = ("csv", "jsonl", "parquet")
 # Formats whose examples are files of their own.
-FILES = ("folders", "manifest", "masks")
+FILES = ("folders", "manifest", "masks", "coco")
 SOUND = frozenset({"audio_classification"})
 # The formats that have a key of [data]; all have the others.
 _FORMATS_WITH = {
@@ -44,6 +46,11 @@ _FORMATS_WITH = {
     "channels": FILES,
     "masks": ("masks",),
     "ignore_value": ("masks",),
+    "annotations": ("coco",),
+    "test_annotations": ("coco",),
+    "images": ("coco",),
+    "ignore_labels": ("coco",),
+    "max_boxes": ("coco",),
     "sample_rate": ("folders", "manifest"),
     "seconds": ("folders", "manifest"),
     "manifest": ("manifest",),
@@ -52,6 +59,7 @@ _NOTHING_SAID = Data(format="idx")
 DEFAULT_TEST_FRACTION = 0.2
 DEFAULT_CHANNELS = 3
 DEFAULT_MAX_REFUSED_FRACTION = 0.01
+DEFAULT_MAX_BOXES = 32
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
 
 Misfits = Iterator[tuple[str, str]]
@@ -75,7 +83,7 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
         raise RecipeError(
             f"gate.min_gain = {recipe.gate.min_gain:g} is more than an accuracy can gain",
             place=place,
-            hint="it is a share of the rows, or of IoU: 0.01 is one point",
+            hint="it is a share of the rows, or of IoU or mAP: 0.01 is one point",
         )
     own = _of_table if is_table(task) else _of_files if data.format in FILES else _of_pairs
     sound = _of_sound if task in SOUND else _of_silence
@@ -84,6 +92,7 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
         own(recipe),
         sound(recipe),
         _of_masks(recipe),
+        of_detection(recipe),
         _of_gate(recipe),
         _of_labels(recipe),
     )
@@ -114,7 +123,7 @@ def _of_files(recipe: Recipe) -> Misfits:
     data = recipe.data
     if data.format == "manifest" and data.manifest is None:
         yield "data.manifest is missing", 'name the list of files and labels: manifest = "labels.csv"'
-    if data.format == "folders" and not data.files:
+    if data.format in ("folders", "masks") and not data.files:
         yield "data.files is missing", 'name the files by a pattern, for example files = ["train/*"]'
     if data.image_size is None and recipe.project.task not in SOUND:
         yield (
@@ -234,6 +243,11 @@ def _of_gate(recipe: Recipe) -> Misfits:
         yield "gate.min_accuracy belongs to classifications", "leave it out, or write min_mean_iou"
     if not is_segmentation and recipe.gate.min_mean_iou:
         yield "gate.min_mean_iou belongs to segmentation", "leave it out"
+    is_detection = recipe.project.task in DETECTIONS
+    if is_detection and recipe.gate.min_accuracy:
+        yield "gate.min_accuracy belongs to classifications", "leave it out, or write min_map50"
+    if not is_detection and recipe.gate.min_map50:
+        yield "gate.min_map50 belongs to object detection", "leave it out"
     if is_regression and recipe.gate.min_accuracy:
         yield "gate.min_accuracy belongs to classifications", "leave it out, or write max_rmse"
     if not is_regression and recipe.gate.max_rmse is not None:
@@ -247,7 +261,10 @@ def _of_labels(recipe: Recipe) -> Misfits:
             "data.labels has no meaning for a regression",
             "leave it out, or take a task of classification",
         )
-    if not is_regression and len(labels) < 2:
+    is_detection = recipe.project.task in DETECTIONS
+    if is_detection and not labels:
+        yield "data.labels is missing", "name every category that is to be found, in the model's order"
+    if not is_regression and not is_detection and len(labels) < 2:
         yield "data.labels: Expected `array` of length >= 2", "name every label, in the model's order"
     if len(set(labels)) != len(labels):
         yield "data.labels names a label twice", "write each once"

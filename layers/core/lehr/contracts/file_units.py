@@ -6,7 +6,7 @@ The files of a unit are too many to travel through the state: they stand in a li
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lehr.contracts.document import Document, Part
 
@@ -22,12 +22,32 @@ class StoredFile(Part, frozen=True, kw_only=True):
     bytes: int
 
 
+class Box(NamedTuple):
+    """One object: a place in data.labels; left and top, width and height, as shares of the image's sides."""
+
+    label: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Boxes(Part, frozen=True, kw_only=True):
+    """The objects of an image that is `size` pixels large, [height, width]; there may be none."""
+
+    size: tuple[int, int]
+    boxes: list[Box]
+
+
 class FileExample(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """One example. `label` is a place in data.labels, where the whole file has one; `mask` says those of its pixels."""
+    """One example. `label` is a place in data.labels, where the whole file has one; `mask` says those of its pixels,
+    and `objects` are an image's.
+    """
 
     file: StoredFile
     label: int | None = None
     mask: StoredFile | None = None
+    objects: Boxes | None = None
     is_test: bool = False
 
 
@@ -78,6 +98,7 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     input: FileInput
     classes: int
     ignore_value: int | None = None
+    max_boxes: int | None = None
     validation_fraction: float
     test_fraction: float
     max_refused_fraction: float

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from lehr.contracts.recipe_tables import Hooks
 
 FUNCTION_PATTERN = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
-MONITORS = ("validation_loss", "validation_accuracy", "validation_mean_iou")
+MONITORS = ("validation_loss", "validation_accuracy", "validation_mean_iou", "validation_map50")
 # What the log and training.json call by these names is the trainer's own.
-OWN_METRICS = ("loss", "accuracy", "mean_iou")
+OWN_METRICS = ("loss", "accuracy", "mean_iou", "map50")
 _REPLACED = {
     "loss": ("loss", "label_smoothing", "class_weights", "focal_gamma"),
     "optimizer": ("optimizer", "momentum", "nesterov", "weight_decay"),

@@ -17,7 +17,7 @@ _MODELS_WITH = {
     "factory": ("custom",),
     "hidden": ("mlp", "custom"),
     "dropout": ("mlp", "cnn", "audio_cnn", "custom"),
-    "channels": ("cnn", "audio_cnn", "unet"),
+    "channels": ("cnn", "audio_cnn", "unet", "detector"),
     "depth": ("resnet",),
     "width": ("resnet",),
     "mels": ("audio_cnn",),

@@ -33,7 +33,7 @@ from lehr.contracts.recipe_tables import (
 )
 from lehr.contracts.strict_tables import convert, refuse_unknown_keys
 from lehr.contracts.sweep_rules import refuse_bad_sweep
-from lehr.contracts.training_rules import refuse_misfits
+from lehr.contracts.training_rules import DEFAULT_LOSS_OF_TASK, refuse_misfits
 from lehr.errors import RecipeError
 
 RECIPE_FILE = "lehr.toml"
@@ -117,6 +117,10 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         raise RecipeError(str(fault), place=place, hint="the file is TOML: see https://toml.io") from fault
     refuse_unknown_keys(Recipe, table, place, "")
     recipe: Recipe = convert(table, Recipe, place)
+    loss = DEFAULT_LOSS_OF_TASK.get(recipe.project.task)
+    if loss is not None and "loss" not in table.get("training", {}):
+        said = msgspec.to_builtins(recipe.training) | {"loss": loss}
+        recipe = msgspec.structs.replace(recipe, training=convert(said, Training, place))
     refuse_model_misfits(recipe.model, recipe.augment, table.get("model", {}), place=place)
     refuse_data(recipe, place=place)
     refuse_check_misfits(recipe, place=place)

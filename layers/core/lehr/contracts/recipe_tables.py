@@ -36,6 +36,7 @@ class Project(Part, frozen=True, kw_only=True):
     task: Literal[
         "image_classification",
         "image_segmentation",
+        "object_detection",
         "audio_classification",
         "tabular_classification",
         "tabular_regression",
@@ -59,9 +60,12 @@ class Data(Part, frozen=True, kw_only=True):
     width], and `channels`; or of recordings, brought to `sample_rate`, in Hz, and a length of `seconds`. manifest:
     `manifest` is a file that names each file with its label. masks: images that have one of `masks` each, with a label
     for every pixel; `ignore_value` counts nowhere.
+    width], and `channels`. coco: `annotations` and `test_annotations` are files of COCO's JSON, and `images` the folder
+    of their images, left out the one that each lies in; boxes of `ignore_labels` are left out; no image has more than
+    `max_boxes`.
     """
 
-    format: Literal["idx", "csv", "jsonl", "parquet", "folders", "manifest", "masks"]
+    format: Literal["idx", "csv", "jsonl", "parquet", "folders", "manifest", "masks", "coco"]
     train: LabelledFiles | None = None
     test: LabelledFiles | None = None
     files: tuple[Key, ...] = ()
@@ -79,6 +83,11 @@ class Data(Part, frozen=True, kw_only=True):
     sample_rate: SampleRate | None = None
     seconds: Annotated[float, Meta(gt=0.0, le=60.0)] | None = None
     manifest: Key | None = None
+    annotations: Key | None = None
+    test_annotations: Key | None = None
+    images: Key | None = None
+    ignore_labels: tuple[str, ...] = ()
+    max_boxes: Annotated[int, Meta(ge=1, le=512)] | None = None
     missing: tuple[str, ...] | None = None
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
@@ -129,11 +138,11 @@ class Checks(Part, frozen=True, kw_only=True):
 class Model(Part, frozen=True, kw_only=True):
     """[model]: a built-in name, or `factory = "module:function"` of the project's own code.
 
-    `hidden` is of the mlp, `channels` of cnn, audio_cnn and unet, `depth` and `width` of the resnet, `dropout` of mlp,
-    cnn and audio_cnn. `mels`, `window_ms` and `hop_ms` are of the audio_cnn's spectrogram.
+    `hidden` is of the mlp, `channels` of cnn, audio_cnn, unet and detector, `depth` and `width` of the resnet,
+    `dropout` of mlp, cnn and audio_cnn. `mels`, `window_ms` and `hop_ms` are of the audio_cnn's spectrogram.
     """
 
-    name: Literal["mlp", "cnn", "resnet", "unet", "audio_cnn", "custom"] = "mlp"
+    name: Literal["mlp", "cnn", "resnet", "unet", "detector", "audio_cnn", "custom"] = "mlp"
     factory: str = ""
     hidden: tuple[Count, ...] = (128,)
     dropout: Probability = 0.2
@@ -161,7 +170,8 @@ class Augment(Part, frozen=True, kw_only=True):
     """[augment]: what is done at random to the rows of a training batch, and to no others; nothing by default.
 
     `crop_padding` pixels of black are laid around an image and a window of its own size is cut out; `shift` is a
-    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way.
+    share of each side, and interpolates, as `rotation_degrees` does, up to that many either way. `brightness` is a
+    share of white that is added or taken away at most, `contrast` how far the spread about an image's mean changes.
     Of sound: `time_shift` is a share of the length, either way, and leaves silence; `gain_db` is up to so much louder
     or softer.
     """
@@ -172,6 +182,8 @@ class Augment(Part, frozen=True, kw_only=True):
     shift: Fraction = 0.0
     time_shift: Fraction = 0.0
     gain_db: Annotated[float, Meta(ge=0.0, le=40.0)] = 0.0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
 
 
 class Training(Part, frozen=True, kw_only=True):
@@ -193,7 +205,14 @@ class Training(Part, frozen=True, kw_only=True):
     decay_factor: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
     final_fraction: Probability | None = None
     loss: Literal[
-        "cross_entropy", "focal", "binary_cross_entropy", "dice", "cross_entropy_dice", "mse", "huber"
+        "cross_entropy",
+        "focal",
+        "binary_cross_entropy",
+        "dice",
+        "cross_entropy_dice",
+        "mse",
+        "huber",
+        "detection",
     ] = "cross_entropy"
     label_smoothing: Probability = 0.0
     class_weights: tuple[PositiveFloat, ...] | Literal["balanced"] = ()
@@ -227,7 +246,9 @@ class Trials(Part, frozen=True, kw_only=True):
     space: dict[str, Any] = msgspec.field(default_factory=dict)
     count: Count | None = None
     seed: int = 1
-    objective: Literal["validation_loss", "validation_accuracy", "validation_mean_iou"] | None = None
+    objective: (
+        Literal["validation_loss", "validation_accuracy", "validation_mean_iou", "validation_map50"] | None
+    ) = None
     max_failed_fraction: Probability = 0.5
     eta: Annotated[int, Meta(ge=2, le=16)] | None = None
     min_epochs: Count | None = None
@@ -273,12 +294,13 @@ class Serving(Part, frozen=True, kw_only=True):
 class Gate(Part, frozen=True, kw_only=True):
     """[gate]: what a candidate must show before it may serve.
 
-    `min_accuracy` is of classifications, `min_mean_iou` of segmentations, `max_rmse` of regressions, in the target's
-    units, as `min_gain` is then.
+    `min_accuracy` is of classifications, `min_mean_iou` of segmentations, `min_map50` of object detection, `max_rmse`
+    of regressions, in the target's units, as `min_gain` is then.
     """
 
     min_accuracy: Probability = 0.0
     min_mean_iou: Probability = 0.0
+    min_map50: Probability = 0.0
     max_rmse: PositiveFloat | None = None
     min_test_rows: Count = 100
     min_gain: NonNegativeFloat = 0.0

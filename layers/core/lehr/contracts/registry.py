@@ -69,6 +69,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     champion_rmse: float | None = None
     mean_iou: float | None = None
     champion_mean_iou: float | None = None
+    map50: float | None = None
+    champion_map50: float | None = None
     estimated_usd: float | None = None
     actual_usd: float | None = None
     trial: str = ""

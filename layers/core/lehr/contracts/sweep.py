@@ -13,7 +13,7 @@ from lehr.contracts.document import Document, Part
 from lehr.contracts.training import Trial
 from lehr.contracts.workflow import TrialResult
 
-Objective = Literal["validation_loss", "validation_accuracy", "validation_mean_iou"]
+Objective = Literal["validation_loss", "validation_accuracy", "validation_mean_iou", "validation_map50"]
 DEFAULT_OBJECTIVE: Objective = "validation_accuracy"
 
 

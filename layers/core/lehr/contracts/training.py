@@ -95,7 +95,8 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     spreads of the target); the validation fields are None when no rows are held out.
     `learning_rate` is that of the epoch's last update, None in what an older trainer wrote. `metrics` are those of
     [hooks] on the held-out rows, by their functions' names; None where one was not finite. Of a segmentation accuracies
-    are shares of the pixels that count.
+    are shares of the pixels that count; of object detection there is none, but `validation_map50`, and
+    `validation_loss` is the recipe's.
     """
 
     epoch: int
@@ -110,6 +111,7 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     validation_rmse: float | None = None
     validation_mae: float | None = None
     validation_mean_iou: float | None = None
+    validation_map50: float | None = None
 
 
 class Parity(Part, frozen=True, kw_only=True):
@@ -203,4 +205,5 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
             rmse=exported.validation_rmse,
             mae=exported.validation_mae,
             mean_iou=exported.validation_mean_iou,
+            map50=exported.validation_map50,
         )

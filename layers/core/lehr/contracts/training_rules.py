@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lehr.contracts.data_rules import REGRESSIONS, SEGMENTATIONS, is_table
+from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ _OF_PIXELS = (*_OF_CLASSES, "dice", "cross_entropy_dice")
 LOSSES_OF_TASK = {
     "image_classification": _OF_CLASSES,
     "image_segmentation": _OF_PIXELS,
+    "object_detection": ("detection",),
     "audio_classification": _OF_CLASSES,
     "tabular_classification": _OF_CLASSES,
     "tabular_regression": ("mse", "huber"),
 }
+# The loss of a recipe that says none, where it is not cross_entropy.
+DEFAULT_LOSS_OF_TASK = {"object_detection": "detection"}
+_ROW_HAS = {"object_detection": "boxes, each with a label"}
 OPTIMIZERS_WITH_MOMENTUM = ("muon", "rmsprop", "sgd")
 # SageMaker's limit on the value of one hyperparameter:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -98,7 +103,7 @@ def _of_loss(training: Training, task: str, labels: int) -> Misfits:
         yield (
             f'loss = "{loss}" does not fit project.task = "{task}"',
             f"take {' or '.join(fitting)}: a row has "
-            + ("a number to predict" if task in REGRESSIONS else "one label of several"),
+            + _ROW_HAS.get(task, "a number to predict" if task in REGRESSIONS else "one label of several"),
         )
     if training.label_smoothing and loss not in ("cross_entropy", "cross_entropy_dice"):
         yield (
@@ -130,6 +135,8 @@ def _of_stopping(training: Training, task: str, is_validated: bool) -> Misfits:
         yield 'monitor = "validation_mean_iou" belongs to segmentation', "leave it out"
     if training.monitor == "validation_accuracy" and task in REGRESSIONS:
         yield 'monitor = "validation_accuracy" has no meaning without classes', "leave it out"
+    if training.monitor == "validation_map50" and task not in DETECTIONS:
+        yield 'monitor = "validation_map50" belongs to object detection', "leave it out"
     if training.patience and not is_validated:
         yield (
             f"patience = {training.patience} needs held-out rows",

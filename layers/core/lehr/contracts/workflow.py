@@ -204,7 +204,7 @@ class JudgeRequest(Document, frozen=True, kw_only=True):
 
 
 class Judgement(Document, frozen=True, kw_only=True):
-    """Output of JudgeModel: accuracies, a regression's errors, or mean IoUs; all numbers are in evaluation.json."""
+    """Output of JudgeModel: accuracies, or what a task has instead of them; all numbers are in evaluation.json."""
 
     verdict: Literal["promote", "reject"]
     reason: str
@@ -214,6 +214,8 @@ class Judgement(Document, frozen=True, kw_only=True):
     champion_rmse: float | None = None
     mean_iou: float | None = None
     champion_mean_iou: float | None = None
+    map50: float | None = None
+    champion_map50: float | None = None
 
 
 class PromoteRequest(Document, frozen=True, kw_only=True):
