@@ -7,14 +7,15 @@ is added, and equal examples are never on both sides.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
+from functions.prepare_shard.archived import read_archived
 from functions.prepare_shard.boxes import box_targets
+from functions.prepare_shard.decoded import Decoded, Fault
 from functions.prepare_shard.masks import Fetch, read_mask
 from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
@@ -38,14 +39,6 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 MAX_FILE_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """One example: `x` of the unit's shape, and `y` as it stands in a shard."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-
 def prepare_files(unit: PrepareFilesUnit, data: ObjectStore, artifacts: ObjectStore) -> UnitResult:
     """Write the unit's shards (one per split that got examples), what was refused, and its UnitResult.
 
@@ -57,25 +50,24 @@ def prepare_files(unit: PrepareFilesUnit, data: ObjectStore, artifacts: ObjectSt
     splits: list[int] = []
     places: list[int] = []
     quarantine: list[Refused] = []
-    refused = 0
-    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
-        decoded = pool.map(lambda one: _decode(unit, one, fetch), examples)
-        for place, (example, found) in enumerate(zip(examples, decoded, strict=True)):
-            if isinstance(found, Decoded):
-                rows.append(found)
-                places.append(place)
-                splits.append(_split(unit, example, found.x))
-                continue
-            refused += 1
-            if len(quarantine) < MAX_QUARANTINED:
-                quarantine.append(Refused(found.place or example.file.key, 0, found.message))
+    total = refused = 0
+    for place, (name, is_test, found) in enumerate(_all_decoded(unit, examples, fetch)):
+        total += 1
+        if isinstance(found, Decoded):
+            rows.append(found)
+            places.append(place)
+            splits.append(_split(unit, found.x, is_test=is_test))
+            continue
+        refused += 1
+        if len(quarantine) < MAX_QUARANTINED:
+            quarantine.append(Refused(found.place or name, 0, found.message))
     if refused:
         lines = b"".join(msgspec.json.encode(one) + b"\n" for one in quarantine)
         artifacts.put(layout.quarantine_key(unit.project, unit.run, unit.index), lines)
-    if refused > unit.max_refused_fraction * len(examples):
+    if refused > unit.max_refused_fraction * total:
         first = "; ".join(f"{one.file} {one.reason}" for one in quarantine[:3])
         raise MalformedDataError(
-            f"{refused} of {len(examples)} files are refused: {first}",
+            f"{refused} of {total} files are refused: {first}",
             place=data.uri(layout.incoming_prefix(unit.project)),
             hint="put the files right or take them away, or allow more with data.max_refused_fraction",
         )
@@ -110,9 +102,21 @@ def _fetcher(unit: PrepareFilesUnit, data: ObjectStore) -> Fetch:
     return fetch
 
 
-def _decode(
-    unit: PrepareFilesUnit, example: FileExample, fetch: Fetch
-) -> Decoded | MalformedDataError | MismatchedDataError:
+def _all_decoded(
+    unit: PrepareFilesUnit, examples: Sequence[FileExample], fetch: Fetch
+) -> Iterator[tuple[str, bool, Decoded | Fault]]:
+    """Name of every example, whether it is the test's, and what it is or what is wrong with it."""
+    if unit.archive_labels:
+        for name, found in read_archived(unit, examples[0], fetch):
+            yield name, examples[0].is_test, found
+        return
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+        decoded = pool.map(lambda one: _decode(unit, one, fetch), examples)
+        for example, found in zip(examples, decoded, strict=True):
+            yield example.file.key, example.is_test, found
+
+
+def _decode(unit: PrepareFilesUnit, example: FileExample, fetch: Fetch) -> Decoded | Fault:
     """The example, or what is wrong with it."""
     if example.file.bytes > MAX_FILE_BYTES:
         return MalformedDataError(
@@ -136,11 +140,11 @@ def _target(unit: PrepareFilesUnit, example: FileExample) -> np.ndarray:
     return np.array(example.label, dtype=np.uint8)
 
 
-def _split(unit: PrepareFilesUnit, example: FileExample, x: np.ndarray) -> int:
+def _split(unit: PrepareFilesUnit, x: np.ndarray, *, is_test: bool) -> int:
     """The place in _SPLITS that an example's own content gives it."""
     digest = hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=8).digest()
     share = int.from_bytes(digest) / 2**64
-    if example.is_test or share < unit.test_fraction:
+    if is_test or share < unit.test_fraction:
         return 2
     rest = (share - unit.test_fraction) / (1 - unit.test_fraction)
     return 1 if rest < unit.validation_fraction else 0

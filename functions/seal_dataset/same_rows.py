@@ -77,7 +77,7 @@ def read_origins(
             return None
         splits = [np.full(shard.rows, SPLITS.index(shard.split), dtype=np.uint8) for shard in result.shards]
         origins = Origins(
-            file=_file(unit),
+            file=_file(unit, artifacts),
             names=cache(partial(_names, unit, artifacts)),
             hashes=np.concatenate([tensors["hash"] for tensors in parts]),
             lines=np.concatenate([tensors["line"] for tensors in parts]),
@@ -96,9 +96,9 @@ def parts_of(result: UnitResult | TableUnitResult) -> list[str]:
     return (isinstance(result, TableUnitResult) and result.parts) or [""]
 
 
-def _file(unit: Unit) -> str:
+def _file(unit: Unit, artifacts: ObjectStore) -> str:
     if isinstance(unit, PrepareFilesUnit):
-        return ""
+        return _names(unit, artifacts)[0] if unit.archive_labels else ""
     return (unit.file if isinstance(unit, PrepareTableUnit) else unit.images).key.rpartition("/")[2]
 
 

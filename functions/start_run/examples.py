@@ -14,6 +14,7 @@ from lehr.contracts.file_units import FileExample, StoredFile
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
 from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
+from lehr.file_formats import is_archive_name
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
@@ -58,7 +59,8 @@ def _of_folders(said: Data, raw: dict[str, StoredObject], data: ObjectStore, pla
     examples = [
         FileExample(
             file=_stored(raw[name]),
-            label=_label(name, said.labels, data.uri(raw[name].key)),
+            # The files of an archive have theirs once it is unpacked.
+            label=None if is_archive_name(name) else _label(name, said.labels, data.uri(raw[name].key)),
             is_test=name in test,
         )
         for name in images
@@ -126,6 +128,8 @@ def _label(name: str, labels: Sequence[str], place: str) -> int:
 
 
 def _refuse_absent_labels(examples: Sequence[FileExample], labels: Sequence[str], place: str) -> None:
+    if any(example.label is None for example in examples):
+        return
     counts = Counter(example.label for example in examples if not example.is_test)
     absent = [label for number, label in enumerate(labels) if not counts[number]]
     if absent:

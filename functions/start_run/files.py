@@ -25,6 +25,7 @@ from lehr.contracts.file_units import (
 )
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Data
+from lehr.file_formats import is_archive_name
 from lehr.ports import ObjectStore, StoredObject
 
 # Small objects come at a few hundred a second to a function that asks for many at once.
@@ -53,7 +54,9 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
     examples = sorted(listed.examples, key=lambda example: _draw(said.seed, example.file.key))
     lists, units = {}, []
     file_input = input_of(said)
-    cut = list(_cut(examples, min(said.rows_per_shard, FILES_PER_UNIT), file_input))
+    archives = [[one] for one in examples if is_archive_name(one.file.key)]
+    plain = [one for one in examples if not is_archive_name(one.file.key)]
+    cut = [*archives, *_cut(plain, min(said.rows_per_shard, FILES_PER_UNIT), file_input)]
     for index, part in enumerate(cut):
         key = layout.file_list_key(project, run, index)
         lists[key] = FileList(examples=part)
@@ -71,6 +74,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 classes=len(said.labels),
                 ignore_value=said.ignore_value,
                 max_boxes=(said.max_boxes or DEFAULT_MAX_BOXES) if said.format == "coco" else None,
+                archive_labels=said.labels if index < len(archives) else [],
                 validation_fraction=said.validation_fraction,
                 test_fraction=0.0 if listed.has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
@@ -98,6 +102,8 @@ def _draw(seed: int, key: str) -> bytes:
 def _cut(examples: Sequence[FileExample], most: int, file_input: FileInput) -> Iterator[list[FileExample]]:
     """Units of one size, as many files as fit, with their masks."""
     row_bytes = prod(file_input.shape) * (2 if isinstance(file_input, AudioInput) else 1)
+    if not examples:
+        return
     if examples[0].mask:
         row_bytes += prod(file_input.shape[:2])
     size = max(1, min(most, MAX_UNIT_BYTES // row_bytes))

@@ -9,6 +9,12 @@ from lehr.idx import is_gzipped
 
 FileFormat = Literal["idx", "safetensors", "png", "jpeg", "csv"]
 START_BYTES = 16
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a file is to be taken for an archive; what is in one is known once it is unpacked."""
+    return name.lower().endswith(ARCHIVE_ENDINGS)
 
 
 def file_format(start: bytes) -> FileFormat:

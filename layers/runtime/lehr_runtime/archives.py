@@ -19,7 +19,6 @@ from lehr.errors import MalformedDataError
 from lehr.idx import is_gzipped
 from lehr_runtime.decode import inflate
 
-ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_MEMBERS = 50_000
 MAX_NAME_CHARACTERS = 500
 _ZIP = b"PK\x03\x04"
@@ -27,10 +26,6 @@ _EMPTY_ZIP = b"PK\x05\x06"
 _TAR_AT, _TAR = 257, b"ustar"
 _ENCRYPTED = 0x1
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-def is_archive_name(name: str) -> bool:
-    return name.lower().endswith(ARCHIVE_ENDINGS)
 
 
 def is_archive(raw: bytes) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
+import zipfile
 from typing import Any
 
 import msgspec
@@ -238,3 +240,70 @@ def test_a_unit_whose_list_is_another_is_refused() -> None:
     changed: Any = msgspec.structs.replace(unit, count=39)
     with pytest.raises(ContractError, match="its list 40"):
         prepare_files(changed, world.data, world.artifacts)
+
+
+def packed(objects: dict[str, bytes], prefix: str = "incoming/shapes/") -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for key, raw in objects.items():
+            archive.writestr(key.removeprefix(prefix), raw)
+    return stream.getvalue()
+
+
+def tarred(objects: dict[str, bytes], prefix: str = "incoming/shapes/") -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for key, raw in objects.items():
+            entry = tarfile.TarInfo("all/" + key.removeprefix(prefix))
+            entry.size = len(raw)
+            archive.addfile(entry, io.BytesIO(raw))
+    return stream.getvalue()
+
+
+ARCHIVES = RECIPE.replace('["*.png"]', '["*.zip", "*.tar.gz", "*.png"]')
+
+
+def test_files_in_archives_are_the_rows_that_they_would_be_alone() -> None:
+    objects = list(some_images(240).items())
+    world = World(dict(objects), RECIPE)
+    mixed = {
+        "incoming/shapes/one.zip": packed(dict(objects[:100])),
+        "incoming/shapes/two.tar.gz": tarred(dict(objects[100:200])),
+        **dict(objects[200:]),
+    }
+    in_archives = World(mixed, ARCHIVES)
+    assert sorted(in_archives.rows(*_sealed(in_archives))) == sorted(world.rows(*_sealed(world)))
+
+
+def test_what_is_wrong_in_an_archive_is_set_aside_with_its_place() -> None:
+    objects = some_images(100) | {
+        "incoming/shapes/oval/7.png": png(np.zeros((6, 5), np.uint8)),
+        "incoming/shapes/round/b.png": b"no image",
+        "incoming/shapes/.DS_Store": b"passed over",
+    }
+    recipe = RECIPE.replace('["*.png"]', '["*.zip"]') + "max_refused_fraction = 0.05"
+    world = World({"incoming/shapes/a.zip": packed(objects)}, recipe)
+    sealed, _ = world.prepare()
+    (kept,) = [raw for key, raw in world.artifacts.objects.items() if key.startswith("quarantine/")]
+    assert [json.loads(line) for line in kept.splitlines()] == [
+        {
+            "file": "incoming/shapes/a.zip!oval/7.png",
+            "line": 0,
+            "reason": "its folder 'oval' is none of data.labels",
+        },
+        {
+            "file": "incoming/shapes/a.zip!round/b.png",
+            "line": 0,
+            "reason": "is neither a PNG nor a JPEG file",
+        },
+    ]
+    assert sum(sealed.rows.values()) == 100
+
+
+def test_an_archive_that_is_none_fails_the_unit_and_so_does_an_empty_one() -> None:
+    recipe = RECIPE.replace('["*.png"]', '["*.zip"]')
+    for raw, words in ((b"nothing", "neither a zip nor a tar"), (packed({}), "holds no files")):
+        world = World({"incoming/shapes/a.zip": raw}, recipe)
+        (unit,) = world.plan().units
+        with pytest.raises(MalformedDataError, match=words):
+            prepare_files(unit, world.data, world.artifacts)

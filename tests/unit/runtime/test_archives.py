@@ -12,8 +12,9 @@ import zipfile
 import pytest
 
 from lehr.errors import MalformedDataError
+from lehr.file_formats import is_archive_name
 from lehr_runtime import archives
-from lehr_runtime.archives import checked_name, is_archive_name, read_members
+from lehr_runtime.archives import checked_name, read_members
 
 FILES = {"round/1.png": b"\x89PNG one", "square/2.png": b"", "square/ü 3.png": bytes(range(256)) * 40}
 ROOM = 1 << 20

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from lehr.contracts.document import Document, Part
 
 # In a prepared mask: a pixel that counts nowhere.
@@ -82,7 +84,8 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     """One list of files to prepare; `list_key` is in the artifact bucket.
 
     What belongs to validation is a function of each example's own content, and so is the test, unless files of the test
-    are named. Pixels of a mask that have `ignore_value` become IGNORED.
+    are named. Pixels of a mask that have `ignore_value` become IGNORED. With `archive_labels` the one file is an
+    archive of examples, each in a folder of one of these labels.
     """
 
     schema: Literal[1] = 1
@@ -99,6 +102,7 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     classes: int
     ignore_value: int | None = None
     max_boxes: int | None = None
+    archive_labels: list[str] = msgspec.field(default_factory=list)
     validation_fraction: float
     test_fraction: float
     max_refused_fraction: float
