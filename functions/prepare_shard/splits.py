@@ -2,8 +2,7 @@
 
 A row therefore stays where it is when data is added, whichever file or format it stands in, and equal rows are never on
 both sides. Numbers count as the float32 that they are read as, texts by a digest; both are mixed into 64 bits, a column
-after the other, by the finaliser of splitmix64 (G. Steele et al., "Fast splittable pseudorandom number generators",
-2014), for all rows at once.
+after the other (`lehr_runtime.row_hashes`). The same bits tell later which rows are there twice.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+from lehr_runtime.row_hashes import mixed
+
 _QUIET_NAN = np.uint32(0x7FC00000)
 
 
@@ -32,12 +31,12 @@ class RowHasher:
             self._of_texts = np.concatenate((self._of_texts, new))
         state = np.zeros(len(targets), dtype=np.uint64)
         for column in _number_hashes(numbers.T):
-            state = _mixed(state, column)
+            state = mixed(state, column)
         for column in codes.T:
-            state = _mixed(state, self._of_texts[column])
+            state = mixed(state, self._of_texts[column])
         if self._of_labels is None:
-            return _mixed(state, _number_hashes(targets))
-        return _mixed(state, self._of_labels[targets.astype(np.int64)])
+            return mixed(state, _number_hashes(targets))
+        return mixed(state, self._of_labels[targets.astype(np.int64)])
 
 
 def _text_hashes(texts: Sequence[str]) -> np.ndarray:
@@ -50,16 +49,6 @@ def _number_hashes(numbers: np.ndarray) -> np.ndarray:
     bits = np.ascontiguousarray(numbers + np.float32(0.0)).view(np.uint32)
     bits[np.isnan(numbers)] = _QUIET_NAN
     return bits.astype(np.uint64)
-
-
-def _mixed(state: np.ndarray, column: np.ndarray) -> np.ndarray:
-    state = (state + _STEP) ^ column
-    state ^= state >> np.uint64(30)
-    state *= _MIX_1
-    state ^= state >> np.uint64(27)
-    state *= _MIX_2
-    state ^= state >> np.uint64(31)
-    return state
 
 
 def choose_splits(hashes: np.ndarray, *, test_fraction: float, validation_fraction: float) -> np.ndarray:

@@ -28,7 +28,6 @@ from lehr.errors import InsufficientDataError, MalformedDataError
 from lehr.ports import ObjectStore
 from lehr.table_plans import with_table
 from lehr_runtime.profiles import count_texts, number_sums, profile_table
-from lehr_runtime.row_hashes import table_hashes
 from lehr_runtime.shards import write_shard
 from lehr_runtime.tables import Table, as_inputs, to_tensors
 
@@ -42,7 +41,7 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Rows:
-    """What was read: inputs, targets, which split each row belongs to (a place in _SPLITS), and its line.
+    """What was read: inputs, targets, which split each row belongs to (a place in _SPLITS), its line, and its hash.
 
     `out_of_range` counts values outside of [checks.ranges] by column, of refused rows too; `next_first` is where the
     next call goes on, AT_END if there is nothing left to read.
@@ -52,6 +51,7 @@ class Rows:
     targets: np.ndarray
     splits: np.ndarray
     lines: np.ndarray
+    hashes: np.ndarray
     out_of_range: dict[str, int]
     next_first: int
 
@@ -121,8 +121,7 @@ def prepare_part(
         parts=[part] if part else [],
     )
     by_split = order[np.argsort(rows.splits[order], kind="stable")]
-    hashes = table_hashes(rows.table, rows.targets)
-    write_origins(unit, hashes[by_split], rows.lines[by_split], artifacts, part)
+    write_origins(unit, rows.hashes[by_split], rows.lines[by_split], artifacts, part)
     profile = profile_table(unit.index, training, targets, unit.table)
     profile = msgspec.structs.replace(profile, out_of_range=rows.out_of_range)
     key = layout.unit_profile_key(unit.project, unit.run, unit.index, part)
@@ -174,15 +173,14 @@ def read_file(
             next_first = position
             break
     table, targets, lines = _joined(kept, reader)
+    bits = np.concatenate([np.empty(0, np.uint64), *hashes])
     splits = choose_splits(
-        np.concatenate([np.empty(0, np.uint64), *hashes]),
-        test_fraction=unit.test_fraction,
-        validation_fraction=unit.validation_fraction,
+        bits, test_fraction=unit.test_fraction, validation_fraction=unit.validation_fraction
     )
     if unit.is_test:
         splits[:] = 2
     targets = targets.astype(np.uint8) if schema.labels else targets
-    return Rows(table, targets, splits, lines, ranges.outside, next_first), quarantine, refused
+    return Rows(table, targets, splits, lines, bits, ranges.outside, next_first), quarantine, refused
 
 
 def _joined(blocks: list[Block], reader: TableReader) -> tuple[Table, np.ndarray, np.ndarray]:

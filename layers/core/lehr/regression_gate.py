@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 from lehr.contracts.evaluation import Decision, RuleResult
 from lehr.contracts.recipe_tables import Gate
 from lehr.contracts.regression import RegressionReport
 from lehr.gate import decision_of
+from lehr.gate_rules import enough, finite
 
 
 def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
     """Apply `policy` to an evaluation. All rules are always reported, also after one has failed."""
     candidate, champion = report.candidate, report.champion
-    finite = all(math.isfinite(value) for value in (candidate.rmse, candidate.mae))
     rules = [
-        RuleResult(
-            rule="finite metrics",
-            required="all finite",
-            observed="all finite" if finite else "NaN or infinite",
-            passed=finite,
-        ),
-        RuleResult(
-            rule="test rows",
-            required=f">= {policy.min_test_rows}",
-            observed=str(candidate.rows),
-            passed=candidate.rows >= policy.min_test_rows,
-        ),
+        finite((candidate.rmse, candidate.mae)),
+        enough("test rows", candidate.rows, policy.min_test_rows),
     ]
     if policy.max_rmse is not None:
         rules.append(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lehr_runtime.row_hashes import array_hashes, table_hashes
-from lehr_runtime.tables import Table
+from lehr_runtime.row_hashes import array_hashes
 
 
 def test_images_have_equal_hashes_exactly_where_their_bytes_are_equal() -> None:
@@ -25,19 +24,3 @@ def test_one_bit_of_a_row_changes_about_half_of_the_bits_of_its_hash() -> None:
     changed = [bin(int(one ^ hashes[0])).count("1") for one in hashes[1:]]
     assert 28 < np.mean(changed) < 36
     assert min(changed) > 12
-
-
-def test_rows_are_equal_by_their_values_whatever_kind_of_zero_or_nothing_they_hold() -> None:
-    other_nan = np.array([0x7FC00001], dtype=np.uint32).view(np.float32)[0]
-    numbers = np.array([[0.0, np.nan], [-0.0, other_nan], [0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
-    texts = np.array([["a"], ["a"], ["a"], ["a"]], dtype=object)
-    hashes = table_hashes(Table(numbers, texts), np.zeros(4, dtype=np.uint8))
-    assert hashes[0] == hashes[1]
-    assert len(set(hashes.tolist())) == 3
-
-
-def test_the_target_and_the_columns_order_belong_to_a_row() -> None:
-    numbers = np.ones((3, 1), dtype=np.float32)
-    texts = np.array([["a", "b"], ["b", "a"], ["a", "b"]], dtype=object)
-    hashes = table_hashes(Table(numbers, texts), np.array([0, 0, 1], dtype=np.uint8))
-    assert len(set(hashes.tolist())) == 3
