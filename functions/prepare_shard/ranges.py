@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from functions.prepare_shard.table_blocks import Block, TableReader
-from lehr.contracts.recipe_tables import Range
+from lehr.contracts.data_tables import Range
 from lehr.contracts.table_units import PrepareTableUnit
 
 

@@ -23,9 +23,9 @@ from functions.seal_dataset.same_rows import (
 )
 from lehr import layout
 from lehr.contracts.data_checks import CheckName, CheckResult
+from lehr.contracts.data_tables import Checks
 from lehr.contracts.dataset import UnitResult
 from lehr.contracts.profile import UnitProfile
-from lehr.contracts.recipe_tables import Checks
 from lehr.contracts.table_units import TableUnitResult
 from lehr.data_checks import counted, not_checked, result_of
 from lehr.errors import RejectedDataError

@@ -14,9 +14,9 @@ from posixpath import normpath
 import msgspec
 
 from lehr.contracts.data_rules import DEFAULT_MAX_BOXES
+from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import Box, Boxes, FileExample, StoredFile
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Data
 from lehr.errors import InsufficientDataError, MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject

@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from functions.start_run.coco import annotated_files, read_annotations
 from functions.start_run.manifests import read_manifest
 from functions.start_run.masks import pair_masks
+from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import FileExample, StoredFile
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Data
 from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
 from lehr.file_formats import is_archive_name
 from lehr.layout import READY, incoming_prefix

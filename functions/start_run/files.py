@@ -15,6 +15,7 @@ from lehr.contracts.data_rules import (
     DEFAULT_MAX_REFUSED_FRACTION,
     DEFAULT_TEST_FRACTION,
 )
+from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import (
     AudioInput,
     FileExample,
@@ -24,7 +25,6 @@ from lehr.contracts.file_units import (
     PrepareFilesUnit,
 )
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Data
 from lehr.file_formats import is_archive_name
 from lehr.ports import ObjectStore, StoredObject
 

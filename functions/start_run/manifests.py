@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from lehr.contracts.recipe_tables import Data
+from lehr.contracts.data_tables import Data
 from lehr.csv_rows import find_delimiter, iterate_rows, read_header
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.layout import READY, incoming_prefix

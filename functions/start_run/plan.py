@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from lehr.contracts.data_tables import Data
 from lehr.contracts.dataset import ObjectRef, PrepareUnit
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Data
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.idx import HEADER_BYTES, IdxHeader, is_gzipped, parse_header
 from lehr.layout import READY, incoming_prefix

@@ -14,10 +14,10 @@ from functions.start_run.ranges import refuse_foreign_ranges
 from functions.start_run.table_cuts import cut_parquet, cut_text
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
+from lehr.contracts.data_tables import Data
 from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.package import SIGNATURE_FILE, Signature
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Data
 from lehr.contracts.table_units import PrepareTableUnit, TableFormat
 from lehr.contracts.tables import TableSchema
 from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError

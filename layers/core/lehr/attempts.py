@@ -7,7 +7,8 @@ their volume with types that refuse one. A function is one attempt: there is not
 
 from __future__ import annotations
 
-from lehr.contracts.recipe_tables import Backend, BackendKind
+from lehr.contracts.key_types import BackendKind
+from lehr.contracts.recipe_tables import Backend
 from lehr.contracts.workflow import Attempt
 from lehr.function_types import DEFAULT_MEMORY_MB, function_type
 from lehr.instances import by_storage, has_gpu, has_local_storage

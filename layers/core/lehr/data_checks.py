@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lehr.contracts.data_checks import CheckName, CheckResult, Verdict
 from lehr.contracts.data_rules import TABLES
+from lehr.contracts.data_tables import Checks
 from lehr.contracts.profile import DatasetStatistics
-from lehr.contracts.recipe_tables import Checks
 from lehr.dataset_difference import label_changes, label_drift, schema_changes
 from lehr.errors import RejectedDataError
 

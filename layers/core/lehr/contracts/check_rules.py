@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lehr.contracts.data_rules import REGRESSIONS, Misfits, is_table
-from lehr.contracts.recipe_tables import Checks
+from lehr.contracts.data_tables import Checks
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lehr.contracts.data_tables import Data
 from lehr.contracts.detection_rules import DETECTIONS, of_detection
 from lehr.contracts.file_units import IGNORED
-from lehr.contracts.recipe_tables import Data
 from lehr.errors import RecipeError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import msgspec
 from lehr.contracts.backend_rules import refuse_backend_misfits
 from lehr.contracts.check_rules import refuse_check_misfits
 from lehr.contracts.data_rules import refuse_data
+from lehr.contracts.data_tables import Checks, Data
 from lehr.contracts.document import Document
 from lehr.contracts.hook_rules import refuse_hook_misfits
 from lehr.contracts.model_rules import refuse_foreign_keys, refuse_model_misfits
@@ -21,8 +22,6 @@ from lehr.contracts.recipe_tables import (
     Augment,
     Backend,
     Budget,
-    Checks,
-    Data,
     Gate,
     Hooks,
     Model,

@@ -6,9 +6,9 @@ from typing import Literal
 
 from msgspec import field
 
+from lehr.contracts.data_tables import Range
 from lehr.contracts.dataset import ObjectRef, Shard
 from lehr.contracts.document import Document, Part
-from lehr.contracts.recipe_tables import Range
 from lehr.contracts.tables import TableSchema
 
 TableFormat = Literal["csv", "jsonl", "parquet"]
