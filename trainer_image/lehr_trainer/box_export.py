@@ -7,23 +7,19 @@ does with a softmax; boxes are compared as they are, in shares of the image.
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
 
-from lehr.contracts.package import MODEL_FILE, Signature, TensorSpec
+from lehr.contracts.package import Signature, TensorSpec
 from lehr.contracts.training import Parity
 from lehr_runtime.detection import CORNERS
-from lehr_runtime.session import open_session
 from lehr_trainer.boxes import answers_of, decode_maps
 from lehr_trainer.errors import ExportParityError
+from lehr_trainer.graph_probe import inner_tensor
 from lehr_trainer.models import scale_pixels
-from lehr_trainer.table_export import feed
 
 DETECTIONS_OUTPUT = "detections"
 # A detector has a map where a classifier has one number: fewer rows say as much.
@@ -106,12 +102,4 @@ def _logits_of_graph(graph: Any, rows: np.ndarray, *, threads: int) -> np.ndarra
     scores = by_output.get(last.input[-1]) if last is not None and last.op_type == "Concat" else None
     if scores is None or scores.op_type != "Sigmoid":
         raise ExportParityError(f"the exported graph's {DETECTIONS_OUTPUT!r} are not boxes beside a sigmoid")
-    logits = scores.input[0]
-    checked = onnx.ModelProto()
-    checked.CopyFrom(graph)
-    checked.graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / MODEL_FILE
-        onnx.save(checked, copy)
-        session = open_session(copy, threads=threads)
-        return np.asarray(session.run([logits], feed(rows, checked.graph.input[0].name))[0])
+    return inner_tensor(graph, scores.input[0], rows, threads=threads)

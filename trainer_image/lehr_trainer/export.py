@@ -2,8 +2,7 @@
 
 The graph takes raw uint8 pixels `x` [batch, height, width], or int16 samples [batch, samples], and gives
 `probabilities` [batch, classes], or [batch, classes, height, width] where pixels have labels: what is said of a row
-holds for each of them then. The division
-by 255 and the softmax are inside. Proof, on real rows:
+holds for each of them then. The division by 255 and the softmax are inside. Proof, on real rows:
 
 * **no chance**: no node draws random numbers or behaves as in training. ONNX Runtime would not tell: it
   removes a dropout even where the graph says that it is on.
@@ -23,7 +22,6 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -43,12 +41,12 @@ from lehr_runtime.session import check_signature, open_session
 from lehr_runtime.tables import Inputs
 from lehr_trainer.box_export import DETECTIONS_OUTPUT, ServedBoxes, prove_boxes
 from lehr_trainer.errors import ExportError, ExportParityError
+from lehr_trainer.graph_probe import inner_tensor
 from lehr_trainer.models import scale_pixels
 from lehr_trainer.table_export import (
     VALUES,
     ServedValues,
     add_categories,
-    feed,
     make_table_signature,
     value_tolerance,
     values_of,
@@ -298,15 +296,7 @@ def _logits_of_graph(graph: Any, rows: Inputs, *, threads: int) -> np.ndarray:
     last = next((node for node in graph.graph.node if OUTPUT in node.output), None)
     if last is None or last.op_type != "Softmax":
         raise ExportParityError(f"the exported graph's {OUTPUT!r} is not given by a softmax")
-    logits = last.input[0]
-    checked = onnx.ModelProto()
-    checked.CopyFrom(graph)
-    checked.graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / MODEL_FILE
-        onnx.save(checked, copy)
-        session = open_session(copy, threads=threads)
-        return np.asarray(session.run([logits], feed(rows, INPUT))[0])
+    return inner_tensor(graph, last.input[0], rows, threads=threads)
 
 
 def _disagreements(logits: np.ndarray, served: np.ndarray, *, ties_within: float) -> int:

@@ -295,7 +295,7 @@ def test_a_measure_of_boxes_is_its_loss_and_its_precision(whole: tuple[WholeRun,
 
 def test_targets_of_another_shape_than_the_recipe_says_are_refused(whole: tuple[WholeRun, Judgement]) -> None:
     path = sorted((whole[0].root / "input/data/validation").glob("*"))[0]
-    with pytest.raises(JobInputError, match=r"holds targets float32 \[\d+, 3, 5\]"):
+    with pytest.raises(JobInputError, match=r"holds labels float32 \[\d+, 3, 5\]"):
         load_examples([path], input_shape=(32, 32), classes=2, device=CPU, max_boxes=4)
     with pytest.raises(JobInputError, match="has label 1 of 1 classes"):
         load_examples([path], input_shape=(32, 32), classes=1, device=CPU, max_boxes=3)

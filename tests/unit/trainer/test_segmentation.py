@@ -357,8 +357,8 @@ def test_held_out_masks_are_measured_as_scikit_learn_does() -> None:
     ("y", "words"),
     [
         (np.full((2, 4, 4), 3, np.uint8), "has label 3 of 3 classes"),
-        (np.zeros((2, 4, 3), np.uint8), "not one for each of its rows"),
-        (np.zeros(2, np.uint8), "not one for each of its rows"),
+        (np.zeros((2, 4, 3), np.uint8), "which are none of its rows"),
+        (np.zeros(2, np.uint8), "which are none of its rows"),
     ],
 )
 def test_masks_that_the_manifest_does_not_describe_are_refused(
