@@ -9,6 +9,9 @@ CHECKOV_VENV := .venv-checkov
 BIN := $(VENV)/bin
 PACKAGES := -e layers/core -e layers/runtime -e 'trainer_image[keras]' -e '.[local,test]'
 
+# One more than there are cores, since what starts a local cloud often waits for it; four at most.
+WORKERS ?= $(shell cores=$$(nproc); echo $$(( cores < 3 ? cores + 1 : 4 )))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo down test test-full check check-template build format bench bench-endpoint bench-train clean
 
@@ -44,7 +47,7 @@ down: ## Stop the local cloud
 	@$(BIN)/lehr local down
 
 test: setup check ## Format, lint, types, and the test suite with quick forms of its slow suites
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-full: setup $(CHECKOV_VENV)/.ready ## The test suite with every slow suite in its full form
 	$(BIN)/python -m pytest -m 'slow or not slow'

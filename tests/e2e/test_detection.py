@@ -14,6 +14,8 @@ from tests.e2e.small_mnist import INSTANCE_TYPE
 from tests.e2e.workplace import Finished, Workplace
 
 TRAINING_JOBS = 1
+# Of the kinds of data in files, masks are in the quick form.
+pytestmark = pytest.mark.slow
 TEST = 50
 
 

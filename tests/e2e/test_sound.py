@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.small_mnist import INSTANCE_TYPE
 from tests.e2e.workplace import Workplace
 from tests.sounds import sweep
 
 TRAINING_JOBS = 1
+# Of the kinds of data in files, masks are in the quick form.
+pytestmark = pytest.mark.slow
 RECIPE = f"""
 [project]
 name = "NAME"

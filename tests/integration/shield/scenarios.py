@@ -26,6 +26,7 @@ from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
 Observation = dict[str, Any]
 Scenario = Callable[[GuardedCloud, str], Observation]
 ROWS = 400
+FILES = 120
 FEW_EPOCHS = {"epochs = 5": "epochs = 1", "min_accuracy = 0.5": "min_accuracy = 0.05"}
 
 
@@ -55,7 +56,7 @@ def failure(cloud: GuardedCloud, project: str) -> Observation:
     folder = write_project(cloud.place.folder / project, project, **changes)
     (folder / "net.py").write_text("def build(**shape):\n    raise ValueError('no such layer: convolver')\n")
     assert cloud.place.lehr("push", str(folder)).code == 0
-    return _train(cloud, project, write_folders(cloud.place.folder / "files", ROWS))
+    return _train(cloud, project, write_folders(cloud.place.folder / "files", FILES))
 
 
 def drop_for_nobody(cloud: GuardedCloud, project: str) -> Observation:
