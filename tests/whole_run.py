@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
@@ -53,12 +52,12 @@ class OneExecution:
 
 @dataclass
 class WholeRun:
-    """One project with the files of its folder, `recipe` being the text of its lehr.toml."""
+    """One project with the files of its folder, `recipe` being the text of its lehr.toml; it trains in `root`."""
 
     recipe: str
     files: dict[str, bytes]
+    root: Path
     code: dict[str, bytes] = field(default_factory=dict)
-    root: Path = field(default_factory=lambda: Path(mkdtemp(prefix="whole-run-")))
 
     def __post_init__(self) -> None:
         self.data, self.artifacts = InMemoryObjectStore("data"), InMemoryObjectStore("artifacts")

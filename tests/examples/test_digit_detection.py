@@ -63,6 +63,6 @@ def test_the_example_trains_to_the_figure_of_its_gate(
     files = {
         path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in sorted(tmp_path.rglob("*.*"))
     }
-    judgement = WholeRun((EXAMPLE / "lehr.toml").read_text(), files).decide()
+    judgement = WholeRun((EXAMPLE / "lehr.toml").read_text(), files, tmp_path / "run").decide()
     record_property("judgement", judgement.reason)
     assert judgement.verdict == "promote", judgement.reason

@@ -50,5 +50,5 @@ def test_it_trains_to_the_figure_of_its_gate(tmp_path: Path) -> None:
     files = {
         path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in sorted(tmp_path.rglob("*.png"))
     }
-    judgement = WholeRun((EXAMPLE / "lehr.toml").read_text(), files).decide()
+    judgement = WholeRun((EXAMPLE / "lehr.toml").read_text(), files, tmp_path / "run").decide()
     assert judgement.verdict == "promote", judgement.reason

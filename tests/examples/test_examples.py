@@ -73,21 +73,21 @@ QUICK = {
 
 @pytest.mark.parametrize("name", QUICK)
 def test_an_example_trains_to_a_figure_on_a_part_of_its_data(
-    name: str, record_property: Callable[[str, object], None]
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     quick = QUICK[name]
-    record_property("judgement", judge(name, quick.changes, quick.shorten))
+    record_property("judgement", judge(name, tmp_path, quick.changes, quick.shorten))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_an_example_trains_to_the_figure_of_its_gate(
-    name: str, record_property: Callable[[str, object], None]
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    record_property("judgement", judge(name, {}, lambda files: files))
+    record_property("judgement", judge(name, tmp_path, {}, lambda files: files))
 
 
-def judge(name: str, changes: dict[str, str], shorten: Callable[[Files], Files]) -> str:
+def judge(name: str, root: Path, changes: dict[str, str], shorten: Callable[[Files], Files]) -> str:
     """Train and judge; the decision in a sentence. Fails unless the model is promoted."""
     folder = EXAMPLES / name
     files = {
@@ -101,7 +101,7 @@ def judge(name: str, changes: dict[str, str], shorten: Callable[[Files], Files])
     for key, value in changes.items():
         recipe, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", recipe, flags=re.MULTILINE)
         assert found == 1, f"{name}: {key}"
-    run = WholeRun(recipe, shorten(files), {path.name: path.read_bytes() for path in folder.glob("*.py")})
-    judgement = run.decide()
+    code = {path.name: path.read_bytes() for path in folder.glob("*.py")}
+    judgement = WholeRun(recipe, shorten(files), root, code).decide()
     assert judgement.verdict == "promote", judgement.reason
     return judgement.reason

@@ -38,9 +38,9 @@ ENVIRON = {"LEHR_PROJECT": "scenes", "LEHR_RUN": "run-1", "LEHR_TRIAL": "0"}
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[WholeRun, Judgement]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[WholeRun, Judgement]:
     """A training takes some seconds, so there is one for all tests."""
-    run = WholeRun(tiny_boxes.RECIPE, tiny_boxes.files())
+    run = WholeRun(tiny_boxes.RECIPE, tiny_boxes.files(), tmp_path_factory.mktemp("run"))
     return run, run.decide()
 
 

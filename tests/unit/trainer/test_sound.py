@@ -154,12 +154,12 @@ def test_a_gain_is_in_decibels_and_clips() -> None:
 
 
 @pytest.fixture(scope="module")
-def sweeps() -> WholeRun:
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
     files = {
         f"{('up', 'down')[number % 2]}/{number}.wav": sweep(is_rising=number % 2 == 0, seed=number)
         for number in range(240)
     }
-    run = WholeRun(RECIPE, files)
+    run = WholeRun(RECIPE, files, tmp_path_factory.mktemp("run"))
     judgement = run.decide()
     assert judgement.verdict == "promote", judgement.reason
     return run
