@@ -77,7 +77,7 @@ def _delete(file: str) -> Callable[[Path], None]:
             "manifest.json: is of project 'other'",
         ),
         (_replace("data/manifest/manifest.json", '"schema":1', '"schema":9'), "not a DatasetManifest"),
-        (_replace("data/manifest/manifest.json", "[28,28]", "[32,32]"), "the manifest says [32, 32]"),
+        (_replace("data/manifest/manifest.json", "[28,28]", "[32,32]"), "the manifest says uint8 [32, 32]"),
         (_replace("data/manifest/manifest.json", '"train"', '"test"'), "lists no training rows"),
     ],
 )
