@@ -43,6 +43,7 @@ def test_a_model_is_trained_on_batch_and_promoted(batch_stack: Workplace) -> Non
     assert batch_stack.training_jobs(project) == [], "SageMaker trained it"
 
 
+@pytest.mark.slow
 def test_a_trainer_that_fails_on_batch_says_why(batch_stack: Workplace) -> None:
     project = batch_stack.project("broken-batch")
     folder = write_project(

@@ -174,6 +174,7 @@ def test_mnist_in_slices_of_five_seconds_is_the_model_that_one_piece_gives(funct
     assert function_stack.training_jobs(project) == [], "SageMaker trained it"
 
 
+@pytest.mark.slow
 def test_a_trainer_that_fails_in_a_function_says_why_and_shows_its_log(function_stack: Workplace) -> None:
     project = function_stack.project("broken")
     push(

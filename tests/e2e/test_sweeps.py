@@ -88,6 +88,7 @@ def test_halving_trains_four_then_two_then_one_and_goes_on_from_checkpoints(work
     assert len(epochs_run) == 4 * 1 + 2 * 1 + 1 * 2
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_trials_all_fail_fails_with_the_reason_of_one(workplace: Workplace) -> None:
     project = workplace.project("diverging")
     trials = "[trials]\noverrides = [{ learning_rate = 1e30 }, { learning_rate = 2e30 }, {}]\n\n[backend]"

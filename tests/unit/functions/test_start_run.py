@@ -425,16 +425,16 @@ def test_the_worst_case_of_a_table_counts_a_call_for_each_shard_of_the_test(
     packed: bool, world: World
 ) -> None:
     """One file is one unit of preparation, and 200 shards of the test."""
-    text = "km,price\n" + "".join(f"{row},{row % 7}\n" for row in range(400_000))
+    text = "km,price\n" + "".join(f"{row},{row % 7}\n" for row in range(100_000))
     raw = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
-    recipe = TABLE.replace("target", "rows_per_shard = 1000\ntest_fraction = 0.5\ntarget")
+    recipe = TABLE.replace("target", "rows_per_shard = 250\ntest_fraction = 0.5\ntarget")
     world.push(recipe + "\n[budget]\nmax_usd_per_run = 0.01\n", "c0de2")
     world.drop("rows.csv", raw)
     plan, inferred = plan_table(parse_recipe(recipe), list_raw(world.data, "mnist"), world.data, "r1")
     assert len(plan) == 1
     assert shards_to_evaluate(plan, inferred) == pytest.approx(200, rel=0.2)
     answer = world.start_run.start(StartRequest(project="mnist"))
-    recipe = recipe.replace("rows_per_shard = 1000", "rows_per_shard = 1000000")
+    recipe = recipe.replace("rows_per_shard = 250", "rows_per_shard = 1000000")
     world.push(recipe + "\n[budget]\nmax_usd_per_run = 0.01\n", "c0de3")
     fewer = world.start_run.start(StartRequest(project="mnist"))
     worst = [float(one.reason.partition("could cost ")[2].partition(" USD")[0]) for one in (answer, fewer)]

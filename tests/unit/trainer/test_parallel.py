@@ -81,6 +81,7 @@ def losses(job: Any, processes: int, fault: str = "") -> list[float]:
             WIDE,
             {"sharding": "fsdp", "ema_decay": 0.9, "clip_norm": 0.5, "epochs": 3, "learning_rate": 0.001},
             id="fsdp",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             WITHOUT_CHANCE + "\n[augment]\ncrop_padding = 2\n",

@@ -149,7 +149,7 @@ def test_a_unet_learns_masks_and_its_graph_is_proven_pixel_by_pixel(
     assert job.summary.int8.float32_accuracy == pytest.approx(last.accuracy, abs=0.02)
 
 
-@pytest.mark.parametrize("residency", ["device", "streamed"])
+@pytest.mark.parametrize("residency", [pytest.param("device", marks=pytest.mark.slow), "streamed"])
 @pytest.mark.usefixtures("without_export")
 def test_a_resumed_training_has_the_bits_of_one_that_was_not_stopped(
     make_masks_job: Any, stop_after: Any, residency: str
