@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from functions.propose_trials.record import record_round
 from lehr import layout
-from lehr.contracts.sweep import DEFAULT_OBJECTIVE, Proposal, Sweep
+from lehr.contracts.sweep import DEFAULT_OBJECTIVE, Proposal, Sweep, TrialRecord
 from lehr.contracts.training import Trial
 from lehr.contracts.workflow import TrialResult
 from lehr.sweeps import best_of
@@ -34,3 +34,20 @@ def record_trials(
     )
     store.put(layout.sweep_key(project, run), sweep.to_json())
     return sweep
+
+
+def completed_trials(objectives: Sequence[float]) -> list[TrialRecord]:
+    """One of each objective; its id is its place."""
+    return [
+        TrialRecord(
+            id=str(number),
+            name=str(number),
+            round=0,
+            point={},
+            hyperparameters={},
+            status="completed",
+            objective=value,
+            result=TrialResult(id=str(number), status="Completed", job="j"),
+        )
+        for number, value in enumerate(objectives)
+    ]

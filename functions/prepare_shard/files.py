@@ -20,7 +20,7 @@ from functions.prepare_shard.masks import Fetch, read_mask
 from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
-from lehr.contracts.dataset import Shard, Split, UnitResult
+from lehr.contracts.dataset import Split, UnitResult
 from lehr.contracts.file_units import FileExample, FileList, PrepareFilesUnit, StoredFile
 from lehr.contracts.profile import UnitProfile
 from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
@@ -28,8 +28,7 @@ from lehr.ports import ObjectStore
 from lehr_runtime.files import decode_file
 from lehr_runtime.profiles import pixel_sums, profile_images
 from lehr_runtime.row_hashes import array_hashes
-from lehr_runtime.shards import write_shard
-from lehr_runtime.targets import count_labels
+from lehr_runtime.shard_storing import put_shard
 
 # boto3 keeps ten connections; the threads wait for S3 most of their time.
 FETCHED_AT_ONCE = 10
@@ -171,19 +170,8 @@ def _write(
             pixels, (pixel_sum, pixel_square_sum) = x.size, pixel_sums(x)
             profile = profile_images(unit.index, x, y)
         hashes.append(array_hashes(x))
-        raw = write_shard({"x": x, "y": y})
         key = layout.staged_shard_key(unit.project, unit.run, split, unit.index, unit.of)
-        artifacts.put(key, raw)
-        shards.append(
-            Shard(
-                split=split,
-                key=key,
-                rows=len(chosen),
-                bytes=len(raw),
-                sha256=hashlib.sha256(raw).hexdigest(),
-                class_counts=count_labels(y, unit.classes),
-            )
-        )
+        shards.append(put_shard(artifacts, key, split, x, y, labels=unit.classes))
     # In the order of the shards: by split, and there as they were listed.
     order = np.array(places, dtype=np.int64)[np.argsort(splits, kind="stable")]
     write_origins(unit, np.concatenate(hashes) if hashes else np.empty(0, np.uint64), order, artifacts)

@@ -12,13 +12,13 @@ import numpy as np
 
 from functions.prepare_shard.origins import write_origins
 from lehr import layout
-from lehr.contracts.dataset import ObjectRef, PrepareUnit, Shard, Split, UnitResult
+from lehr.contracts.dataset import ObjectRef, PrepareUnit, Split, UnitResult
 from lehr.errors import ContractError, MismatchedDataError, MissingDataError
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import decode_idx
 from lehr_runtime.profiles import pixel_sums, profile_images
 from lehr_runtime.row_hashes import array_hashes
-from lehr_runtime.shards import write_shard
+from lehr_runtime.shard_storing import put_shard
 
 
 def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> UnitResult:
@@ -45,19 +45,8 @@ def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> Uni
         x, y = images[chosen], labels[chosen]
         if split == "train":
             pixels, (pixel_sum, pixel_square_sum) = x.size, pixel_sums(x)
-        raw = write_shard({"x": x, "y": y})
         key = layout.staged_shard_key(unit.project, unit.run, split, unit.index, unit.of)
-        artifacts.put(key, raw)
-        shards.append(
-            Shard(
-                split=split,
-                key=key,
-                rows=len(chosen),
-                bytes=len(raw),
-                sha256=hashlib.sha256(raw).hexdigest(),
-                class_counts=np.bincount(y, minlength=unit.classes).tolist(),
-            )
-        )
+        shards.append(put_shard(artifacts, key, split, x, y, labels=unit.classes))
     result = UnitResult(
         index=unit.index,
         shards=shards,

@@ -7,7 +7,6 @@ refused rows are an error, since a wrong schema refuses them all.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,8 +27,8 @@ from lehr.errors import InsufficientDataError, MalformedDataError
 from lehr.ports import ObjectStore
 from lehr.table_plans import with_table
 from lehr_runtime.profiles import count_texts, number_sums, profile_table
-from lehr_runtime.shards import write_shard
-from lehr_runtime.tables import Table, as_inputs, to_tensors
+from lehr_runtime.shard_storing import put_shard
+from lehr_runtime.tables import Table
 
 # Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
 MAX_DISTINCT = 100_000
@@ -216,19 +215,9 @@ def _write(
     chosen: np.ndarray,
     artifacts: ObjectStore,
 ) -> Shard:
-    targets = rows.targets[chosen]
-    raw = write_shard(to_tensors(as_inputs(rows.table[chosen])) | {"y": targets})
     place = (unit.project, unit.run, split, unit.index)
     key = layout.staged_table_shard_key(*place, number)
     if part:
         key = layout.staged_table_part_key(*place, part, number)
-    artifacts.put(key, raw)
     labels = len(unit.table.labels)
-    return Shard(
-        split=split,
-        key=key,
-        rows=len(chosen),
-        bytes=len(raw),
-        sha256=hashlib.sha256(raw).hexdigest(),
-        class_counts=np.bincount(targets, minlength=labels).tolist() if labels else [],
-    )
+    return put_shard(artifacts, key, split, rows.table[chosen], rows.targets[chosen], labels=labels)

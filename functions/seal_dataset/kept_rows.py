@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from typing import Any
 
@@ -16,9 +15,9 @@ from lehr.contracts.profile import UnitProfile
 from lehr.contracts.table_units import NumberSums, PrepareTableUnit, TableUnitResult
 from lehr.ports import ObjectStore
 from lehr_runtime.profiles import count_texts, number_sums, pixel_sums, profile_images, profile_table
-from lehr_runtime.shards import read_shard, write_shard
-from lehr_runtime.tables import Inputs, Table, as_inputs, from_tensors, to_tensors
-from lehr_runtime.targets import count_labels
+from lehr_runtime.shard_storing import put_shard
+from lehr_runtime.shards import read_shard
+from lehr_runtime.tables import Inputs, Table, from_tensors
 
 
 def keep_rows(
@@ -46,24 +45,9 @@ def keep_rows(
             shards.append(shard)
         elif len(y):
             key = layout.kept_shard_key(unit.project, unit.run, shard.split, unit.index, number)
-            shards.append(_write(shard, key, x, y, artifacts))
+            shards.append(put_shard(artifacts, key, shard.split, x, y, labels=len(shard.class_counts)))
     replaced = msgspec.structs.replace(result, shards=shards)
     return _resummed(unit, replaced, profiles, training) if changed else (replaced, profiles)
-
-
-def _write(shard: Shard, key: str, x: Inputs, y: np.ndarray, artifacts: ObjectStore) -> Shard:
-    inputs = as_inputs(x) if isinstance(x, Table) else x
-    raw = write_shard(to_tensors(inputs) | {"y": y})
-    artifacts.put(key, raw)
-    labels = len(shard.class_counts)
-    return Shard(
-        split=shard.split,
-        key=key,
-        rows=len(y),
-        bytes=len(raw),
-        sha256=hashlib.sha256(raw).hexdigest(),
-        class_counts=count_labels(y, labels) if labels else [],
-    )
 
 
 def _resummed(

@@ -74,14 +74,6 @@ class Sources:
         return self.lineage.dataset_version if self.lineage else ""
 
 
-def _of_kind(kind: type[D], key: str, artifacts: ObjectStore) -> D | None:
-    """The evaluation, if it is one of this kind."""
-    try:
-        return kind.from_json(artifacts.get(key))
-    except (KeyError, ContractError):
-        return None
-
-
 def read_sources(project: str, run: str, artifacts: ObjectStore, registry: ModelRegistry) -> Sources:
     """Read everything there is. Absent or unreadable documents are no errors."""
     found = Sources(record=registry.run(project, run))

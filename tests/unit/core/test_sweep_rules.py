@@ -11,12 +11,11 @@ import pytest
 from lehr.contracts.recipe import Recipe, parse_recipe
 from lehr.contracts.rungs import Rung, halving_rungs
 from lehr.contracts.search_space import MAX_TRIALS, read_space
-from lehr.contracts.sweep import TrialRecord
 from lehr.contracts.sweep_rules import planned_points
 from lehr.contracts.training import read_hyperparameters, to_hyperparameters
-from lehr.contracts.workflow import TrialResult
 from lehr.errors import RecipeError
 from lehr.sweeps import objective_of, planned_rounds, planned_trainings, planned_trials, ranked, trial
+from tests.sweeps import completed_trials
 
 BASE = """
 [project]
@@ -304,18 +303,6 @@ def test_trials_of_masks_are_compared_by_their_mean_iou_the_highest_first(
         f'[model]\nname = "unet"\nchannels = [4]{extra}'
     )
     assert objective_of(asked) == objective
-    records = [
-        TrialRecord(
-            id=str(number),
-            name=str(number),
-            round=0,
-            point={},
-            hyperparameters={},
-            status="completed",
-            objective=value,
-            result=TrialResult(id=str(number), status="Completed", job="j"),
-        )
-        for number, value in enumerate([0.2, 0.6, 0.4])
-    ]
+    records = completed_trials([0.2, 0.6, 0.4])
     order = [record.id for record in ranked(records, objective_of(asked))]
     assert order == (["1", "2", "0"] if objective == "validation_mean_iou" else ["0", "2", "1"])

@@ -7,26 +7,19 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from functions.prepare_shard.files import prepare_files
-from functions.seal_dataset.seal import seal
 from functions.start_run import coco
 from functions.start_run.examples import example_files
-from functions.start_run.files import FilePlan, plan_files
-from functions.start_run.plan import list_raw
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
-from lehr.contracts.sweep import TrialRecord
-from lehr.contracts.workflow import SealRequest, TrialResult
 from lehr.errors import DataError, MalformedDataError, RecipeError
 from lehr.sweeps import objective_of, ranked
-from lehr_runtime.shards import read_shard
-from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.prepared_files import FilesWorld, Row
+from tests.sweeps import completed_trials
 
 RECIPE = """
 [project]
@@ -91,42 +84,24 @@ def coco_json(images: int, first: int = 0) -> dict[str, Any]:
     return found
 
 
-class World:
+class World(FilesWorld):
     def __init__(self, images: int = 60, recipe: str = RECIPE, change: Change | None = None) -> None:
         document = coco_json(images)
         if change:
             change(document)
         objects = {f"{PREFIX}train/{number}.png": png(20, 10, number) for number in range(images)}
         objects[f"{PREFIX}train/boxes.json"] = json.dumps(document).encode()
-        self.data = InMemoryObjectStore("data", objects)
-        self.artifacts = InMemoryObjectStore("artifacts")
-        self.recipe = parse_recipe(recipe)
+        super().__init__(objects, recipe)
 
-    def plan(self) -> FilePlan:
-        plan = plan_files(self.recipe, list_raw(self.data, "pets"), self.data, "run-1")
-        for key, files in plan.lists.items():
-            self.artifacts.put(key, files.to_json())
-        self.artifacts.put(layout.plan_key("pets", "run-1"), msgspec.json.encode(plan.units))
-        self.artifacts.put(layout.recipe_key("pets", "run-1"), self.recipe.to_json())
-        return plan
-
-    def prepare(self) -> tuple[DatasetManifest, list[tuple[str, np.ndarray, np.ndarray]]]:
+    def sealed(self) -> tuple[DatasetManifest, list[Row]]:
         """The sealed manifest, and split, pixels and boxes of every row."""
-        for unit in self.plan().units:
-            prepare_files(unit, self.data, self.artifacts)
-        sealed = seal(SealRequest(project="pets", run="run-1"), self.artifacts, InMemoryRegistry())
-        prefix = layout.dataset_prefix("pets", sealed.version)
-        raw = self.artifacts.objects[layout.dataset_manifest_key("pets", sealed.version)]
-        manifest = DatasetManifest.from_json(raw)
-        rows: list[tuple[str, np.ndarray, np.ndarray]] = []
-        for shard in manifest.shards:
-            tensors = read_shard(self.artifacts.objects[prefix + shard.key])
-            rows += [(shard.split, x, y) for x, y in zip(tensors["x"], tensors["y"], strict=True)]
-        return manifest, rows
+        self.prepare()
+        sealed, manifest = self.seal()
+        return manifest, list(self.sealed_rows(sealed.version, manifest))
 
 
 def test_every_image_is_a_row_with_its_boxes_in_shares_of_its_sides() -> None:
-    manifest, rows = World().prepare()
+    manifest, rows = World().sealed()
     assert len(rows) == 60
     dog = [1, 2 / 20, 1 / 10, 10 / 20, 5 / 10]
     # Half a pixel over the right edge and the lower one is cut off.
@@ -156,7 +131,7 @@ def test_images_of_a_second_file_are_the_tests() -> None:
     world.data.put(f"{PREFIX}more/boxes.json", json.dumps(coco_json(20, first=500)).encode())
     for number in range(500, 520):
         world.data.put(f"{PREFIX}more/{number}.png", png(20, 10, number))
-    manifest, _ = world.prepare()
+    manifest, _ = world.sealed()
     assert manifest.rows("test") == 20
     assert manifest.rows("train") + manifest.rows("validation") == 60
 
@@ -167,7 +142,7 @@ def test_a_training_image_that_is_in_the_test_gives_way_with_its_boxes() -> None
     world.data.put(f"{PREFIX}more/boxes.json", json.dumps(coco_json(20, first=500)).encode())
     for number in range(20):
         world.data.put(f"{PREFIX}more/{500 + number}.png", world.data.objects[f"{PREFIX}train/{number}.png"])
-    manifest, rows = world.prepare()
+    manifest, rows = world.sealed()
     assert manifest.rows("test") == 20
     learnt = [boxes for split, _, boxes in rows if split != "test"]
     assert len(learnt) == 40
@@ -191,7 +166,7 @@ def test_images_may_lie_in_a_folder_of_their_own() -> None:
 def test_an_image_of_another_size_than_its_annotations_say_is_set_aside() -> None:
     world = World(recipe=RECIPE.replace("[model]", "max_refused_fraction = 0.1\n[model]"))
     world.data.put(f"{PREFIX}train/5.png", png(10, 20, 5))
-    _, rows = world.prepare()
+    _, rows = world.sealed()
     assert len(rows) == 59
     (line,) = world.artifacts.objects[layout.quarantine_key("pets", "run-1", 0)].splitlines()
     assert "is 10x20 pixels large, its annotations say 20x10" in json.loads(line)["reason"]
@@ -325,17 +300,5 @@ def test_trials_are_compared_by_precision_and_more_of_it_is_better() -> None:
     without = RECIPE.replace("validation_fraction = 0.2", "validation_fraction = 0.0")
     assert objective_of(parse_recipe(without)) == "validation_loss"
     assert objective_of(parse_recipe(RECIPE + '[trials]\nobjective = "validation_loss"')) == "validation_loss"
-    records = [
-        TrialRecord(
-            id=str(number),
-            name=str(number),
-            round=0,
-            point={},
-            hyperparameters={},
-            status="completed",
-            objective=value,
-            result=TrialResult(id=str(number), status="Completed", job=""),
-        )
-        for number, value in enumerate((0.2, 0.7, 0.5))
-    ]
+    records = completed_trials([0.2, 0.7, 0.5])
     assert [record.id for record in ranked(records, "validation_map50")] == ["1", "2", "0"]

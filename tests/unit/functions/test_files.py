@@ -14,15 +14,12 @@ import pytest
 from PIL import Image
 
 from functions.prepare_shard.files import prepare_files
-from functions.seal_dataset.seal import seal
-from functions.start_run.files import FilePlan, plan_files
-from functions.start_run.plan import list_raw
 from lehr import layout
 from lehr.contracts.data_checks import DataChecks
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.file_units import FileList
 from lehr.contracts.recipe import parse_recipe
-from lehr.contracts.workflow import SealedDataset, SealRequest
+from lehr.contracts.workflow import SealedDataset
 from lehr.errors import (
     ChangedDataError,
     ContractError,
@@ -31,8 +28,7 @@ from lehr.errors import (
     MalformedDataError,
     RecipeError,
 )
-from lehr_runtime.shards import read_shard
-from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.prepared_files import FilesWorld
 
 RECIPE = """
 [project]
@@ -64,41 +60,22 @@ def some_images(rows: int = 240, seed: int = 0) -> dict[str, bytes]:
     }
 
 
-class World:
+class World(FilesWorld):
     def __init__(self, objects: dict[str, bytes], recipe: str = RECIPE) -> None:
-        self.data = InMemoryObjectStore("data", objects)
-        self.artifacts = InMemoryObjectStore("artifacts")
-        self.recipe = parse_recipe(recipe)
+        super().__init__(objects, recipe)
 
-    def plan(self) -> FilePlan:
-        plan = plan_files(self.recipe, list_raw(self.data, "shapes"), self.data, "run-1")
-        for key, files in plan.lists.items():
-            self.artifacts.put(key, files.to_json())
-        self.artifacts.put(layout.plan_key("shapes", "run-1"), msgspec.json.encode(plan.units))
-        self.artifacts.put(layout.recipe_key("shapes", "run-1"), self.recipe.to_json())
-        return plan
-
-    def prepare(self) -> tuple[SealedDataset, DatasetManifest]:
-        for unit in self.plan().units:
-            prepare_files(unit, self.data, self.artifacts)
-        sealed = seal(SealRequest(project="shapes", run="run-1"), self.artifacts, InMemoryRegistry())
-        raw = self.artifacts.objects[layout.dataset_manifest_key("shapes", sealed.version)]
-        return sealed, DatasetManifest.from_json(raw)
+    def sealed(self) -> tuple[SealedDataset, DatasetManifest]:
+        self.prepare()
+        return self.seal()
 
     def rows(self, version: str, manifest: DatasetManifest) -> list[tuple[str, bytes, int]]:
         """Split, pixels and label of every row that was sealed."""
-        found: list[tuple[str, bytes, int]] = []
-        for shard in manifest.shards:
-            tensors = read_shard(self.artifacts.objects[layout.dataset_prefix("shapes", version) + shard.key])
-            found += [
-                (shard.split, x.tobytes(), int(y)) for x, y in zip(tensors["x"], tensors["y"], strict=True)
-            ]
-        return found
+        return [(row.split, row.x.tobytes(), int(row.y)) for row in self.sealed_rows(version, manifest)]
 
 
 def test_every_file_is_one_row_of_its_folders_label() -> None:
     world = World(some_images())
-    sealed, manifest = world.prepare()
+    sealed, manifest = world.sealed()
     rows = world.rows(sealed.version, manifest)
     wanted = {
         (np.asarray(Image.open(io.BytesIO(raw))).tobytes(), int("/square/" in key))
@@ -128,7 +105,7 @@ def test_an_image_stays_in_its_split_when_others_are_added() -> None:
 
 
 def _sealed(world: World) -> tuple[str, DatasetManifest]:
-    sealed, manifest = world.prepare()
+    sealed, manifest = world.sealed()
     return sealed.version, manifest
 
 
@@ -138,7 +115,7 @@ def test_files_of_the_test_are_tested_on_and_no_others() -> None:
         for key, raw in some_images(20, 7).items()
     }
     recipe = RECIPE.replace('files = ["*.png"]', 'files = ["round/*", "square/*"]\ntest_files = ["held/*"]')
-    sealed, _ = World(objects, recipe).prepare()
+    sealed, _ = World(objects, recipe).sealed()
     assert sealed.rows["test"] == 20
 
 
@@ -151,7 +128,7 @@ def test_a_file_of_the_test_that_is_learnt_from_too_is_set_aside_by_its_name() -
     }
     recipe = RECIPE.replace('files = ["*.png"]', 'files = ["round/*", "square/*"]\ntest_files = ["held/*"]')
     world = World(objects, recipe)
-    sealed, _ = world.prepare()
+    sealed, _ = world.sealed()
     assert sealed.rows["train"] + sealed.rows["validation"] == 239
     assert sealed.rows["test"] == 21
     line = json.loads(world.artifacts.objects[layout.set_aside_key("shapes", "run-1")])
@@ -164,7 +141,7 @@ def test_a_file_of_the_test_that_is_learnt_from_too_is_set_aside_by_its_name() -
 
 def test_the_lists_of_raw_files_belong_to_the_version() -> None:
     world = World(some_images())
-    sealed, manifest = world.prepare()
+    sealed, manifest = world.sealed()
     assert isinstance(manifest.raw_lists, list)
     keys = set()
     for entry in manifest.raw_lists:
@@ -176,7 +153,7 @@ def test_the_lists_of_raw_files_belong_to_the_version() -> None:
 def test_what_is_no_image_is_set_aside_with_its_place() -> None:
     objects = some_images() | {"incoming/shapes/round/broken.png": b"\x89PNG\r\n\x1a\n and no more"}
     world = World(objects, RECIPE + "max_refused_fraction = 0.02")
-    sealed, _ = world.prepare()
+    sealed, _ = world.sealed()
     kept = [raw for key, raw in world.artifacts.objects.items() if key.startswith("quarantine/")]
     assert [json.loads(line) for line in kept] == [
         {
@@ -283,7 +260,7 @@ def test_what_is_wrong_in_an_archive_is_set_aside_with_its_place() -> None:
     }
     recipe = RECIPE.replace('["*.png"]', '["*.zip"]') + "max_refused_fraction = 0.05"
     world = World({"incoming/shapes/a.zip": packed(objects)}, recipe)
-    sealed, _ = world.prepare()
+    sealed, _ = world.sealed()
     (kept,) = [raw for key, raw in world.artifacts.objects.items() if key.startswith("quarantine/")]
     assert [json.loads(line) for line in kept.splitlines()] == [
         {

@@ -7,17 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from functions.prepare_shard.files import prepare_files
-from functions.seal_dataset.seal import seal
-from functions.start_run.files import plan_files
-from functions.start_run.plan import list_raw
-from lehr import layout
-from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
-from lehr.contracts.workflow import SealRequest
 from lehr.errors import DataError, RecipeError
-from lehr_runtime.shards import read_shard
-from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.prepared_files import FilesWorld
 from tests.sounds import sweep, wav
 
 RECIPE = """
@@ -42,8 +34,7 @@ def planned(
     objects: dict[str, bytes], recipe: str = RECIPE
 ) -> tuple[list[tuple[str, int | None, bool]], list[float]]:
     """(name, label, is_test) of every example in the order of names, and the units' test fractions."""
-    data = InMemoryObjectStore("data", {PREFIX + name: raw for name, raw in objects.items()})
-    plan = plan_files(parse_recipe(recipe), list_raw(data, "sweeps"), data, "run-1")
+    plan = FilesWorld({PREFIX + name: raw for name, raw in objects.items()}, recipe).plan()
     examples = [example for files in plan.lists.values() for example in files.examples]
     return (
         sorted((one.file.key.removeprefix(PREFIX), one.label, one.is_test) for one in examples),
@@ -174,34 +165,17 @@ def test_recordings_of_a_manifest_are_sealed_as_int16_of_one_length() -> None:
         for number, name in enumerate(files)
     ]
     files["lists/labels.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
-    data = InMemoryObjectStore("data", {PREFIX + name: raw for name, raw in files.items()})
-    artifacts = InMemoryObjectStore("artifacts")
-    recipe = parse_recipe(
-        RECIPE.replace("labels.csv", "labels.jsonl").replace(
-            "rows_per", "max_refused_fraction = 0.02\nrows_per"
-        )
+    recipe = RECIPE.replace("labels.csv", "labels.jsonl").replace(
+        "rows_per", "max_refused_fraction = 0.02\nrows_per"
     )
-    plan = plan_files(recipe, list_raw(data, "sweeps"), data, "run-1")
-    for key, listed in plan.lists.items():
-        artifacts.put(key, listed.to_json())
-    artifacts.put(
-        layout.plan_key("sweeps", "run-1"), b"[" + b",".join(one.to_json() for one in plan.units) + b"]"
-    )
-    artifacts.put(layout.recipe_key("sweeps", "run-1"), recipe.to_json())
-    for unit in plan.units:
-        assert prepare_files(unit, data, artifacts).refused <= 1
-    sealed = seal(SealRequest(project="sweeps", run="run-1"), artifacts, InMemoryRegistry())
-    manifest = DatasetManifest.from_json(
-        artifacts.objects[layout.dataset_manifest_key("sweeps", sealed.version)]
-    )
+    world = FilesWorld({PREFIX + name: raw for name, raw in files.items()}, recipe)
+    assert all(unit.refused <= 1 for unit in world.prepare())
+    sealed, manifest = world.seal()
     assert (manifest.input_dtype, manifest.input_shape) == ("int16", [2000])
-    prefix = layout.dataset_prefix("sweeps", sealed.version)
-    tensors = {shard.key: read_shard(artifacts.objects[prefix + shard.key]) for shard in manifest.shards}
-    rows = np.concatenate([one["x"] for one in tensors.values()])
+    sealed_rows = list(world.sealed_rows(sealed.version, manifest))
+    rows = np.stack([row.x for row in sealed_rows])
     assert rows.dtype == np.int16
     assert rows.shape == (120, 2000)
-    trained = np.concatenate([one["x"] for key, one in tensors.items() if key.startswith("train/")]).astype(
-        float
-    )
+    trained = np.stack([row.x for row in sealed_rows if row.split == "train"]).astype(float)
     assert manifest.mean == pytest.approx(trained.mean(), abs=1e-9)
     assert manifest.std == pytest.approx(trained.std())

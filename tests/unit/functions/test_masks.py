@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from functions.prepare_shard.files import prepare_files
-from functions.seal_dataset.seal import seal
 from functions.start_run.examples import example_files
-from functions.start_run.files import plan_files
 from functions.start_run.masks import pair_masks
-from functions.start_run.plan import list_raw
-from lehr import layout
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.recipe import parse_recipe
-from lehr.contracts.workflow import SealRequest
 from lehr.errors import (
     ChangedDataError,
     DataError,
@@ -28,8 +21,7 @@ from lehr.errors import (
     MalformedDataError,
     RecipeError,
 )
-from lehr_runtime.shards import read_shard
-from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.prepared_files import FilesWorld
 
 RECIPE = """
 [project]
@@ -66,39 +58,22 @@ def some_pairs(rows: int = 60, seed: int = 0) -> dict[str, bytes]:
     return found
 
 
-class World:
+class World(FilesWorld):
     def __init__(self, objects: dict[str, bytes], recipe: str = RECIPE) -> None:
-        self.data = InMemoryObjectStore("data", objects)
-        self.artifacts = InMemoryObjectStore("artifacts")
-        self.recipe = parse_recipe(recipe)
+        super().__init__(objects, recipe)
 
-    def plan(self) -> Any:
-        plan = plan_files(self.recipe, list_raw(self.data, "scenes"), self.data, "run-1")
-        for key, files in plan.lists.items():
-            self.artifacts.put(key, files.to_json())
-        self.artifacts.put(layout.plan_key("scenes", "run-1"), msgspec.json.encode(plan.units))
-        self.artifacts.put(layout.recipe_key("scenes", "run-1"), self.recipe.to_json())
-        return plan.units
-
-    def seal(self) -> tuple[DatasetManifest, list[tuple[bytes, np.ndarray]]]:
+    def sealed(self) -> tuple[DatasetManifest, list[tuple[bytes, np.ndarray]]]:
         """The manifest, and pixels and mask of every row."""
-        for unit in self.plan():
-            prepare_files(unit, self.data, self.artifacts)
-        sealed = seal(SealRequest(project="scenes", run="run-1"), self.artifacts, InMemoryRegistry())
-        raw = self.artifacts.objects[layout.dataset_manifest_key("scenes", sealed.version)]
-        manifest = DatasetManifest.from_json(raw)
-        rows = []
-        for shard in manifest.shards:
-            key = layout.dataset_prefix("scenes", sealed.version) + shard.key
-            tensors = read_shard(self.artifacts.objects[key])
-            assert tensors["y"].dtype == np.uint8
-            rows += [(x.tobytes(), y) for x, y in zip(tensors["x"], tensors["y"], strict=True)]
-        return manifest, rows
+        self.prepare()
+        sealed, manifest = self.seal()
+        rows = list(self.sealed_rows(sealed.version, manifest))
+        assert {row.y.dtype for row in rows} == {np.dtype(np.uint8)}
+        return manifest, [(row.x.tobytes(), row.y) for row in rows]
 
 
 def test_every_image_is_sealed_with_the_mask_of_its_name() -> None:
     objects = some_pairs()
-    _, rows = World(objects).seal()
+    _, rows = World(objects).sealed()
     wanted = {
         np.asarray(
             Image.open(io.BytesIO(objects[f"incoming/scenes/images/{row}.png"]))
@@ -111,7 +86,7 @@ def test_every_image_is_sealed_with_the_mask_of_its_name() -> None:
 
 
 def test_counts_of_a_shard_are_of_the_pixels_that_count() -> None:
-    manifest, rows = World(some_pairs()).seal()
+    manifest, rows = World(some_pairs()).sealed()
     pixels = np.concatenate([mask.reshape(-1) for _, mask in rows])
     total = np.sum(
         [manifest.class_counts(split) for split in ("train", "validation", "test")], axis=0
@@ -129,7 +104,7 @@ def test_another_ignore_value_is_sealed_as_the_one_that_counts_nowhere() -> None
         else raw
         for key, raw in some_pairs().items()
     }
-    _, rows = World(objects, RECIPE.replace("ignore_value = 255", "ignore_value = 9")).seal()
+    _, rows = World(objects, RECIPE.replace("ignore_value = 255", "ignore_value = 9")).sealed()
     assert set(np.unique(np.stack([mask for _, mask in rows]))) == {0, 1, 2, 255}
 
 
@@ -143,7 +118,7 @@ def test_masks_belong_to_what_makes_a_run_new() -> None:
 
 def test_a_mask_that_was_overwritten_fails_the_unit() -> None:
     world = World(some_pairs())
-    (unit,) = world.plan()
+    (unit,) = world.plan().units
     world.data.put("incoming/scenes/masks/0.png", b"other")
     with pytest.raises(ChangedDataError):
         prepare_files(unit, world.data, world.artifacts)
@@ -160,14 +135,14 @@ def test_a_mask_that_was_overwritten_fails_the_unit() -> None:
 def test_a_mask_that_does_not_fit_is_set_aside_by_its_own_name(mask: np.ndarray, words: str) -> None:
     objects = some_pairs() | {"incoming/scenes/masks/7.png": png(mask)}
     world = World(objects, RECIPE.replace("rows_per", "max_refused_fraction = 0.1\nrows_per"))
-    _, rows = world.seal()
+    _, rows = world.sealed()
     assert len(rows) == 59
     (line,) = [raw for key, raw in world.artifacts.objects.items() if key.startswith("quarantine/")]
     refused = json.loads(line)
     assert refused["file"] == "incoming/scenes/masks/7.png"
     assert words in refused["reason"]
     with pytest.raises(MalformedDataError, match=r"1 of 60 files are refused: .*masks/7\.png"):
-        World(objects).seal()
+        World(objects).sealed()
 
 
 def test_a_label_without_a_pixel_in_training_fails_the_gate_of_the_data() -> None:
@@ -176,7 +151,7 @@ def test_a_label_without_a_pixel_in_training_fails_the_gate_of_the_data() -> Non
         for key, raw in some_pairs().items()
     }
     with pytest.raises(InsufficientDataError, match="no training example of box"):
-        World(objects).seal()
+        World(objects).sealed()
 
 
 def test_of_masks_of_one_name_the_nearest_folder_has_it() -> None:
