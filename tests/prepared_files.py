@@ -54,7 +54,7 @@ class FilesWorld:
 
     def sealed_rows(self, version: str, manifest: DatasetManifest) -> Iterator[Row]:
         """All that was sealed, shard after shard."""
-        prefix = layout.dataset_prefix(self.project, version)
+        prefix = layout.datasets_prefix(self.project)
         for shard in manifest.shards:
             tensors = read_shard(self.artifacts.objects[prefix + shard.key])
             yield from (Row(shard.split, x, y) for x, y in zip(tensors["x"], tensors["y"], strict=True))

@@ -166,7 +166,7 @@ def _plan_evaluation(
     artifacts: ObjectStore,
 ) -> S3Location:
     """One unit per test shard; each shard's key becomes the full key in the bucket."""
-    prefix = layout.dataset_prefix(request.project, request.dataset_version)
+    prefix = layout.datasets_prefix(request.project)
     shards = [
         msgspec.structs.replace(shard, key=prefix + shard.key)
         for shard in manifest.shards

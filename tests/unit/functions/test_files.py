@@ -141,11 +141,11 @@ def test_a_file_of_the_test_that_is_learnt_from_too_is_set_aside_by_its_name() -
 
 def test_the_lists_of_raw_files_belong_to_the_version() -> None:
     world = World(some_images())
-    sealed, manifest = world.sealed()
+    _, manifest = world.sealed()
     assert isinstance(manifest.raw_lists, list)
     keys = set()
     for entry in manifest.raw_lists:
-        raw = world.artifacts.objects[layout.dataset_prefix("shapes", sealed.version) + entry.key]
+        raw = world.artifacts.objects[layout.datasets_prefix("shapes") + entry.key]
         keys |= {example.file.key for example in FileList.from_json(raw).examples}
     assert keys == set(world.data.objects)
 

@@ -88,7 +88,7 @@ def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
         key = f"runs/mnist/r1/trials/job-{number}/output/model.tar.gz"
         store.put(key, packed(trained(accuracy) | {"model.onnx": f"onnx{number}".encode()}))
     record_trials(store, [completed(number) for number in range(len(accuracies))])
-    shard = Shard(split="test", key="test/shard-0", rows=5, bytes=1, sha256="0" * 64, class_counts=[5])
+    shard = Shard(split="test", key="shards/0", rows=5, bytes=1, sha256="0" * 64, class_counts=[5])
     manifest = DatasetManifest(
         project="mnist",
         format="idx",
@@ -220,7 +220,7 @@ def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:
     packaged = package_best_trial(request, store, registry, without_more)
     (unit,) = msgspec.json.decode(store.objects[packaged.plan.key], type=list[EvaluateUnit])
     assert (unit.champion, packaged.generation) == ("old", 1)
-    assert unit.shard.key == "datasets/mnist/d1/test/shard-0"
+    assert unit.shard.key == "datasets/mnist/shards/0"
 
 
 def test_a_model_outside_of_the_bucket_is_refused() -> None:

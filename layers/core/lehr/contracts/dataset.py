@@ -79,7 +79,7 @@ class UnitResult(Document, frozen=True, kw_only=True):
 
 
 class RawList(Part, frozen=True, kw_only=True):
-    """A FileList of raw files that a dataset version was made of; `key` is relative to the version."""
+    """A FileList of raw files that a dataset version was made of; `key` is relative to the project's datasets."""
 
     key: str
     sha256: str
@@ -87,7 +87,10 @@ class RawList(Part, frozen=True, kw_only=True):
 
 
 class DatasetManifest(Document, frozen=True, kw_only=True):
-    """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
+    """The list of a dataset version's shards. Its sha256 *is* the version.
+
+    A shard's key is made of its own sha256, and relative to the project's datasets: versions share what they have in
+    common.
 
     `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255) or samples. A table has
     `table` instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where

@@ -99,7 +99,7 @@ class SealRequest(Document, frozen=True, kw_only=True):
 
 
 class SealedDataset(Document, frozen=True, kw_only=True):
-    """Output of SealDataset. The URIs are the training channels."""
+    """Output of SealDataset. The URIs are the training channels: those of shards are lists (`lehr.channel_lists`)."""
 
     version: str
     manifest_uri: str
