@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
+from lehr.contracts.registry import (
+    Alias,
+    DatasetRecord,
+    ErasureRecord,
+    ModelRecord,
+    RunRecord,
+    TriggerRecord,
+    Turn,
+)
 from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
 from lehr.ports import Sink, StoredObject
 
@@ -125,10 +133,11 @@ class InMemoryRegistry:
 
     def __init__(self) -> None:
         self.aliases: dict[str, Alias] = {}
-        self.models: dict[tuple[str, str], ModelRecord] = {}
+        self.model_records: dict[tuple[str, str], ModelRecord] = {}
         self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
         self.run_records: dict[tuple[str, str], RunRecord] = {}
+        self.erasure_records: list[ErasureRecord] = []
         self.turns: dict[str, Turn] = {}
         self.faults: list[Exception] = []
         self.alias_reads = 0
@@ -172,7 +181,23 @@ class InMemoryRegistry:
         return True
 
     def add_model(self, record: ModelRecord) -> None:
-        self.models.setdefault((record.project, record.version), record)
+        self.model_records.setdefault((record.project, record.version), record)
+
+    def models(self, project: str) -> list[ModelRecord]:
+        records = [record for (owner, _), record in self.model_records.items() if owner == project]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
+
+    def retire(self, project: str, *, generation: int) -> None:
+        current = self.aliases.get(project)
+        if current and current.generation != generation:
+            raise ChampionChangedError(f"{project} is no longer at generation {generation}")
+        self.aliases.pop(project, None)
+
+    def add_erasure(self, record: ErasureRecord) -> None:
+        self.erasure_records.append(record)
+
+    def erasures(self, project: str) -> list[ErasureRecord]:
+        return [record for record in reversed(self.erasure_records) if record.project == project]
 
     def add_dataset(self, record: DatasetRecord) -> None:
         self.dataset_records.setdefault((record.project, record.version), record)

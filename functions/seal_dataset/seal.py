@@ -47,8 +47,9 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     version = manifest.sha256()[:16]
     statistics = vouch(recipe, run, version, evidence, artifacts, registry)
     manifest_key = layout.dataset_manifest_key(project, version)
+    # Of a version that is there too: what another one shared with it may have been erased.
+    copy_new(moves, project, artifacts)
     if not artifacts.exists(manifest_key):
-        copy_new(moves, project, artifacts)
         write_channels(manifest, version, artifacts)
         for key, document in statistics.items():
             # Not once: of another run that was cut off here, last digits of a sum may be those of another processor.

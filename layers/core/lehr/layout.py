@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 READY = "_READY"
 PROJECTS = "projects/"
 SHARED_SHARDS = "shards/"
+MANIFEST = "manifest.json"
+PLAN = "plan.json"
 # Not a pattern: compiling one is a millisecond of each cold start.
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -90,7 +92,7 @@ def _checked_digest(sha256: str) -> str:
 
 
 def dataset_manifest_key(project: str, version: str) -> str:
-    return dataset_prefix(project, version) + "manifest.json"
+    return dataset_prefix(project, version) + MANIFEST
 
 
 def dataset_statistics_key(project: str, version: str) -> str:
@@ -119,12 +121,16 @@ def shard_name(index: int, of: int) -> str:
     return f"shard-{index:05d}-of-{of:05d}.safetensors"
 
 
+def runs_prefix(project: str) -> str:
+    return f"runs/{checked_name(project)}/"
+
+
 def run_prefix(project: str, run: str) -> str:
-    return f"runs/{checked_name(project)}/{checked_name(run)}/"
+    return f"{runs_prefix(project)}{checked_name(run)}/"
 
 
 def plan_key(project: str, run: str) -> str:
-    return run_prefix(project, run) + "plan.json"
+    return run_prefix(project, run) + PLAN
 
 
 def file_list_key(project: str, run: str, index: int) -> str:
@@ -148,14 +154,18 @@ def staged_table_part_key(project: str, run: str, split: Split, unit: int, part:
     return f"{run_prefix(project, run)}prepared/{split}/{_unit_name(unit, part)}-{number:05d}.safetensors"
 
 
+def quarantine_prefix(project: str, run: str) -> str:
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/"
+
+
 def quarantine_key(project: str, run: str, unit: int, part: int = 0) -> str:
     name = f"unit-{unit:05d}" + (f"-part-{part:05d}" if part else "")
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/{name}.jsonl"
+    return f"{quarantine_prefix(project, run)}{name}.jsonl"
 
 
 def set_aside_key(project: str, run: str) -> str:
     """Of the rows that a check over the whole data has taken out."""
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/checks.jsonl"
+    return f"{quarantine_prefix(project, run)}checks.jsonl"
 
 
 def unit_result_key(project: str, run: str, index: int) -> str:

@@ -56,6 +56,17 @@ def test_a_project_without_a_model_has_no_alias(registry: DynamoModelRegistry) -
     assert registry.alias("mnist") is None
 
 
+def test_a_champion_is_retired_at_the_generation_that_is_known(registry: DynamoModelRegistry) -> None:
+    registry.promote("mnist", "v1", run="r1", generation=0)
+    registry.promote("mnist", "v2", run="r2", generation=1)
+    with pytest.raises(ChampionChangedError, match="no longer at generation 1"):
+        registry.retire("mnist", generation=1)
+    registry.retire("mnist", generation=2)
+    registry.retire("mnist", generation=2)  # its reply was lost
+    assert registry.alias("mnist") is None
+    assert registry.promote("mnist", "v3", run="r3", generation=0).generation == 1
+
+
 def test_promotions_form_a_chain(registry: DynamoModelRegistry) -> None:
     registry.promote("mnist", "v1", run="r1", generation=0)
     registry.promote("mnist", "v2", run="r2", generation=1)

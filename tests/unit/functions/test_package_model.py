@@ -210,7 +210,7 @@ def test_a_file_of_other_bytes_in_the_place_of_a_package_is_not_overwritten_and_
     with pytest.raises(OverwriteError, match=f"{key} is there already, with other bytes"):
         package_best_trial(request, store, registry, without_more)
     assert store.objects[key] == b"another model"
-    assert registry.models == {}
+    assert registry.model_records == {}
 
 
 def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:

@@ -17,7 +17,15 @@ from botocore.exceptions import ClientError
 from lehr.aws.items import champion_key, from_item
 from lehr.clock import now
 from lehr.contracts.document import Document
-from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
+from lehr.contracts.registry import (
+    Alias,
+    DatasetRecord,
+    ErasureRecord,
+    ModelRecord,
+    RunRecord,
+    TriggerRecord,
+    Turn,
+)
 from lehr.errors import ChampionChangedError
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
@@ -73,8 +81,34 @@ class DynamoModelRegistry:
             ) from fault
         return moved
 
+    def retire(self, project: str, *, generation: int) -> None:
+        """Have no champion any more. Raises ChampionChangedError unless the alias is still at `generation`."""
+        try:
+            self._table.delete_item(
+                Key=champion_key(project),
+                ConditionExpression="attribute_not_exists(pk) OR generation = :known",
+                ExpressionAttributeValues={":known": generation},
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+            raise ChampionChangedError(f"{project} is no longer at generation {generation}") from fault
+
     def add_model(self, record: ModelRecord) -> None:
         self._add_once(record.project, f"model#{record.version}", record)
+
+    def models(self, project: str) -> list[ModelRecord]:
+        """Every model version of a project, newest first."""
+        records = [from_item(item, ModelRecord) for item in self._items(project, "model#")]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
+
+    def add_erasure(self, record: ErasureRecord) -> None:
+        self._add_once(record.project, f"erasure#{record.erasure}", record)
+
+    def erasures(self, project: str) -> list[ErasureRecord]:
+        """What was deleted for good, newest first."""
+        records = [from_item(item, ErasureRecord) for item in self._items(project, "erasure#")]
+        return sorted(records, key=lambda record: record.at, reverse=True)
 
     def add_dataset(self, record: DatasetRecord) -> None:
         self._add_once(record.project, f"dataset#{record.version}", record)

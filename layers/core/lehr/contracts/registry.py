@@ -102,6 +102,19 @@ class DatasetRecord(Document, frozen=True, kw_only=True):
     rows: dict[str, int]
 
 
+class ErasureRecord(Document, frozen=True, kw_only=True):
+    """What was deleted for good, written when it was gone; `files` are SHA-256 digests of keys, which name nobody."""
+
+    schema: Literal[1] = 1
+    project: str
+    erasure: str
+    at: str
+    files: list[str]
+    datasets: list[str]
+    models: list[str]
+    runs: list[str]
+
+
 class TriggerRecord(Document, frozen=True, kw_only=True):
     """What came of one trigger (a `_READY` object, a call): the answer a person looks for after a drop.
 
