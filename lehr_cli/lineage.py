@@ -183,6 +183,9 @@ def _delete(stack: Stack, erasure: Erasure, *, is_former: bool) -> int:
     )
     for prefix, last in erasure.prefixes():
         deleted += erase(stack.s3, stack.artifacts.bucket, prefix, last=last)
+    runs = [*erasure.runs, *erasure.unknown_runs]
+    for run in runs:
+        stack.registry.set_run_erased(erasure.project, run)
     stack.registry.add_erasure(
         ErasureRecord(
             project=erasure.project,
@@ -191,7 +194,7 @@ def _delete(stack: Stack, erasure: Erasure, *, is_former: bool) -> int:
             files=erasure.digests,
             datasets=list(erasure.datasets),
             models=list(erasure.models),
-            runs=[*erasure.runs, *erasure.unknown_runs],
+            runs=runs,
         )
     )
     return deleted

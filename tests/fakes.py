@@ -236,6 +236,11 @@ class InMemoryRegistry:
             changed = msgspec.structs.replace(record, trial=trial, trials=trials)
             self.run_records[project, run] = changed
 
+    def set_run_erased(self, project: str, run: str) -> None:
+        record = self.run_records.get((project, run))
+        if record:
+            self.run_records[project, run] = msgspec.structs.replace(record, is_erased=True)
+
     def set_run_cost(self, project: str, run: str, usd: float) -> None:
         record = self.run_records.get((project, run))
         if record:

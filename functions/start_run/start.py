@@ -220,7 +220,7 @@ class StartRun:
             if record.status == "running" and not self.executions.is_running(record.execution_arn):
                 # Stopped from outside: no state of the machine could write the end of its own run.
                 self.registry.end_run(project, run, status="failed", reason="the execution was stopped")
-            elif record.status != "failed":
+            elif record.status != "failed" and not record.is_erased:
                 return run, record
         raise UserError(
             f"the same data, recipe and code have failed {MAX_ATTEMPTS} times",

@@ -30,12 +30,25 @@ def clinic(stack: Any) -> Any:
     for number in range(3):
         world.model(f"m{number}", f"d{number}")
     world.run("failed", [newer])
+    stack.registry.add_run(ran("failed", "failed"))
     for key, body in world.artifacts.objects.items():
         put(stack, stack.artifacts, key, body)
     put(stack, stack.artifacts, layout.project_head_key(PROJECT), b"{}")
     put(stack, stack.artifacts, "quarantine/clinic/failed/unit-00000.jsonl", b"{}")
     stack.registry.promote(PROJECT, "m2", run="r", generation=0)
     return stack
+
+
+def ran(name: str, status: Any) -> RunRecord:
+    return RunRecord(
+        project=PROJECT,
+        run=name,
+        status=status,
+        started_at=NOW,
+        execution_arn="arn",
+        code_sha="c",
+        fingerprint="f",
+    )
 
 
 def put(stack: Any, bucket: str, key: str, body: bytes) -> str:
@@ -86,6 +99,7 @@ def test_a_file_goes_with_all_that_was_made_of_it_and_nothing_else(clinic: Any) 
     }
     (erasure,) = clinic.registry.erasures(PROJECT)
     assert (sorted(erasure.models), erasure.runs, len(erasure.files)) == (["m0", "m1"], ["failed"], 1)
+    assert clinic.registry.run(PROJECT, "failed").is_erased
     assert clinic.registry.alias(PROJECT).champion == "m2"
     assert run("data", "forget", PROJECT, "a", "--yes").exit_code == 2  # there is nothing left of it
 
@@ -131,17 +145,7 @@ def test_an_erasure_that_was_cut_off_is_gone_on_with(clinic: Any, monkeypatch: p
 
 
 def test_nothing_is_forgotten_while_a_run_goes_on(clinic: Any) -> None:
-    clinic.registry.add_run(
-        RunRecord(
-            project=PROJECT,
-            run="busy",
-            status="running",
-            started_at=NOW,
-            execution_arn="arn",
-            code_sha="c",
-            fingerprint="f",
-        )
-    )
+    clinic.registry.add_run(ran("busy", "running"))
     answer = run("data", "forget", PROJECT, "a", "--yes")
     assert answer.exit_code == 2
     assert "lehr stop busy" in answer.stderr

@@ -207,6 +207,10 @@ class DynamoModelRegistry:
         """Write which trial of how many has made the model of a run, as `set_run_cost` does."""
         self._set_on_run(project, run, trial=trial, trials=trials)
 
+    def set_run_erased(self, project: str, run: str) -> None:
+        """Write that nothing of a run is left, as `set_run_cost` does."""
+        self._set_on_run(project, run, is_erased=True)
+
     def _set_on_run(self, project: str, run: str, **fields: str | float) -> None:
         try:
             self._table.update_item(
