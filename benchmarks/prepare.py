@@ -75,9 +75,6 @@ class Folder:
     def get(self, key: str, *, etag: str | None = None, version: str = "") -> bytes:
         return (self.root / key).read_bytes()
 
-    def version_of(self, key: str, etag: str) -> str:
-        return ""
-
     def get_range(
         self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
     ) -> bytes:
@@ -88,7 +85,7 @@ class Folder:
     def put(self, key: str, body: bytes, *, content_type: str = "") -> None:
         self.written += len(body)
 
-    def list(self, prefix: str) -> list[StoredObject]:
+    def list_versions(self, prefix: str) -> list[StoredObject]:
         paths = sorted(path for path in (self.root / prefix).glob("*") if path.is_file())
         return [StoredObject(key=prefix + one.name, etag="e", bytes=one.stat().st_size) for one in paths]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 
@@ -43,8 +44,8 @@ class Kept:
 class InMemoryObjectStore:
     """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
 
-    `reads` and `writes` list the keys in the order of the calls. With `is_versioned` bytes that were overwritten stay,
-    under their ETag as the version.
+    `reads` and `writes` list the keys in the order of the calls. With `is_versioned` bytes that were overwritten or
+    deleted stay, under their ETag as the version.
     """
 
     def __init__(
@@ -97,20 +98,25 @@ class InMemoryObjectStore:
             raise OverwriteError(f"{self.uri(key)} is there already, with other bytes")
         return False
 
+    def delete(self, key: str) -> None:
+        if self.is_versioned:
+            self.earlier[key, self.etag(key)] = self.objects[key]
+        del self.objects[key]
+
     def copy(self, source: str, target: str) -> None:
         self.put(target, self.get(source))
 
     def exists(self, key: str) -> bool:
         return key in self.objects
 
-    def version_of(self, key: str, etag: str) -> str:
-        self.get(key, etag=etag)
-        return etag if self.is_versioned else ""
-
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):
             if key.startswith(prefix):
                 yield StoredObject(key=key, etag=self.etag(key), bytes=len(self.objects[key]))
+
+    def list_versions(self, prefix: str) -> Iterator[StoredObject]:
+        for entry in self.list(prefix):
+            yield replace(entry, version=entry.etag) if self.is_versioned else entry
 
     def folders(self, prefix: str) -> Iterator[str]:
         below = {

@@ -84,7 +84,7 @@ def _decode(ref: ObjectRef, data: ObjectStore) -> np.ndarray:
         raise ContractError(f"the unit names bucket {ref.bucket}; raw data is read from {data.bucket} only")
     place = data.uri(ref.key)
     try:
-        raw = data.get(ref.key, etag=ref.etag)
+        raw = data.get(ref.key, etag=ref.etag, version=ref.version_or_none)
     except KeyError as fault:
         raise MissingDataError("is not there", place=place, hint="it was deleted after _READY") from fault
     return decode_idx(raw, place=place)

@@ -12,7 +12,6 @@ from math import sqrt
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
 
 from functions.seal_dataset.same_rows import Unit
 from functions.seal_dataset.screening import screen
@@ -86,7 +85,7 @@ def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = address(staged, SPLITS)
-    raw = {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}
+    raw = {ref.key: ref.of_content for unit in plan for ref in (unit.images, unit.labels)}
     manifest = _manifest(recipe, results, shards)
     manifest = msgspec.structs.replace(manifest, raw=sorted(raw.values(), key=lambda ref: ref.key))
     return manifest, moves, Evidence(manifest=manifest, screened=screened)
@@ -146,10 +145,7 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         shards=shards,
         mean=0.0,
         std=0.0,
-        raw=[
-            msgspec.structs.replace(ref, version=UNSET)
-            for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())
-        ],
+        raw=[ref.of_content for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
         table=table,

@@ -13,6 +13,7 @@ from posixpath import normpath
 
 import msgspec
 
+from functions.start_run.pins import read
 from lehr.contracts.data_rules import DEFAULT_MAX_BOXES
 from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import Box, Boxes, FileExample, StoredFile
@@ -148,7 +149,7 @@ def _refuse_too_large(entries: Sequence[StoredObject], data: ObjectStore) -> Non
 
 def _parse(entry: StoredObject, data: ObjectStore, place: str) -> _Coco:
     try:
-        return msgspec.json.decode(data.get(entry.key, etag=entry.etag), type=_Coco)
+        return msgspec.json.decode(read(entry, data), type=_Coco)
     except KeyError as fault:
         raise MissingDataError("is not there", place=place, hint=f"it was deleted after {READY}") from fault
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:

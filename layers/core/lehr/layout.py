@@ -133,8 +133,17 @@ def plan_key(project: str, run: str) -> str:
     return run_prefix(project, run) + PLAN
 
 
+def calls_key(project: str, run: str) -> str:
+    """Of the calls that share out a plan's units, where each is not a call of its own."""
+    return run_prefix(project, run) + "calls.json"
+
+
 def file_list_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}lists/list-{index:05d}.json"
+
+
+def file_versions_key(project: str, run: str, index: int) -> str:
+    return f"{run_prefix(project, run)}lists/versions-{index:05d}.json"
 
 
 def recipe_key(project: str, run: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from lehr.contracts.document import Document, Part
@@ -27,6 +28,11 @@ class ObjectRef(Part, frozen=True, kw_only=True):
     def version_or_none(self) -> str:
         """`version`, empty if it has none."""
         return "" if self.version is UNSET else self.version
+
+    @property
+    def of_content(self) -> ObjectRef:
+        """Without its version, as a manifest has it."""
+        return msgspec.structs.replace(self, version=UNSET)
 
 
 class PrepareUnit(Document, frozen=True, kw_only=True):

@@ -49,6 +49,7 @@ class Attempt(Part, frozen=True, kw_only=True):
 class RunInput(Document, frozen=True, kw_only=True):
     """Input of an execution, written by start_run.
 
+    `plan` are the Map's items: the units of the plan, or the calls that share them out (see prepare_calls).
     `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
     both are empty for random ones.
     """
