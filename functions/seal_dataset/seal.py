@@ -104,7 +104,10 @@ def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         key = layout.shared_list(digest)
         raw_lists.append(RawList(key=key, sha256=digest, files=unit.count))
         moves.append((unit.list_key, key))
-    manifest = msgspec.structs.replace(_manifest(recipe, results, shards), raw_lists=raw_lists)
+    described_by = [ref.of_content for ref in plan[0].described_by]
+    manifest = msgspec.structs.replace(
+        _manifest(recipe, results, shards), raw=described_by, raw_lists=raw_lists
+    )
     return manifest, moves, Evidence(manifest=manifest, screened=screened, refused=_refused(plan, results))
 
 

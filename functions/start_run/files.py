@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from functions.start_run.examples import list_examples
+from functions.start_run.examples import describing_files, list_examples
 from functions.start_run.file_cuts import cut_files, draw
+from functions.start_run.pins import pin
 from lehr import layout
 from lehr.contracts.data_rules import (
     DEFAULT_CHANNELS,
@@ -56,6 +57,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
     lists, pins, units = {}, {}, []
     versions = {entry.key: entry.version for entry in raw.values()}
     file_input = input_of(said)
+    described_by = [pin(raw[name], data) for name in describing_files(said)]
     archives = [one for one in listed.examples if is_archive_name(one.file.key)]
     archives.sort(key=lambda one: draw(said.seed, one.file.key))
     plain = [one for one in listed.examples if not is_archive_name(one.file.key)]
@@ -86,6 +88,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 validation_fraction=said.validation_fraction,
                 test_fraction=0.0 if listed.has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
+                described_by=described_by,
             )
         )
     return FilePlan(units, lists, pins, listed.note)

@@ -172,6 +172,7 @@ def test_recordings_of_a_manifest_are_sealed_as_int16_of_one_length() -> None:
     assert all(unit.refused <= 1 for unit in world.prepare())
     sealed, manifest = world.seal()
     assert (manifest.input_dtype, manifest.input_shape) == ("int16", [2000])
+    assert [ref.key for ref in manifest.raw] == [f"{PREFIX}lists/labels.jsonl"]
     sealed_rows = list(world.sealed_rows(sealed.version, manifest))
     rows = np.stack([row.x for row in sealed_rows])
     assert rows.dtype == np.int16

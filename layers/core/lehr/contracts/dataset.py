@@ -100,7 +100,7 @@ class DatasetManifest(Document, frozen=True, kw_only=True):
 
     `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255) or samples. A table has
     `table` instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where
-    each example is a file of its own, they stand in `raw_lists` instead of `raw`.
+    each example is a file of its own, they stand in `raw_lists`, and `raw` has what describes them.
     """
 
     schema: Literal[1] = 1

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.document import Document, Part
 
 # In a prepared mask: a pixel that counts nowhere.
@@ -98,7 +99,8 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
 
     What belongs to validation is a function of each example's own content, and so is the test, unless files of the test
     are named. Pixels of a mask that have `ignore_value` become IGNORED. With `archive_labels` the one file is an
-    archive of examples, each in a folder of one of these labels.
+    archive of examples, each in a folder of one of these labels. `described_by` are the files that say what the
+    examples are: annotations, or a manifest.
     """
 
     schema: Literal[1] = 1
@@ -120,3 +122,4 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     validation_fraction: float
     test_fraction: float
     max_refused_fraction: float
+    described_by: list[ObjectRef] = msgspec.field(default_factory=list)
