@@ -34,13 +34,22 @@ def profile_images(index: int, x: np.ndarray, y: np.ndarray) -> UnitProfile:
     """Of training images uint8 [rows, h, w] or [rows, h, w, 3], or recordings int16 [rows, samples], with `y` as their
     shard has it.
     """
+    return _profile(index, x, y, *number_of_each(x))
+
+
+def number_of_each(x: np.ndarray) -> tuple[str, np.ndarray]:
+    """What an image or a recording is as a number, and that number of each, float64 [rows].
+
+    Of uint8 images it is the mean of their pixels, 0 to 255; of int16 recordings the root of the mean square, in units
+    of 16 bits.
+    """
     if x.dtype == np.int16:
-        return _profile(index, x, y, LOUDNESS, np.array([_loudness(row) for row in x]))
+        return LOUDNESS, np.array([_loudness(row) for row in x])
     brightness = np.empty(len(x), dtype=np.float64)
     for first in range(0, len(x), _BLOCK_ROWS):
         block = x[first : first + _BLOCK_ROWS]
         brightness[first : first + _BLOCK_ROWS] = block.reshape(len(block), -1).mean(axis=1)
-    return _profile(index, x, y, BRIGHTNESS, brightness)
+    return BRIGHTNESS, brightness
 
 
 def _profile(index: int, x: np.ndarray, y: np.ndarray, name: str, values: np.ndarray) -> UnitProfile:
@@ -62,7 +71,6 @@ def _profile(index: int, x: np.ndarray, y: np.ndarray, name: str, values: np.nda
 
 
 def _loudness(row: np.ndarray) -> float:
-    """Root of the mean square, in units of 16 bits."""
     return float(np.sqrt(np.square(row.astype(np.float64)).mean()))
 
 

@@ -15,12 +15,14 @@ from lehr import layout, model_archive
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.package import Lineage, ModelPackage, Signature, TensorSpec
+from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
 from lehr.model_archive import read_archive
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
 from tests.sweeps import record_trials
+from tests.unit.functions.test_start_run import RECIPE
 
 
 def summary(validation_accuracy: float) -> bytes:
@@ -84,6 +86,7 @@ def completed(number: int, **members: Any) -> TrialResult:
 
 def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
     store = InMemoryObjectStore("artifacts")
+    store.put(layout.recipe_key("mnist", "r1"), parse_recipe(RECIPE).to_json())
     for number, accuracy in enumerate(accuracies):
         key = f"runs/mnist/r1/trials/job-{number}/output/model.tar.gz"
         store.put(key, packed(trained(accuracy) | {"model.onnx": f"onnx{number}".encode()}))
