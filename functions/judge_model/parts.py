@@ -104,13 +104,15 @@ def slice_reports(
             if not same:
                 continue
             own = merge(one.candidate for one in same)
+            figures = summarise(own)
             others = [one.champion for one in same if one.champion is not None]
             reports.append(
                 SliceReport(
                     by=slicing.by,
                     value=value,
                     rows=rows(own),
-                    candidate=summarise(own),
+                    measures=list(figures),
+                    candidate=figures,
                     champion=summarise(merge(others)) if others else None,
                     p_loss=p_loss(same),
                 )

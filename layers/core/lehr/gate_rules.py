@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from lehr.contracts.comparison import ComparedReport, Comparison
+from lehr.contracts.comparison import REPLICATES, ComparedReport, Comparison
 from lehr.contracts.evaluation import RuleResult
 from lehr.contracts.gate_tables import Gate
 
@@ -104,13 +104,14 @@ def _method(comparison: Comparison) -> str:
 def slices(report: ComparedReport, policy: Gate, measure: str, *, is_error: bool = False) -> list[RuleResult]:
     """That no slice is significantly worse than under the champion, and that each reaches what is asked of it.
 
-    Of many slices one is worse by chance: the level is divided by their number (Bonferroni).
+    Of many slices one is worse by chance: the level is divided by their number (Bonferroni), as far as a bootstrap can
+    tell: beyond fifty slices, by default, it stays at the least p that there is.
     """
     judged = [one for one in report.slices if one.rows >= policy.min_slice_rows]
     rules = []
     compared = [(one.p_loss, one) for one in judged if one.p_loss is not None]
     if report.slices and report.champion_version is not None:
-        level = policy.significance / max(1, len(compared))
+        level = max(policy.significance / max(1, len(compared)), 1 / (1 + REPLICATES))
         observed = f"no slice has {policy.min_slice_rows} rows"
         if compared:
             p, worst = min(compared, key=lambda pair: pair[0])

@@ -33,7 +33,13 @@ def cut(
 ) -> SliceReport:
     champion = None if p_loss is None else {"accuracy": 0.9}
     return SliceReport(
-        by=by, value=value, rows=rows, candidate={"accuracy": accuracy}, champion=champion, p_loss=p_loss
+        by=by,
+        value=value,
+        rows=rows,
+        measures=["accuracy"],
+        candidate={"accuracy": accuracy},
+        champion=champion,
+        p_loss=p_loss,
     )
 
 
@@ -136,6 +142,14 @@ def test_no_slice_may_be_significantly_worse_and_many_share_the_level() -> None:
     assert failed(better(slices=[cut("< 6", 0.1, rows=29, p_loss=0.0)]), min_slice_rows=29) != []
 
 
+def test_of_very_many_slices_the_worst_that_a_bootstrap_can_tell_still_counts() -> None:
+    many = [cut(str(n), 0.9, p_loss=0.5) for n in range(150)]
+    assert failed(better(slices=many)) == []
+    assert failed(better(slices=[*many, cut("150", 0.1, p_loss=1 / 1001)])) == [
+        "no slice significantly worse"
+    ]
+
+
 def test_every_slice_reaches_what_is_asked_of_it() -> None:
     seen = better(slices=[cut("< 6", 0.85), cut(">= 6", 0.95), cut("(missing)", 0.1, rows=3)])
     assert failed(seen, slices={"hour": 0.85}) == []
@@ -236,6 +250,14 @@ def test_a_figure_that_is_no_number_is_rejected_by_the_whole_gate(field: str, va
     assert decide(good, POLICY).verdict == "promote"
     expected = "promote" if (field, value) == ("expected_calibration_error", -math.inf) else "reject"
     assert decide(seen, POLICY).verdict == expected
+
+
+def test_where_rules_are_listed_several_failures_are_told_by_their_names() -> None:
+    one = decide(report(metrics(0.3)), Gate(min_accuracy=0.5))
+    assert one.headline == one.reason == "accuracy: 0.3000, required >= 0.5000"
+    two = decide(report(metrics(0.1)), Gate(min_accuracy=0.5))
+    assert two.headline == "2 of 4 rules failed: accuracy, better than the majority class"
+    assert "0.1000" in two.reason
 
 
 def test_every_rule_that_is_asked_for_is_told_with_its_numbers() -> None:

@@ -92,14 +92,16 @@ class Comparison(Part, frozen=True, kw_only=True):
 
 
 class SliceReport(Part, frozen=True, kw_only=True):
-    """One slice of the test: `candidate` and `champion` are its metrics by name, first the one that the gate asks for.
+    """One slice of the test: `candidate` and `champion` are its metrics by name.
 
-    `p_loss` is that of Comparison, on the rows of this slice.
+    `measures` are the names in order, first the one that the gate asks for; `p_loss` is that of Comparison, on the rows
+    of this slice.
     """
 
     by: str
     value: str
     rows: int
+    measures: list[str]
     candidate: dict[str, float]
     champion: dict[str, float] | None = None
     p_loss: float | None = None

@@ -166,3 +166,11 @@ class Decision(Document, frozen=True, kw_only=True):
     verdict: Literal["promote", "reject"]
     reason: str
     rules: list[RuleResult]
+
+    @property
+    def headline(self) -> str:
+        """The reason where the rules stand below it or above: of several that failed the names alone."""
+        failed = [rule.rule for rule in self.rules if not rule.passed]
+        if len(failed) < 2:
+            return self.reason
+        return f"{len(failed)} of {len(self.rules)} rules failed: {', '.join(failed)}"
