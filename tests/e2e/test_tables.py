@@ -39,8 +39,14 @@ epochs = 20
 instance_type = "{INSTANCE_TYPE}"
 max_runtime_s = 900
 
+[evaluation.slices]
+km = "quartiles"
+class = "each"
+
 [gate]
 max_rmse = 6.0
+max_latency_ms = 5000
+slices = {{ class = 8.0 }}
 """
 
 
@@ -116,6 +122,18 @@ def test_a_regression_of_mixed_columns_is_promoted_and_gives_values(
     assert plain == pytest.approx(20, abs=3)
     assert best == pytest.approx(50, abs=3)
     assert 0 < unknown < 100
+    rules = {rule["rule"]: rule for rule in trained.only("decided")["rules"]}
+    assert rules["every slice of class"]["required"] == "RMSE <= 8"
+    assert rules["latency, 99th percentile"]["observed"].endswith("ms of 200 predictions")
+    report = workplace.lehr("report", name).only("report")
+    text = (workplace.folder / report["path"]).read_text()
+    for part in (
+        "Slices of the test",
+        "<td>(missing)</td>",
+        "<td>the &#34;best&#34;; quoted</td>",
+        "&gt;= 1",
+    ):
+        assert part in text, part
 
 
 def test_rows_that_cannot_be_read_are_kept_with_their_line_and_reason(

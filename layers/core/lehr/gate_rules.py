@@ -129,8 +129,9 @@ def slices(report: ComparedReport, policy: Gate, measure: str, *, is_error: bool
         small = sum(one.by == by for one in report.slices) - len(values)
         pick = max if is_error else min
         worst_value = pick(values, key=lambda value: values[value], default="")
+        digits = ".6g" if is_error else ".4f"
         observed = (
-            f"{'highest' if is_error else 'lowest'} {values[worst_value]:.4f}, {worst_value}"
+            f"{'highest' if is_error else 'lowest'} {values[worst_value]:{digits}}, {worst_value}"
             if values
             else "none"
         )
@@ -139,7 +140,7 @@ def slices(report: ComparedReport, policy: Gate, measure: str, *, is_error: bool
         rules.append(
             RuleResult(
                 rule=f"every slice of {by}",
-                required=f"{measure} {'<=' if is_error else '>='} {floor:.4f}",
+                required=f"{measure} {'<=' if is_error else '>='} {floor:{digits}}",
                 observed=observed,
                 passed=bool(values)
                 and all(value <= floor if is_error else value >= floor for value in values.values()),
