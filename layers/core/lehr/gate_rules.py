@@ -168,7 +168,7 @@ def serving(report: ComparedReport, policy: Gate) -> list[RuleResult]:
             RuleResult(
                 rule="latency against the champion",
                 required=f"<= {policy.max_latency_ratio:g} times its median",
-                observed=f"{ratio:.2f} times, {own.median_ms:.3g} ms" if own else "not measured",
+                observed=f"{ratio:.2f} times, {own.median_ms:.3g} ms" if own and other else "not measured",
                 passed=ratio <= policy.max_latency_ratio,
             )
         )

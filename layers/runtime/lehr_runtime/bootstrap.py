@@ -108,14 +108,14 @@ def compare(
     other, other_resampled = figures(sums.champion_sum, sums.champion)
     sign = -1.0 if is_error else 1.0
     gain, gains = sign * (own - other), sign * (own_resampled - other_resampled)
-    # Written so that a NaN is on neither side, and counts against both.
+    # A NaN is no gain, and does not speak against a loss.
     return Comparison(
         method="bootstrap",
         measure=measure,
         rows=sums.rows,
         gain=float(gain[0]),
         p_gain=float(1 + (~(gains > 0)).sum()) / (1 + len(gains)),
-        p_loss=float(1 + (~(gains < 0)).sum()) / (1 + len(gains)),
+        p_loss=float(1 + (gains >= 0).sum()) / (1 + len(gains)),
         gain_at_least=float(np.quantile(gains, _LEVEL)) if len(gains) else None,
     )
 
