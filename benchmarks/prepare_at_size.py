@@ -214,13 +214,11 @@ def print_states(
     for state, calls in states.items():
         one, ten = scaled[state][1], scaled[state][TENFOLD]
         usd = sum(ten[name] for name in ("function", "requests", "transitions"))
-        rows.append(
-            [
-                state, len(calls), f"{sum(call.cpu_s for call in calls):.1f}", f"{max(call.peak_mb for call in calls):,.0f}",
-                sum(sum(call.requests.values()) for call in calls), f"{one['seconds']:.0f}", f"{ten['calls']:.0f}",
-                f"{ten['seconds_per_call']:.0f}", f"{ten['seconds']:.0f}", f"{usd:.4f}",
-            ]
-        )  # fmt: skip
+        cpu, peak = sum(call.cpu_s for call in calls), max(call.peak_mb for call in calls)
+        requests = sum(sum(call.requests.values()) for call in calls)
+        now = [state, len(calls), f"{cpu:.1f}", f"{peak:,.0f}", requests, f"{one['seconds']:.0f}"]
+        then = [f"{ten[name]:.0f}" for name in ("calls", "seconds_per_call", "seconds")]
+        rows.append([*now, *then, f"{usd:.4f}"])
     columns = [
         "state", "calls", "processor s", "peak MB", "requests", "on AWS, s", "x10: calls", "s a call", "s", "USD",
     ]  # fmt: skip

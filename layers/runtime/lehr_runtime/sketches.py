@@ -21,13 +21,19 @@ MAX_GROUPS = 256
 MIN_DETERMINED_ROWS = 64
 
 
-def sketch(name: str, column: np.ndarray) -> NumberSketch:
-    """Of numbers [rows], NaN where one is missing; sums in float64."""
+def in_order(column: np.ndarray) -> np.ndarray:
+    """The numbers that are there, the least first: what a sketch and a measure of a column both look at."""
+    return np.sort(column[~np.isnan(column)])
+
+
+def sketch(name: str, column: np.ndarray, ordered: np.ndarray | None = None) -> NumberSketch:
+    """Of numbers [rows], NaN where one is missing; sums in float64. `ordered` is `in_order` of them, if it is known."""
     given = column[~np.isnan(column)].astype(np.float64)
     quantiles: list[float] = []
     if len(given):
         places = np.linspace(0, len(given) - 1, QUANTILES).round().astype(np.int64)
-        quantiles = np.sort(given)[places].tolist()
+        ordered = in_order(column) if ordered is None else ordered
+        quantiles = ordered[places].astype(np.float64).tolist()
     return NumberSketch(
         name=name,
         rows=len(given),
@@ -81,33 +87,37 @@ def _cumulated(parts: Sequence[NumberSketch], at: np.ndarray) -> np.ndarray:
     return cumulated
 
 
-def determined_by_number(column: np.ndarray, target: np.ndarray, *, is_label: bool) -> float:
+def determined_by_number(
+    column: np.ndarray, target: np.ndarray, *, is_label: bool, ordered: np.ndarray | None = None
+) -> float:
     """How much of a target [rows] a number [rows] alone tells, from 0 to 1; rows without it are a group of their own.
 
     Of labels it is Goodman and Kruskal's lambda over groups of neighbouring values: the share of the mistakes of always
     guessing the commonest label that knowing the group avoids; 1 as well where each label is an interval of values. Of
-    numbers it is the correlation ratio over the same groups or the squared correlation, whichever is more.
+    numbers it is the correlation ratio over the same groups or the squared correlation, whichever is more. `ordered` is
+    `in_order` of the column, if it is known.
     """
     if len(column) < MIN_DETERMINED_ROWS:
         return 0.0
     is_given = ~np.isnan(column)
     given = column[is_given]
-    values = np.unique(given)
+    ordered = in_order(column) if ordered is None else ordered
+    values = ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
     if len(values) < 2:
         return 0.0
     count = min(MAX_GROUPS, len(given) // MIN_GROUP_ROWS)
     edges = values[1:]
     if len(values) > count:
-        edges = np.unique(np.sort(given)[np.arange(1, count) * len(given) // count])
+        edges = np.unique(ordered[np.arange(1, count) * len(given) // count])
     groups = np.zeros(len(column), dtype=np.int64)
     groups[is_given] = 1 + np.searchsorted(edges, given, side="right")
     if not is_label:
         # Rows that a line says nothing of count as rows that it is wrong about.
         along_a_line = _squared_correlation(given, target[is_given]) * len(given) / len(column)
         return max(_correlation_ratio(groups, target), along_a_line)
-    ordered = target[is_given][np.argsort(given, kind="stable")]
-    changes = int(np.count_nonzero(ordered[1:] != ordered[:-1]))
-    present = len(np.unique(ordered))
+    labels = target[is_given][np.argsort(given, kind="stable")]
+    changes = int(np.count_nonzero(labels[1:] != labels[:-1]))
+    present = len(np.unique(labels))
     if is_given.all() and present > 1 and changes == present - 1 and len(values) > 1:
         return 1.0
     return _lambda(groups, target)
@@ -117,8 +127,9 @@ def determined_by_text(column: np.ndarray, target: np.ndarray, *, is_label: bool
     """The same of a category, text [rows]; values of a few rows are one group."""
     if len(column) < MIN_DETERMINED_ROWS:
         return 0.0
-    places: dict[str, int] = {}
-    codes = np.array([places.setdefault(text, len(places)) for text in column.tolist()])
+    texts = column.tolist()
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    codes = np.fromiter(map(places.__getitem__, texts), dtype=np.int64, count=len(texts))
     sizes = np.bincount(codes)
     groups = np.where(sizes[codes] < MIN_GROUP_ROWS, len(sizes), codes)
     return _lambda(groups, target) if is_label else _correlation_ratio(groups, target)
