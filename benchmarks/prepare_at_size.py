@@ -70,6 +70,8 @@ labels = ["meadow", "street", "water"]
 REQUEST_S, S3_MB_S, START_S, AT_ONCE, FETCHED_AT_ONCE = 0.03, 75.0, 2.0, 8, 10
 # Of the template.
 MEMORY_GB = {"StartRun": 0.5, "PrepareShards": 2.0, "SealDataset": 2.0}
+# Of a processor: a function has one for each 1,769 MB, and one thread can use no more.
+CORES = {state: min(1.0, memory * 1024 / 1769) for state, memory in MEMORY_GB.items()}
 TIMEOUT_S = {"StartRun": 60.0, "PrepareShards": 900.0, "SealDataset": 300.0}
 TRANSITIONS_PER_CALL = 4
 TENFOLD = 10
@@ -160,7 +162,7 @@ def on_aws(state: str, calls: Sequence[Call], units: int, times: int, at_once: i
         requests.update(call.requests)
     asked = sum(requests.values()) * REQUEST_S / at_once
     moved = sum(call.moved_mb for call in calls) / S3_MB_S
-    busy = times * (sum(call.cpu_s for call in calls) + asked + moved)
+    busy = times * (sum(call.cpu_s for call in calls) / CORES[state] + asked + moved)
     count = len(calls)
     if state == "PrepareShards":
         count = len(list(share_out([busy / (units * times)] * units * times)))
@@ -192,11 +194,9 @@ def measure(kind: str, megabytes: int, folder: Path | None) -> dict[str, Any]:
         states = run_states(recipe, root)
         units = len(msgspec.json.decode((root / layout.plan_key("bench", RUN)).read_bytes()))
         shards = [one.stat().st_size for one in (root / "datasets").rglob("*.safetensors")]
-    at_once = FETCHED_AT_ONCE if kind == "photographs" else 1
     scaled = {
         state: {
-            times: on_aws(state, calls, units, times, at_once if state == "PrepareShards" else 1)
-            for times in (1, TENFOLD)
+            times: on_aws(state, calls, units, times, _asked_at_once(kind, state)) for times in (1, TENFOLD)
         }
         for state, calls in states.items()
     }
@@ -205,6 +205,12 @@ def measure(kind: str, megabytes: int, folder: Path | None) -> dict[str, Any]:
         "bytes": size, "examples": examples, "units": units, "shards": len(shards), "shard_bytes": sum(shards),
         "states": {state: [asdict(call) for call in calls] for state, calls in states.items()}, "on_aws": scaled,
     }  # fmt: skip
+
+
+def _asked_at_once(kind: str, state: str) -> int:
+    """Requests of one call that are on their way together; those of a seal, most of which are, count one by one."""
+    many = state == "StartRun" or (state, kind) == ("PrepareShards", "photographs")
+    return FETCHED_AT_ONCE if many else 1
 
 
 def print_states(

@@ -17,6 +17,8 @@ from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
 ROWS_PER_UNIT = 20_000
+# Every unit decodes the whole file for its rows, of the 2 GB that the function has.
+MAX_PIXEL_BYTES = 1 << 30
 
 
 def list_raw(data: ObjectStore, project: str) -> dict[str, StoredObject]:
@@ -109,6 +111,12 @@ def _checked_pair(data: ObjectStore, images: StoredObject, labels: StoredObject)
         )
     if image_header.shape[0] == 0 or image_header.data_bytes == 0:
         raise MalformedDataError("holds no images", place=data.uri(images.key))
+    if image_header.data_bytes > MAX_PIXEL_BYTES:
+        raise MalformedDataError(
+            f"holds {image_header.data_bytes} bytes of pixels, more than {MAX_PIXEL_BYTES}",
+            place=data.uri(images.key),
+            hint="every unit would read all of it: drop so many as files in folders (docs/files.md), or in archives",
+        )
     return image_header
 
 

@@ -192,6 +192,11 @@ def test_a_start_that_died_before_its_record_is_completed_by_the_next(world: Wor
             idx(10_000, 28, 28, packed=False),
             ["its header promises 7840016", "truncated"],
         ),
+        (
+            "t10k-images-idx3-ubyte.gz",
+            idx(10_000, 400, 400),
+            ["1600000000 bytes of pixels, more than 1073741824", "files in folders"],
+        ),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused_with_its_place(
