@@ -66,7 +66,7 @@ labels = ["meadow", "street", "water"]
 """,
 }
 # Assumptions: of a request to S3 from a function until its first byte; of S3 to a function of 2 GB, either way; of the
-# start of a function that is cold; the template's ShardConcurrency; requests for files of a unit at once.
+# start of a function that is cold; the template's ShardConcurrency; requests at once where a call has many.
 REQUEST_S, S3_MB_S, START_S, AT_ONCE, FETCHED_AT_ONCE = 0.03, 75.0, 2.0, 8, 10
 # Of the template.
 MEMORY_GB = {"StartRun": 0.5, "PrepareShards": 2.0, "SealDataset": 2.0}
@@ -208,9 +208,8 @@ def measure(kind: str, megabytes: int, folder: Path | None) -> dict[str, Any]:
 
 
 def _asked_at_once(kind: str, state: str) -> int:
-    """Requests of one call that are on their way together; those of a seal, most of which are, count one by one."""
-    many = state == "StartRun" or (state, kind) == ("PrepareShards", "photographs")
-    return FETCHED_AT_ONCE if many else 1
+    """Requests of one call that are on their way together: all but those of a table's unit."""
+    return 1 if (state, kind) == ("PrepareShards", "table") else FETCHED_AT_ONCE
 
 
 def print_states(

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from functions.seal_dataset.reading import read_all
 from functions.seal_dataset.same_rows import Unit
 from functions.seal_dataset.screening import screen
 from functions.seal_dataset.sharing import Moves, address, copy_new, write_channels
@@ -80,7 +81,7 @@ def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Descri
 
 def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
-    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results = read_all(lambda unit: _result(artifacts, unit, UnitResult), plan)
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
@@ -93,14 +94,14 @@ def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
 
 def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareFilesUnit])
-    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results = read_all(lambda unit: _result(artifacts, unit, UnitResult), plan)
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
     shards, moves = address(staged, SPLITS)
     raw_lists = []
-    for unit in plan:
-        digest = hashlib.sha256(artifacts.get(unit.list_key)).hexdigest()
+    digests = read_all(lambda unit: hashlib.sha256(artifacts.get(unit.list_key)).hexdigest(), plan)
+    for unit, digest in zip(plan, digests, strict=True):
         key = layout.shared_list(digest)
         raw_lists.append(RawList(key=key, sha256=digest, files=unit.count))
         moves.append((unit.list_key, key))
@@ -133,7 +134,7 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
     schema = with_table(plan[0], artifacts).table
     plan = [msgspec.structs.replace(unit, table=schema) for unit in plan]
-    results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
+    results = read_all(lambda unit: _result(artifacts, unit, TableUnitResult), plan)
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
