@@ -23,7 +23,7 @@ CALLS_AT_ONCE = 8
 # Of the file, one core, the slower of the two tables of benchmarks/prepare.py ("prepare", 2026-11-27; docs/tables.md).
 TABLE_BYTES_PER_S = {"csv": 44e6, "jsonl": 41e6, "parquet": 20e6}
 PIXEL_BYTES_PER_S = 200e6
-# PNG and JPEG of 64 x 64 pixels to some hundred a side, the same; and ten requests at once of 30 ms each.
+# JPEGs of 640 x 480 pixels to 224 x 224, as benchmarks/prepare_at_size.py has them; ten requests at once of 30 ms each.
 FILE_BYTES_PER_S = 20e6
 FILES_PER_S = 330.0
 # Of a unit: the requests for what it reads and writes, one after the other.

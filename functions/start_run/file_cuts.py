@@ -7,7 +7,7 @@ hash of a name falls under a threshold, with a least and a greatest length.
 
 Names that follow each other belong together, since files are added a series at a time; but they often have one label,
 and a unit of one label tells little (its profile, the rows that prove a model). Therefore two steps: names in their
-order are cut into runs, and the runs, in an order that is drawn, are joined to units of some tens of runs each.
+order are cut into runs, and the runs, in an order that is drawn, are joined to units of 16 runs each, on average.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TypeVar
 from lehr.contracts.file_units import FileExample
 
 T = TypeVar("T")
-# A unit has as many runs at least; it is as much as half of what it may be, on average.
+# Of the greatest length, in a unit of the greatest size. Both are half of that on average, so a unit has as many too.
 _RUNS_PER_UNIT = 16
 _DIGITS = re.compile(r"(\d+)")
 

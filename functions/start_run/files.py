@@ -66,7 +66,9 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
         key = layout.file_list_key(project, run, index)
         lists[key] = FileList(examples=part)
         pinned = _versions(part, versions)
-        versions_key = layout.file_versions_key(project, run, index) if any(pinned.files) else ""
+        versions_key = (
+            layout.file_versions_key(project, run, index) if any((*pinned.files, *pinned.masks)) else ""
+        )
         if versions_key:
             pins[versions_key] = pinned
         units.append(
