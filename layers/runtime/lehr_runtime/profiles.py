@@ -18,7 +18,7 @@ import numpy as np
 from lehr.contracts.profile import Sample, UnitProfile
 from lehr.contracts.table_units import NumberSums
 from lehr.contracts.tables import TableSchema
-from lehr_runtime.sketches import determined_by_number, determined_by_text, in_order, sketch
+from lehr_runtime.sketches import determined_by_number, determined_by_text, measured_rows, sketch
 from lehr_runtime.tables import Table
 from lehr_runtime.targets import row_labels
 
@@ -90,23 +90,22 @@ def waveform(row: np.ndarray) -> np.ndarray:
 def profile_table(index: int, table: Table, targets: np.ndarray, schema: TableSchema) -> UnitProfile:
     """Of training rows with their targets, labels or numbers [rows]."""
     is_label = bool(schema.labels)
-    numbers, determined = [], {}
-    for name, column in zip(schema.named("number"), table.numbers.T, strict=True):
-        ordered = in_order(column)
-        numbers.append(sketch(name, column, ordered))
-        told = determined_by_number(column, targets, is_label=is_label, ordered=ordered)
-        determined[name] = _rounded(told)
+    numbers = list(zip(schema.named("number"), table.numbers.T, strict=True))
     names = schema.named("category")
-    categories = list(zip(names, table.categories.T, strict=True))
-    determined |= {
-        name: _rounded(determined_by_text(column, targets, is_label=is_label)) for name, column in categories
+    categories = zip(names, table.categories.T, strict=True)
+    some = measured_rows(len(table))
+    told = {
+        name: determined_by_number(column[some], targets[some], is_label=is_label) for name, column in numbers
+    } | {
+        name: determined_by_text(column[some], targets[some], is_label=is_label)
+        for name, column in categories
     }
     chosen = _few_of_each(targets if is_label else np.zeros(len(table), dtype=np.uint8), at_most=8)
     return UnitProfile(
         index=index,
         rows=len(table),
-        numbers=numbers,
-        determined=determined,
+        numbers=[sketch(name, column) for name, column in numbers],
+        determined={name: _rounded(share) for name, share in told.items()},
         samples=[
             Sample(
                 label=schema.labels[int(targets[row])] if is_label else f"{targets[row]:.6g}",

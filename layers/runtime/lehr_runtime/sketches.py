@@ -18,22 +18,17 @@ from lehr.contracts.profile import HISTOGRAM_BINS, QUANTILES, NumberSketch, Numb
 # A group of fewer rows says of a target what chance says.
 MIN_GROUP_ROWS = 16
 MAX_GROUPS = 256
-MIN_DETERMINED_ROWS = 64
+MIN_DETERMINED_ROWS, MAX_DETERMINED_ROWS = 64, 65_536
 
 
-def in_order(column: np.ndarray) -> np.ndarray:
-    """The numbers that are there, the least first: what a sketch and a measure of a column both look at."""
-    return np.sort(column[~np.isnan(column)])
-
-
-def sketch(name: str, column: np.ndarray, ordered: np.ndarray | None = None) -> NumberSketch:
-    """Of numbers [rows], NaN where one is missing; sums in float64. `ordered` is `in_order` of them, if it is known."""
-    given = column[~np.isnan(column)].astype(np.float64)
+def sketch(name: str, column: np.ndarray) -> NumberSketch:
+    """Of numbers [rows], NaN where one is missing; sums in float64."""
+    there = column[~np.isnan(column)]
+    given = there.astype(np.float64)
     quantiles: list[float] = []
     if len(given):
         places = np.linspace(0, len(given) - 1, QUANTILES).round().astype(np.int64)
-        ordered = in_order(column) if ordered is None else ordered
-        quantiles = ordered[places].astype(np.float64).tolist()
+        quantiles = np.sort(there)[places].astype(np.float64).tolist()
     return NumberSketch(
         name=name,
         rows=len(given),
@@ -87,21 +82,28 @@ def _cumulated(parts: Sequence[NumberSketch], at: np.ndarray) -> np.ndarray:
     return cumulated
 
 
-def determined_by_number(
-    column: np.ndarray, target: np.ndarray, *, is_label: bool, ordered: np.ndarray | None = None
-) -> float:
+def measured_rows(rows: int) -> np.ndarray | slice:
+    """Which of so many rows are looked at for what a column tells of the target: all, or some that are evenly spread.
+
+    Of 65,536 rows a share is off by 0.2 points as a rule, and by 0.8 hardly ever.
+    """
+    if rows <= MAX_DETERMINED_ROWS:
+        return slice(None)
+    return np.linspace(0, rows - 1, MAX_DETERMINED_ROWS).astype(np.int64)
+
+
+def determined_by_number(column: np.ndarray, target: np.ndarray, *, is_label: bool) -> float:
     """How much of a target [rows] a number [rows] alone tells, from 0 to 1; rows without it are a group of their own.
 
     Of labels it is Goodman and Kruskal's lambda over groups of neighbouring values: the share of the mistakes of always
     guessing the commonest label that knowing the group avoids; 1 as well where each label is an interval of values. Of
-    numbers it is the correlation ratio over the same groups or the squared correlation, whichever is more. `ordered` is
-    `in_order` of the column, if it is known.
+    numbers it is the correlation ratio over the same groups or the squared correlation, whichever is more.
     """
     if len(column) < MIN_DETERMINED_ROWS:
         return 0.0
     is_given = ~np.isnan(column)
     given = column[is_given]
-    ordered = in_order(column) if ordered is None else ordered
+    ordered = np.sort(given)
     values = ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
     if len(values) < 2:
         return 0.0
