@@ -20,9 +20,10 @@ from lehr.contracts.table_units import PrepareTableUnit
 SECONDS_PER_CALL = 30.0
 # The default of ShardConcurrency: less work than that many calls' is spread over as many, however short they become.
 CALLS_AT_ONCE = 8
-# Of the file, one core, the slower of the two tables of benchmarks/prepare.py ("prepare", 2026-11-27; docs/tables.md).
-TABLE_BYTES_PER_S = {"csv": 44e6, "jsonl": 41e6, "parquet": 20e6}
-PIXEL_BYTES_PER_S = 200e6
+# Of the file, one core: what benchmarks/prepare.py calls "prepare", of tables the slower of its two
+# (benchmarks/results/prepare-2026-11-27.json).
+TABLE_BYTES_PER_S = {"csv": 35e6, "jsonl": 38e6, "parquet": 13e6}
+PIXEL_BYTES_PER_S = 160e6
 # JPEGs of 640 x 480 pixels to 224 x 224, as benchmarks/prepare_at_size.py has them; ten requests at once of 30 ms each.
 FILE_BYTES_PER_S = 20e6
 FILES_PER_S = 330.0

@@ -17,6 +17,7 @@ from functions.prepare_shard.units import Unit, prepare_unit
 from functions.start_run.calls import (
     CALLS_AT_ONCE,
     SECONDS_PER_CALL,
+    TABLE_BYTES_PER_S,
     plan_calls,
     seconds_of_files,
     seconds_of_pairs,
@@ -183,7 +184,7 @@ def test_shares_cover_all_units_are_alike_and_as_many_as_run_at_once(seconds: li
 
 
 def test_ten_gigabytes_are_calls_of_some_tens_of_seconds() -> None:
-    seconds = [0.3 + (64 << 20) / 44e6] * 149
+    seconds = [0.3 + (64 << 20) / TABLE_BYTES_PER_S["csv"]] * 149
     own = [sum(seconds[first : first + count]) for first, count in share_out(seconds)]
     assert len(own) >= CALLS_AT_ONCE
     assert all(20 <= one <= 60 for one in own)
@@ -198,9 +199,12 @@ def test_seconds_are_estimated_from_bytes_whatever_the_format() -> None:
     listed = FilesWorld(some_images(240), FOLDERS).plan()
     assert [one > 0.3 for one in seconds_of_files(list(listed.lists.values()))] == [True] * len(listed.units)
     (table, *_), _ = tables_of(1)
-    huge = msgspec.structs.replace(table, count=44_000_000)
+    huge = msgspec.structs.replace(table, count=int(TABLE_BYTES_PER_S["csv"]))
     assert seconds_of_tables([huge]) == [pytest.approx(1.3)]
     parquet = msgspec.structs.replace(
-        table, format="parquet", file=msgspec.structs.replace(table.file, bytes=40_000_000), count=3
+        table,
+        format="parquet",
+        file=msgspec.structs.replace(table.file, bytes=2 * int(TABLE_BYTES_PER_S["parquet"])),
+        count=3,
     )
     assert seconds_of_tables([parquet] * 2) == [pytest.approx(1.3)] * 2
