@@ -9,13 +9,13 @@ so holds for few such rows too.
 from __future__ import annotations
 
 from math import ceil, exp, lgamma, log, sqrt
-from statistics import NormalDist
 
 from lehr.contracts.comparison import Comparison
 from lehr.contracts.evaluation import PairedCounts
 
-# What `rows_to_tell` promises: significant at this level, so often, if the gain is real.
-_LEVEL, _POWER = 0.05, 0.8
+# What `rows_to_tell` promises: significant at 5 %, four times in five, if the gain is real. Quantiles of the normal
+# distribution, at 0.95 and 0.8.
+_LEVEL, _POWER = 1.644854, 0.841621
 # Terms below this share of the sum change no digit of it.
 _NEGLIGIBLE = 1e-18
 
@@ -67,7 +67,6 @@ def _rows_to_tell(gained: int, lost: int, rows: int) -> int | None:
     """
     if gained <= lost:
         return None
-    normal = NormalDist()
     share = (gained - lost) / (gained + lost)
-    deviations = normal.inv_cdf(1 - _LEVEL) + normal.inv_cdf(_POWER) * sqrt(1 - share**2)
+    deviations = _LEVEL + _POWER * sqrt(1 - share**2)
     return ceil(rows * (deviations / share) ** 2 / (gained + lost))

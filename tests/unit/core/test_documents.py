@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from lehr.contracts.capture import PredictionCapture
+from lehr.contracts.comparison import ComparedReport
 from lehr.contracts.cost import RunCost
+from lehr.contracts.detection import DetectionReport
+from lehr.contracts.evaluation import EvaluationReport, ShardEvaluation
 from lehr.contracts.package import ModelPackage, PackagedFile
 from lehr.contracts.registry import Alias
+from lehr.contracts.regression import RegressionReport
+from lehr.contracts.segmentation import SegmentationReport
 from lehr.contracts.workflow import PromoteRequest, RunInput
 from lehr.errors import ContractError
 
@@ -49,6 +54,24 @@ def test_golden_documents_are_read_and_written_without_change(
 ) -> None:
     text = (GOLDEN / f"{name}.json").read_text()
     assert json.loads(kind.from_json(text).to_json()) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("classification", EvaluationReport),
+        ("regression", RegressionReport),
+        ("segmentation", SegmentationReport),
+        ("detection", DetectionReport),
+    ],
+)
+def test_evaluations_of_before_there_were_slices_are_read(name: str, kind: type[ComparedReport]) -> None:
+    told = json.loads((GOLDEN / "evaluations_before_slices.json").read_text())
+    report = kind.from_value(told[name])
+    assert (report.slices, report.comparison, report.candidate_serving) == ([], None, None)
+    assert report.champion_version == "old"
+    part = ShardEvaluation.from_value(told["part"])
+    assert (part.slices, part.candidate.scores, part.candidate_timing) == ([], None, None)
 
 
 def test_equal_packages_have_equal_versions_whatever_the_order_of_their_files() -> None:

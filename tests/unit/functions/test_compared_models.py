@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_squared_err
 from functions.evaluate_shard import timing
 from functions.evaluate_shard.timing import time_models
 from lehr.contracts.detection import DetectionReport
-from lehr.contracts.evaluation import EvaluationReport, ShardEvaluation
+from lehr.contracts.evaluation import EvaluationReport
 from lehr.contracts.regression import RegressionReport
 from lehr.contracts.segmentation import SegmentationReport
 from lehr_runtime.packages import LoadedModel
@@ -319,24 +319,3 @@ def test_models_take_turns_and_a_slow_one_ends_the_turn(monkeypatch: pytest.Monk
     assert turns[:4] == ["old", "new", "new", "old"]
     assert [one.milliseconds for one in timings] == [[1000.0] * (len(turns) // 2)] * 2
     assert 3 <= len(turns) // 2 <= 6
-
-
-# --- what was written before
-
-
-def test_evaluations_of_before_are_still_read() -> None:
-    done = classified(classifier("new", 0.1), classifier("old", 1.0))
-    part = msgspec.to_builtins(done.parts[0])
-    for name in ("candidate_timing", "champion_timing", "slices"):
-        part.pop(name)
-    for name in ("candidate", "champion"):
-        part[name].pop("scores")
-    old_part = ShardEvaluation.from_value(part)
-    assert (old_part.slices, old_part.candidate.scores, old_part.candidate_timing) == ([], None, None)
-    told = msgspec.to_builtins(done.report(EvaluationReport))
-    for name in ("candidate_serving", "champion_serving", "comparison", "slices"):
-        told.pop(name)
-    for name in ("macro_precision", "macro_recall", "ranking", "bins"):
-        told["candidate"].pop(name)
-    old = EvaluationReport.from_value(told)
-    assert (old.candidate.bins, old.slices, old.comparison) == ([], [], None)
