@@ -10,6 +10,10 @@ from typing import Any
 
 from functions.record_failure.cost import record_failed_cost
 from lehr import layout
+from lehr.causes.catalogue import look_up
+from lehr.causes.kept import what_is_kept
+from lehr.causes.rule import Symptoms
+from lehr.causes.words import summary_of
 from lehr.contracts.workflow import Failure, FailureRequest
 from lehr.ports import ModelRegistry, ObjectStore, TrainingLogs
 
@@ -37,14 +41,26 @@ class RecordFailure:
         group, stream = function_stream(request.cause)
         if group:
             log_tail = self.logs.tail_of_function(group, stream, LOG_LINES) if stream else []
+        reason = explain(request.error, request.cause, log_tail)[:MAX_REASON]
+        seen = Symptoms(
+            state=request.state,
+            error=request.error,
+            reason=reason,
+            log=log_tail,
+            answers={"project": request.project, "run": request.run},
+        )
+        kept = what_is_kept(request.project, request.run, request.state, self.artifacts)
+        explanation = look_up(seen, kept)
         failure = Failure(
             project=request.project,
             run=request.run,
             state=request.state,
             error=request.error,
-            reason=explain(request.error, request.cause, log_tail)[:MAX_REASON],
+            reason=reason,
             log_tail=log_tail,
             log_url=self.logs.url(job) if job and not group else "",
+            explanation=explanation,
+            summary=summary_of(explanation),
         )
         key = layout.failure_key(request.project, request.run)
         self.artifacts.put(key, failure.to_json(), content_type="application/json")

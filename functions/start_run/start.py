@@ -65,7 +65,10 @@ class StartRun:
             except TurnMovedError:
                 continue
             except UserError as fault:
-                answer = StartAnswer(project=request.project, outcome="refused", reason=str(fault))
+                error = type(fault).__name__
+                answer = StartAnswer(
+                    project=request.project, outcome="refused", reason=str(fault), error=error
+                )
             served = [] if answer.outcome == "queued" else waiting
             for each in dict.fromkeys([*served, *([trigger] if trigger else [])]):
                 self._record(each, answer)
@@ -228,6 +231,7 @@ class StartRun:
                 run=answer.run,
                 execution_arn=answer.execution_arn,
                 reason=answer.reason,
+                error=answer.error,
                 at=now(),
             )
         )

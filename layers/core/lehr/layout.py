@@ -150,6 +150,11 @@ def recipe_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "recipe.json"
 
 
+def prepared_prefix(project: str, run: str) -> str:
+    """Of what the units of a run have written: results, shards, profiles."""
+    return run_prefix(project, run) + "prepared/"
+
+
 def staged_shard_key(project: str, run: str, split: Split, index: int, of: int) -> str:
     return f"{run_prefix(project, run)}prepared/{split}/{shard_name(index, of)}"
 
@@ -240,9 +245,16 @@ def evaluation_part_key(project: str, run: str, candidate: str, champion: str | 
     return f"{_evaluation_prefix(project, run, candidate, champion)}part-{index:05d}.json"
 
 
+def evaluations_prefix(project: str, run: str) -> str:
+    """Of the folders `<candidate>-vs-<champion>/` of a run."""
+    return run_prefix(project, run) + "evaluation/"
+
+
 def _evaluation_prefix(project: str, run: str, candidate: str, champion: str | None) -> str:
     """One folder per pairing, so that judging again against a new champion cannot read old parts."""
-    return f"{run_prefix(project, run)}evaluation/{checked_name(candidate)}-vs-{checked_name(champion or 'none')}/"
+    return (
+        f"{evaluations_prefix(project, run)}{checked_name(candidate)}-vs-{checked_name(champion or 'none')}/"
+    )
 
 
 def evaluation_report_key(project: str, run: str) -> str:

@@ -130,4 +130,5 @@ class TriggerRecord(Document, frozen=True, kw_only=True):
     run: str = ""
     execution_arn: str = ""
     reason: str
+    error: str = ""
     at: str

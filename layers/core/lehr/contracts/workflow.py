@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lehr.contracts.document import Document, Part
+from lehr.contracts.explanation import Explanation
 from lehr.contracts.training import Trial
 
 
@@ -82,7 +83,7 @@ class StartRequest(Document, frozen=True, kw_only=True):
 
 
 class StartAnswer(Document, frozen=True, kw_only=True):
-    """What start_run did."""
+    """What start_run did; `error` names the kind of a refusal."""
 
     schema: Literal[1] = 1
     project: str
@@ -90,6 +91,7 @@ class StartAnswer(Document, frozen=True, kw_only=True):
     run: str = ""
     execution_arn: str = ""
     reason: str
+    error: str = ""
 
 
 class SealRequest(Document, frozen=True, kw_only=True):
@@ -247,7 +249,10 @@ class FailureRequest(Document, frozen=True, kw_only=True):
 
 
 class Failure(Document, frozen=True, kw_only=True):
-    """`failure.json`, and the output of RecordFailure: one sentence first, then the evidence."""
+    """`failure.json`, and the output of RecordFailure: one sentence first, then the evidence.
+
+    `summary` is what a notification says: the reason, what it means, what is kept, what to type.
+    """
 
     schema: Literal[1] = 1
     project: str
@@ -257,6 +262,8 @@ class Failure(Document, frozen=True, kw_only=True):
     reason: str
     log_tail: list[str]
     log_url: str
+    explanation: Explanation | None = None
+    summary: str = ""
 
 
 class ReportRequest(Document, frozen=True, kw_only=True):
