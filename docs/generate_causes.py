@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lehr.causes import of_cloud, of_data, of_judging, of_training, waits
+from lehr.causes import decisions, of_cloud, of_data, of_judging, of_training, waits
 from lehr.causes.rule import Cause
 
 PAGE = Path(__file__).with_name("causes.md")
@@ -18,11 +18,11 @@ HEAD = """# Causes
 
 Generated from the catalogue in `layers/core/lehr/causes` by `docs/generate_causes.py`; do not edit.
 
-`lehr why RUN` names the cause of a failure or a wait, quotes the text that shows it, says what of the run's work is kept,
-and which command is next. The record of a failure (`failure.json`), its notification and the report carry the same. The
-names are stable. Of several causes that fit the first is taken, in the order in which they are looked for: judgement and
-promotion, data, training, cloud. What none fits is called `unknown`, and told with all that was seen. `{project}` and
-`{run}` are filled in; what stands in capitals or in `<…>` is yours to fill in.
+`lehr why RUN` names the cause of a failure or a wait, quotes the text that shows it, says what of the run's work is
+kept, and which command is next. The record of a failure (`failure.json`), its notification and the report carry the
+same. The names are stable. Of several causes that fit the first is taken, in the order in which they are looked for:
+judgement and promotion, data, training, cloud. What none fits is called `unknown`, and told with all that was seen.
+`{project}` and `{run}` are filled in; what stands in capitals or in `<…>` is yours to fill in.
 """
 _SECTIONS = (
     ("Data", of_data.CAUSES),
@@ -52,6 +52,8 @@ def _row(one: Cause) -> str:
 def _waits() -> Iterator[str]:
     yield "## Waits\n\n| Wait | What it is, and what ends it |\n|---|---|"
     yield from (f"| `{name}` | {sentence} |" for name, sentence in waits.SENTENCES.items())
+    yield "\n## Decisions\n\n| Decision | What it means |\n|---|---|"
+    yield from (f"| `{name}` | {sentence} |" for name, sentence in decisions.SENTENCES.items())
     yield "\n## Notices\n\n| Notice | What it means |\n|---|---|"
     yield from (f"| `{name}` | {sentence} |" for name, sentence in waits.NOTICES.items())
     yield ""

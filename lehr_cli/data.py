@@ -173,7 +173,9 @@ def show_answer(invocation: Invocation, answer: TriggerRecord | StartAnswer) -> 
     """Tell what came of a trigger. Raises RunFailedError for a refusal."""
     invocation.out.emit({"event": "answer"} | answer.to_value())
     if answer.outcome == "refused":
-        raise RunFailedError(f"start_run refused: {answer.reason}")
+        raise RunFailedError(
+            f"start_run refused: {answer.reason}", f"why, and what to do: lehr why {answer.project}"
+        )
     if answer.outcome == "queued":
         invocation.out.say(f"queued: {answer.reason}", "yellow")
     elif answer.outcome == "started":

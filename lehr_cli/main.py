@@ -23,6 +23,7 @@ from lehr_cli.report import report
 from lehr_cli.runs import runs
 from lehr_cli.train import train
 from lehr_cli.watch import stop, watch
+from lehr_cli.why import why
 
 app = typer.Typer(
     name="lehr",
@@ -39,6 +40,7 @@ app.command()(train)
 app.command()(watch)
 app.command()(stop)
 app.command()(runs)
+app.command()(why)
 app.command()(predict)
 app.command()(report)
 app.command()(cost)

@@ -40,7 +40,7 @@ class TrainingWait:
             return
         self._next_look = now + _LOOK_S
         try:
-            reason = self._batch() if self._started.backend == "batch" else self._sagemaker()
+            reason = backend_says(self._target, self._started)
         except (ClientError, BotoCoreError):
             # The reason is a comfort, no part of the run: watching goes on without it.
             return
@@ -49,16 +49,23 @@ class TrainingWait:
             waited = round(now - self._since, 1)
             yield TrainingWaits(job=self._started.job, status=reason[0], message=reason[1], seconds=waited)
 
-    def _sagemaker(self) -> tuple[str, str]:
-        job = self._target.client("sagemaker").describe_training_job(TrainingJobName=self._started.job)
-        transitions: list[dict[str, Any]] = job.get("SecondaryStatusTransitions") or [{}]
-        return str(job.get("SecondaryStatus", "")), str(transitions[-1].get("StatusMessage", ""))
 
-    def _batch(self) -> tuple[str, str]:
-        jobs = self._target.client("batch").describe_jobs(jobs=[self._started.handle])["jobs"]
-        if not jobs:
-            return "", ""
-        status, reason = str(jobs[0]["status"]), str(jobs[0].get("statusReason", ""))
-        if status == "RUNNABLE" and not reason:
-            reason = "waiting for a machine: quota, capacity or the limits of the compute environment"
-        return status, reason
+def backend_says(target: Target, started: TrainingJobStarted) -> tuple[str, str]:
+    """Status and message of a job, in its backend's words; empty for one that it does not know."""
+    return _batch(target, started) if started.backend == "batch" else _sagemaker(target, started)
+
+
+def _sagemaker(target: Target, started: TrainingJobStarted) -> tuple[str, str]:
+    job = target.client("sagemaker").describe_training_job(TrainingJobName=started.job)
+    transitions: list[dict[str, Any]] = job.get("SecondaryStatusTransitions") or [{}]
+    return str(job.get("SecondaryStatus", "")), str(transitions[-1].get("StatusMessage", ""))
+
+
+def _batch(target: Target, started: TrainingJobStarted) -> tuple[str, str]:
+    jobs = target.client("batch").describe_jobs(jobs=[started.handle])["jobs"]
+    if not jobs:
+        return "", ""
+    status, reason = str(jobs[0]["status"]), str(jobs[0].get("statusReason", ""))
+    if status == "RUNNABLE" and not reason:
+        reason = "waiting for a machine: quota, capacity or the limits of the compute environment"
+    return status, reason

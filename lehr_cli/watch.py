@@ -121,5 +121,5 @@ def _failure(
         invocation.out.say(f"    {failure.log_url}", "dim")
     return RunFailedError(
         f"run {record.run} failed in {failure.state}: {failure.reason}",
-        f"the whole story: lehr report {record.run}",
+        f"why, and what to do: lehr why {record.run}   the whole story: lehr report {record.run}",
     )

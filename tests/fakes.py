@@ -142,6 +142,7 @@ class InMemoryRegistry:
         self.model_records: dict[tuple[str, str], ModelRecord] = {}
         self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
+        self.refusals: dict[str, TriggerRecord] = {}
         self.run_records: dict[tuple[str, str], RunRecord] = {}
         self.erasure_records: list[ErasureRecord] = []
         self.turns: dict[str, Turn] = {}
@@ -169,6 +170,12 @@ class InMemoryRegistry:
             updated_at=NOW,
         )
         return self.aliases[project]
+
+    def set_refusal(self, record: TriggerRecord) -> None:
+        self.refusals[record.project] = record
+
+    def refusal(self, project: str) -> TriggerRecord | None:
+        return self.refusals.get(project)
 
     def turn(self, project: str) -> Turn | None:
         return self.turns.get(project)

@@ -223,18 +223,19 @@ class StartRun:
 
     def _record(self, trigger: str, answer: StartAnswer) -> None:
         outcome: TriggerOutcome = answer.outcome
-        self.registry.add_trigger(
-            TriggerRecord(
-                project=answer.project[:64],
-                trigger=trigger,
-                outcome=outcome,
-                run=answer.run,
-                execution_arn=answer.execution_arn,
-                reason=answer.reason,
-                error=answer.error,
-                at=now(),
-            )
+        record = TriggerRecord(
+            project=answer.project[:64],
+            trigger=trigger,
+            outcome=outcome,
+            run=answer.run,
+            execution_arn=answer.execution_arn,
+            reason=answer.reason,
+            error=answer.error,
+            at=now(),
         )
+        self.registry.add_trigger(record)
+        if outcome == "refused":
+            self.registry.set_refusal(record)
 
 
 def _nothing_new(record: RunRecord) -> StartAnswer:

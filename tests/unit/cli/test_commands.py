@@ -19,7 +19,20 @@ from lehr_cli.invocation import Invocation, command, shared_options
 from lehr_cli.main import app
 from lehr_cli.runs import lines
 
-COMMANDS = ("demo", "push", "drop", "train", "watch", "stop", "runs", "predict", "report", "cost", "doctor")
+COMMANDS = (
+    "demo",
+    "push",
+    "drop",
+    "train",
+    "watch",
+    "stop",
+    "runs",
+    "why",
+    "predict",
+    "report",
+    "cost",
+    "doctor",
+)
 DATA_COMMANDS = ("data ls", "data show", "data diff", "data card")
 runner = CliRunner()
 

@@ -17,6 +17,8 @@ from functions.write_report.report import WriteReport, render
 from functions.write_report.sources import Sources
 from functions.write_report.timeline import read_spans
 from lehr import layout
+from lehr.causes.catalogue import look_up
+from lehr.causes.rule import Symptoms
 from lehr.contracts.dataset import DatasetManifest, ObjectRef, Shard
 from lehr.contracts.evaluation import (
     ClassificationMetrics,
@@ -407,6 +409,24 @@ def test_a_failed_run_tells_the_reason_the_log_and_what_is_missing() -> None:
     assert "Training curves and lineage: no model was judged in this run." in page
     assert "Confusion matrix" not in page
     assert Outline(page).open == []
+
+
+def test_a_failed_run_tells_the_cause_what_shows_it_what_is_kept_and_what_to_type() -> None:
+    seen = Symptoms(
+        state="TrainTrials",
+        error="States.TaskFailed",
+        reason="net.py:2 in build: ValueError: <b>no</b>",
+        answers={"project": PROJECT, "run": RUN},
+    )
+    told = msgspec.structs.replace(failure(), explanation=look_up(seen, ["dataset version d1"]))
+    store = InMemoryObjectStore(objects={layout.failure_key(PROJECT, RUN): told.to_json()})
+    page = write(store, "failed", run=record(status="failed", model_version="", dataset_version=""))
+    assert Outline(page).open == []
+    assert "code-raised-an-error" in page
+    assert "error: net.py, line 2." in page
+    assert "<mark>net.py:2 in build: ValueError: &lt;b&gt;no&lt;/b&gt;</mark>" in page
+    assert "dataset version d1" in page
+    assert "lehr push FOLDER<br>" in page
 
 
 def test_a_run_without_any_document_still_gets_a_report() -> None:

@@ -30,6 +30,7 @@ from lehr.errors import ChampionChangedError
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _TURN = "turn"
+_REFUSAL = "refusal"
 MAX_WAITING = 100
 
 
@@ -123,6 +124,15 @@ class DynamoModelRegistry:
 
     def trigger(self, project: str, trigger: str) -> TriggerRecord | None:
         item = self._table.get_item(Key=_key(project, f"trigger#{trigger}"), ConsistentRead=True).get("Item")
+        return from_item(item, TriggerRecord) if item else None
+
+    def set_refusal(self, record: TriggerRecord) -> None:
+        """Keep the last refusal of a project apart: whoever drops data without the command knows no trigger's id."""
+        self._table.put_item(Item=_key(record.project, _REFUSAL) | _to_item(record))
+
+    def refusal(self, project: str) -> TriggerRecord | None:
+        """The last trigger that was refused."""
+        item = self._table.get_item(Key=_key(project, _REFUSAL), ConsistentRead=True).get("Item")
         return from_item(item, TriggerRecord) if item else None
 
     def turn(self, project: str) -> Turn | None:
