@@ -37,8 +37,13 @@ def train(invocation: Invocation, project: ProjectArgument, data: DataOption = N
 def start(invocation: Invocation, project: str) -> TriggerRecord | StartAnswer:
     """Call start_run without a drop."""
     require_project(invocation.stack, project)
+    return call_start_run(invocation, project)
+
+
+def call_start_run(invocation: Invocation, project: str, *, resume: str = "") -> TriggerRecord | StartAnswer:
+    """Call the function itself; `resume` is a failed run that shall go on. Raises CloudError for a fault in it."""
     trigger = uuid4().hex
-    request = StartRequest(project=project, trigger=trigger)
+    request = StartRequest(project=project, trigger=trigger, resume=resume)
     answer = invocation.target.client("lambda").invoke(
         FunctionName=invocation.stack.output("StartRunFunction"), Payload=request.to_json()
     )

@@ -237,6 +237,13 @@ class InMemoryRegistry:
         records = [record for (owner, _), record in self.dataset_records.items() if owner == project]
         return sorted(records, key=lambda record: record.created_at, reverse=True)
 
+    def resume_run(self, project: str, run: str, *, execution_arn: str, resumes: int) -> None:
+        record = self.run_records[project, run]
+        if record.status == "failed":
+            self.run_records[project, run] = msgspec.structs.replace(
+                record, status="running", reason="", ended_at="", execution_arn=execution_arn, resumes=resumes
+            )
+
     def end_run(self, project: str, run: str, **changes: str | float | None) -> None:
         record = self.run_records.get((project, run))
         if record and record.status == "running":

@@ -46,6 +46,9 @@ class OneExecution:
     def arn_of(self, name: str) -> str:
         return f"arn:{name}"
 
+    def input_of(self, arn: str) -> bytes | None:
+        return self.body
+
     def is_running(self, arn: str) -> bool:
         return True
 

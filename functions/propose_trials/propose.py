@@ -30,6 +30,7 @@ def propose(request: ProposeRequest, artifacts: ObjectStore) -> ProposedTrials:
         records += _recorded(request, number, recipe, artifacts).trials
     if request.round:
         _write_sweep(request, recipe, records, artifacts)
+    records = [record for record in records if not record.is_superseded]
     if has_failed(recipe, records, is_over=False):
         return _failed(request, records)
     proposal = _proposed(request, recipe, records, artifacts)

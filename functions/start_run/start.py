@@ -20,6 +20,7 @@ from functions.start_run.budget import check_budget
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw
 from functions.start_run.planned import names_of, plan_run, write_plan
+from functions.start_run.resume import ResumeRun
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
@@ -27,6 +28,7 @@ from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Tu
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore
+from lehr.resuming import execution_name
 from lehr.sweeps import planned_trials
 
 MAX_ATTEMPTS = 20
@@ -61,7 +63,11 @@ class StartRun:
                 return StartAnswer(project=request.project, outcome="nothing_new", reason="nobody has waited")
             trigger = "" if request.is_end_of_run else request.trigger or uuid4().hex
             try:
-                answer = self._start(request.project, turn, trigger)
+                answer = (
+                    self._resume(request, turn)
+                    if request.resume
+                    else self._start(request.project, turn, trigger)
+                )
             except TurnMovedError:
                 continue
             except UserError as fault:
@@ -69,11 +75,24 @@ class StartRun:
                 answer = StartAnswer(
                     project=request.project, outcome="refused", reason=str(fault), error=error
                 )
-            served = [] if answer.outcome == "queued" else waiting
+            # A run that is resumed knows nothing of what was dropped since it began: who waits goes on waiting.
+            served = [] if answer.outcome == "queued" or request.resume else waiting
             for each in dict.fromkeys([*served, *([trigger] if trigger else [])]):
                 self._record(each, answer)
             return answer
         raise TurnMovedError(f"{request.project}: others were served {MAX_TURNS_TRIED} times in between")
+
+    def _resume(self, request: StartRequest, turn: Turn | None) -> StartAnswer:
+        resumer = ResumeRun(
+            artifacts=self.artifacts,
+            registry=self.registry,
+            executions=self.executions,
+            function_memory_mb=self.function_memory_mb,
+        )
+        answer = resumer.resume(request.project, request.resume, turn)
+        if answer is None:
+            raise TurnMovedError
+        return answer
 
     def _start(self, project: str, turn: Turn | None, trigger: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
@@ -88,7 +107,7 @@ class StartRun:
         run, running = self._next_attempt(project, inputs)
         if running is not None:
             return _nothing_new(running)
-        arn = self.executions.arn_of(f"{project}-{run}")
+        arn = self.executions.arn_of(execution_name(project, run))
         if turn is not None and turn.run != run and self._goes_on(turn):
             return self._wait(turn, trigger)
 
@@ -106,7 +125,7 @@ class StartRun:
         items_key = write_plan(planned, project, run, self.artifacts)
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
         body = self._run_input(recipe, run, code_sha, items_key, attempts, initial).to_json()
-        arn, started = self.executions.start(f"{project}-{run}", body)
+        arn, started = self.executions.start(execution_name(project, run), body)
         record = RunRecord(
             project=project,
             run=run,

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lehr.ports import ExecutionEnds, ModelRegistry, RunningJob, RunningJobs
+from lehr.ports import ExecutionEnd, ExecutionEnds, ModelRegistry, RunningJob, RunningJobs
+from lehr.resuming import MAX_RESUMES, execution_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,21 @@ class StopOrphans:
                     failed.append(job.name)
         return Round(seen=seen, stopped=stopped, failed=failed)
 
+    def _end_of(self, job: RunningJob) -> ExecutionEnd | None:
+        """How the execution of a job has ended, if it has.
+
+        Of an execution that this stack does not know the job is another's; a job that is younger than the end belongs
+        to the next one, in which the run was resumed, and which may be visible a moment later than its job.
+        """
+        for resumes in range(MAX_RESUMES + 1):
+            end = self.executions.ended_as(execution_name(job.project, job.run, resumes))
+            if end is None or job.created_at <= end.at:
+                return end
+        return None
+
     def _stop_orphan(self, backend: RunningJobs, job: RunningJob) -> bool:
-        end = self.executions.ended_as(f"{job.project}-{job.run}")
-        # Of an execution that this stack does not know the job is another's; a job that is younger than the end
-        # belongs to a redrive, which may be visible a moment later than its job.
-        if end is None or job.created_at > end.at:
+        end = self._end_of(job)
+        if end is None:
             return False
         reason = f"the execution ended as {end.status}; its training job {job.name} went on and was stopped"
         is_stopped = backend.stop(job, reason)

@@ -88,6 +88,7 @@ def bindings(
         "initialUri": "",
         "trial": trial,
         "attempt": attempt,
+        "resumes": 0,
         "earlier": [],
         "attempts": [
             vars_of(attempt) for attempt in plan_attempts(backend, has_batch=True, function_memory_mb=3008)

@@ -133,6 +133,11 @@ def plan_key(project: str, run: str) -> str:
     return run_prefix(project, run) + PLAN
 
 
+def resumed_plan_key(project: str, run: str, number: int) -> str:
+    """Of what a resume of the run still has to prepare."""
+    return f"{run_prefix(project, run)}plan-resumed-{number}.json"
+
+
 def calls_key(project: str, run: str) -> str:
     """Of the calls that share out a plan's units, where each is not a call of its own."""
     return run_prefix(project, run) + "calls.json"

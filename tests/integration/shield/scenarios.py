@@ -113,13 +113,17 @@ def a_run_that_is_not_there(cloud: GuardedCloud, project: str) -> Observation:
 
 
 def second_try(cloud: GuardedCloud, project: str) -> Observation:
-    """A run is stopped: so is its job; and when the same data comes once more, it is tried again."""
+    """A run is stopped: so is its job; when the same data comes once more, it is tried again; and it is resumed."""
     _push(cloud, project, **{"epochs = 5": "epochs = 100000"})
     data = str(write_data(cloud.place.folder / "rows", ROWS))
     seen: Observation = {}
     with ThreadPoolExecutor() as threads:
-        for round_ in ("first", "second"):
-            run = threads.submit(cloud.place.lehr, "train", project, "--data", data)
+        for round_, command in (
+            ("first", ("train", project, "--data", data)),
+            ("second", ("train", project, "--data", data)),
+            ("resumed", ("resume", project)),
+        ):
+            run = threads.submit(cloud.place.lehr, *command)
             job = eventually(lambda run=run: run.done() or _running_job(cloud, project), timeout_s=30)
             _stop_execution(cloud, project)
             run.result()

@@ -28,6 +28,7 @@ COMMANDS = (
     "stop",
     "runs",
     "why",
+    "resume",
     "predict",
     "report",
     "cost",

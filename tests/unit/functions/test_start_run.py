@@ -41,6 +41,9 @@ class InMemoryExecutions:
     def arn_of(self, name: str) -> str:
         return f"arn:{name}"
 
+    def input_of(self, arn: str) -> bytes | None:
+        return self.inputs.get(arn.removeprefix("arn:"))
+
     def is_running(self, arn: str) -> bool:
         return arn.removeprefix("arn:") in self.inputs and arn not in self.stopped
 

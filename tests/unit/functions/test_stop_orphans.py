@@ -174,10 +174,19 @@ def test_a_job_of_another_stack_is_left_alone(world: World, name: str) -> None:
     assert not world.batch.ended
 
 
-def test_a_job_that_is_younger_than_the_end_belongs_to_a_redrive(world: World) -> None:
+def test_a_job_that_is_younger_than_the_end_belongs_to_a_resume(world: World) -> None:
     world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d1")
     world.abort(at=THEN - timedelta(seconds=1))
     assert not world.stopper.look().stopped
+
+
+def test_a_job_that_has_outlived_the_execution_of_a_resume_is_stopped(world: World) -> None:
+    world.sagemaker.add("lehr-0a1b2c3d-mnist-r1-0-a0r0d2")
+    world.abort(at=THEN - timedelta(seconds=3))
+    world.abort("mnist-r1-m1", at=THEN - timedelta(seconds=2))
+    assert not world.stopper.look().stopped
+    world.abort("mnist-r1-m2")
+    assert world.stopper.look().stopped == ["lehr-0a1b2c3d-mnist-r1-0-a0r0d2"]
 
 
 def test_a_job_that_ended_meanwhile_counts_as_nothing_stopped(world: World) -> None:

@@ -42,6 +42,16 @@ class StepFunctionsExecutions:
             return False
         return bool(answer["status"] in _GOING_ON)
 
+    def input_of(self, arn: str) -> bytes | None:
+        """What an execution was started with; None if Step Functions no longer knows it."""
+        try:
+            answer = self._client.describe_execution(executionArn=arn)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return None
+        return str(answer["input"]).encode()
+
     def ended_as(self, name: str) -> ExecutionEnd | None:
         """How and when the execution `name` ended; None if it goes on, or Step Functions knows none of that name."""
         try:

@@ -209,6 +209,28 @@ class DynamoModelRegistry:
             if fault.response["Error"]["Code"] != _CONDITION_FAILED:
                 raise
 
+    def resume_run(self, project: str, run: str, *, execution_arn: str, resumes: int) -> None:
+        """Have a failed run go on in another execution. One that did not fail is left alone."""
+        fields = {
+            "status": "running",
+            "reason": "",
+            "ended_at": "",
+            "execution_arn": execution_arn,
+            "resumes": resumes,
+        }
+        try:
+            self._table.update_item(
+                Key=_key(project, f"run#{run}"),
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+                ConditionExpression="#status = :failed",
+                ExpressionAttributeNames={f"#{name}": name for name in fields},
+                ExpressionAttributeValues={f":{name}": value for name, value in fields.items()}
+                | {":failed": "failed"},
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+                raise
+
     def set_run_cost(self, project: str, run: str, usd: float) -> None:
         """Write what a run has cost; twice is the same, and a run that never was stays so."""
         self._set_on_run(project, run, actual_usd=float(usd))

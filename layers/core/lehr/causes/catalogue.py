@@ -19,7 +19,7 @@ FAILURES: tuple[Cause, ...] = (
     *of_cloud.CAUSES,
 )
 _UNKNOWN = "The catalogue of causes has none that fits what was seen; here is all of it."
-_UNKNOWN_NEXT = ("lehr report {run}", "sam logs --stack-name lehr", "lehr train {project}")
+_UNKNOWN_NEXT = ("lehr report {run}", "sam logs --stack-name lehr", "lehr resume {run}")
 _LAST_LINES = 3
 
 

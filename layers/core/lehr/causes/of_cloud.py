@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lehr.causes.rule import Cause, cause, when
 
-_AGAIN = ("lehr train {project}",)
+_AGAIN = ("lehr resume {run}",)
 _TRAIN = "TrainTrials|Train|TrainOnBatch|TrainSlice"
 _ARN = r"arn:aws[\w-]*:\S+"
 
@@ -118,7 +118,7 @@ CAUSES: tuple[Cause, ...] = (
             r"when calling the (?P<action>\w+) operation"
         ),
         when(error=r"[\w.]*AccessDenied(?:Exception)?|States\.Permissions"),
-        next=("sam deploy", "lehr train {project}"),
+        next=("sam deploy", "lehr resume {run}"),
         details=("{action} on {resource}", "{action}"),
     ),
     cause(
@@ -150,6 +150,7 @@ CAUSES: tuple[Cause, ...] = (
         next=(
             "sam logs --stack-name lehr --filter REPORT",
             "sam deploy  # with more MemorySize for the function",
+            "lehr resume {run}",
         ),
     ),
     cause(
@@ -158,7 +159,7 @@ CAUSES: tuple[Cause, ...] = (
         when(
             error=r"Runtime\.ExitError|Runtime\.ImportModuleError|Runtime\.HandlerNotFound|Lambda\.Unknown|Sandbox\.Failure|Runtime\.Unknown"
         ),
-        next=("sam logs --stack-name lehr", "sam build", "sam deploy"),
+        next=("sam logs --stack-name lehr", "sam build", "sam deploy", "lehr resume {run}"),
     ),
     cause(
         "function-timed-out",
@@ -172,7 +173,7 @@ CAUSES: tuple[Cause, ...] = (
         "A bucket that the stack needs does not exist.",
         when(error=r"(?:S3\.)?NoSuchBucket(?:Exception)?"),
         when(reason=r"NoSuchBucket|The specified bucket does not exist"),
-        next=("sam deploy", "lehr doctor"),
+        next=("sam deploy", "lehr doctor", "lehr resume {run}"),
     ),
     cause(
         "object-missing",
@@ -190,14 +191,14 @@ CAUSES: tuple[Cause, ...] = (
         "A function that the state machine calls does not exist.",
         when(error=r"Lambda\.ResourceNotFoundException"),
         when(reason=r"Function not found: (?P<function>" + _ARN + ")"),
-        next=("sam build", "sam deploy"),
+        next=("sam build", "sam deploy", "lehr resume {run}"),
     ),
     cause(
         "table-missing",
         "The registry table does not exist.",
         when(error=r"DynamoDB\.ResourceNotFoundException"),
         when(reason=r"\(ResourceNotFoundException\) when calling the (?:\w*Item|Query|Scan) operation"),
-        next=("sam deploy", "lehr doctor"),
+        next=("sam deploy", "lehr doctor", "lehr resume {run}"),
     ),
     cause(
         "job-name-taken",
@@ -268,7 +269,7 @@ CAUSES: tuple[Cause, ...] = (
         "configuration-incomplete",
         "A function was deployed without a setting that it needs.",
         when(error=r"ConfigurationError"),
-        next=("sam build", "sam deploy"),
+        next=("sam build", "sam deploy", "lehr resume {run}"),
     ),
     cause(
         "stopped-by-a-person",

@@ -20,13 +20,13 @@ CAUSES: tuple[Cause, ...] = (
         "unit-left-no-result",
         "A unit of the preparation ended without writing its result.",
         when(error="MissingDataError", reason=r"unit \d+ of \d+ has written no result"),
-        next=("lehr train {project}", "sam logs --stack-name lehr --name PrepareShardFunction"),
+        next=("lehr resume {run}", "sam logs --stack-name lehr --name PrepareShardFunction"),
     ),
     cause(
         "evaluation-part-missing",
         "The evaluation of a shard was never written, so the model cannot be judged.",
         when(error="MissingDataError", reason=r"the evaluation of shard \d+ of \d+ was never written"),
-        next=("lehr train {project}", "sam logs --stack-name lehr --name EvaluateShardFunction"),
+        next=("lehr resume {run}", "sam logs --stack-name lehr --name EvaluateShardFunction"),
     ),
     cause(
         "data-rejected",

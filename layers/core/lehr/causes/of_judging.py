@@ -31,7 +31,7 @@ CAUSES: tuple[Cause, ...] = (
         "champion-changed-too-often",
         "Other promotions came first each time that this model was judged, and after three more it was given up.",
         when(error="ChampionChangedError"),
-        next=("lehr runs {project}", "lehr train {project}"),
+        next=("lehr runs {project}", "lehr resume {run}"),
     ),
     cause(
         "labels-differ-from-champion",

@@ -196,7 +196,7 @@ CAUSES: tuple[Cause, ...] = (
         when(
             state=_TRAIN, reason=r"ProcessFailedError|process(?:es)? .*(?:was killed|ended (?:with|without))"
         ),
-        next=("lehr train {project}",),
+        next=("lehr resume {run}",),
     ),
     cause(
         "job-input-missing",
@@ -206,6 +206,6 @@ CAUSES: tuple[Cause, ...] = (
             reason=r"the channel has no file|the variable \w+ is not set|there is nothing under s3://"
             r"|lists no training rows",
         ),
-        next=("lehr train {project}",),
+        next=("lehr resume {run}",),
     ),
 )

@@ -48,7 +48,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     """A run: one pass from data to decision. Times are ISO 8601 in UTC.
 
     `estimated_usd` is the worst case at its start, `actual_usd` what its training was billed for and its
-    functions are estimated at; None: not known. `trial` of `trials` has made the model. What an erased run has read and
+    functions are estimated at; None: not known. `trial` of `trials` has made the model. A run that was resumed has the
+    ARN of its last execution, and says how often that was. What an erased run has read and
     made is deleted for good: the same content may be trained on again.
     """
 
@@ -76,6 +77,7 @@ class RunRecord(Document, frozen=True, kw_only=True):
     actual_usd: float | None = None
     trial: str = ""
     trials: int = 0
+    resumes: int = 0
     is_erased: bool = False
 
 

@@ -29,7 +29,8 @@ class TrialRecord(Part, frozen=True, kw_only=True):
     """One training of a trial and what it reached.
 
     `objective` is that of the exported weights, None if it failed; `curve` has one value for each epoch seen so far,
-    those of earlier rungs among them. Where no rows are held out, both are of the training rows.
+    those of earlier rungs among them. Where no rows are held out, both are of the training rows. A failure that is
+    superseded was tried again when its run was resumed: it was billed, and counts for nothing else.
     """
 
     id: str
@@ -43,6 +44,7 @@ class TrialRecord(Part, frozen=True, kw_only=True):
     curve: tuple[float, ...] = ()
     parameters: int = 0
     reason: str = ""
+    is_superseded: bool = False
     result: TrialResult
 
 
@@ -77,8 +79,8 @@ class Sweep(Document, frozen=True, kw_only=True):
         return 1 + max((record.round for record in self.trials), default=-1)
 
     def record(self, name: str) -> TrialRecord:
-        """Raises KeyError."""
-        for one in self.trials:
+        """The last training of that name. Raises KeyError."""
+        for one in reversed(self.trials):
             if one.name == name:
                 return one
         raise KeyError(name)

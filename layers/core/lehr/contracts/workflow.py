@@ -53,6 +53,9 @@ class RunInput(Document, frozen=True, kw_only=True):
     `plan` are the Map's items: the units of the plan, or the calls that share them out (see prepare_calls).
     `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
     both are empty for random ones.
+
+    In the execution of a resume, `resumes` counts it, `is_prepared` says that nothing is left to prepare, and `round`
+    is the round of trials to go on with.
     """
 
     schema: Literal[1] = 1
@@ -68,18 +71,23 @@ class RunInput(Document, frozen=True, kw_only=True):
     output_prefix: str
     initial_version: str = ""
     initial_uri: str = ""
+    resumes: int = 0
+    is_prepared: bool = False
+    round: int = 0
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
     """A direct call of start_run, as `lehr train` and a schedule make it.
 
-    `is_end_of_run`: a run has ended, and something is only to be done if triggers have waited for that.
+    `is_end_of_run`: a run has ended, and something is only to be done if triggers have waited for that. `resume` is a
+    failed run that shall go on, in the place of a new one.
     """
 
     schema: Literal[1] = 1
     project: str
     trigger: str = ""
     is_end_of_run: bool = False
+    resume: str = ""
 
 
 class StartAnswer(Document, frozen=True, kw_only=True):
