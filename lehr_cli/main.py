@@ -11,6 +11,7 @@ from __future__ import annotations
 import typer
 
 from lehr_cli import datasets, image, local
+from lehr_cli.compare import compare_runs
 from lehr_cli.cost import cost
 from lehr_cli.data import drop
 from lehr_cli.demo import demo
@@ -45,6 +46,7 @@ app.command()(runs)
 app.command()(why)
 app.command()(predict)
 app.command()(report)
+app.command("compare")(compare_runs)
 app.command()(cost)
 app.command("plan")(plan_backend)
 app.command()(doctor)

@@ -29,6 +29,7 @@ COMMANDS = (
     "runs",
     "why",
     "resume",
+    "compare",
     "predict",
     "report",
     "cost",

@@ -29,7 +29,7 @@ def explain_decision(record: RunRecord, decision: Decision | None, alias: Alias 
     else:
         failed = ", ".join(rule.rule for rule in shown)
         sentence = f"{sentence.removesuffix('.')}: {failed}." if failed else sentence
-        following = [f"lehr report {record.run}", "lehr push FOLDER"]
+        following = [f"lehr report {record.run}", f"lehr compare {record.run} champion", "lehr push FOLDER"]
     kept = [f"dataset version {record.dataset_version}"] if record.dataset_version else []
     kept += [f"model package {record.model_version}"] if record.model_version else []
     return Explanation(cause=name, sentence=sentence, evidence=evidence, kept=kept, next=following)
