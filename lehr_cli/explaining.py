@@ -65,7 +65,9 @@ def explain_refusal(refusal: TriggerRecord) -> Explanation:
         reason=refusal.reason,
         answers={"project": refusal.project, "run": refusal.run or "RUN"},
     )
-    return look_up(seen, ["the champion serves as before", "the data lies where it was dropped"])
+    return look_up(
+        seen, ["the champion, if there is one, serves as before", "the data lies where it was dropped"]
+    )
 
 
 def newer_refusal(stack: Stack, project: str, record: RunRecord | None) -> TriggerRecord | None:
@@ -75,10 +77,13 @@ def newer_refusal(stack: Stack, project: str, record: RunRecord | None) -> Trigg
 
 
 def read_failure(stack: Stack, record: RunRecord) -> Failure | None:
+    """What RecordFailure wrote, if it is of the last execution: one that was resumed may have been stopped since."""
     try:
-        return Failure.from_json(stack.artifacts.get(layout.failure_key(record.project, record.run)))
+        failure = Failure.from_json(stack.artifacts.get(layout.failure_key(record.project, record.run)))
     except KeyError:
         return None
+    is_of_another = record.resumes and not record.reason.startswith(f"{failure.state}: ")
+    return None if is_of_another else failure
 
 
 def notices(stack: Stack, record: RunRecord) -> Iterator[Explanation]:

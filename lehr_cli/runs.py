@@ -56,6 +56,7 @@ def lines(project: str, records: list[RunRecord], alias: Alias | None) -> Text:
                 (f"{_took(record):>9}", "dim"),
                 ("  champion" if serves else "", "bold green"),
                 ("  erased" if record.is_erased else "", "dim"),
+                (f"  resumed {record.resumes}x" if record.resumes else "", "dim"),
                 (f"  trial {record.trial} of {record.trials}" if record.trials > 1 else "", "dim"),
                 (f"\n      {record.reason}" if record.reason else "", "dim"),
                 "\n",

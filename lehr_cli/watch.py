@@ -8,10 +8,9 @@ import typer
 from botocore.exceptions import ClientError
 from rich.text import Text
 
-from lehr import layout
 from lehr.contracts.registry import RunRecord
-from lehr.contracts.workflow import Failure
 from lehr_cli.events import ExecutionEnded
+from lehr_cli.explaining import read_failure
 from lehr_cli.failures import CloudError, RunFailedError
 from lehr_cli.find_run import find_run
 from lehr_cli.follow import follow
@@ -104,15 +103,14 @@ def _failure(
     invocation: Invocation, stack: Stack, record: RunRecord, ended: ExecutionEnded
 ) -> RunFailedError:
     """Show the evidence that RecordFailure kept; the sentence comes last, where the eye is."""
-    try:
-        body = stack.artifacts.get(layout.failure_key(record.project, record.run))
-    except KeyError:
+    failure = read_failure(stack, record)
+    if failure is None:
         what = {"ABORTED": "was stopped", "TIMED_OUT": "took longer than it may"}.get(ended.status, "failed")
         reason = record.reason or ended.cause or ended.error or "no reason was recorded"
         return RunFailedError(
-            f"run {record.run} {what}: {reason}", f"try again with: lehr train {record.project}"
+            f"run {record.run} {what}: {reason}",
+            f"go on with: lehr resume {record.run}   try anew with: lehr train {record.project}",
         )
-    failure = Failure.from_json(body)
     if failure.log_tail:
         invocation.out.say("    the end of the training log:", "dim")
         for line in failure.log_tail[-LOG_TAIL_LINES:]:

@@ -28,6 +28,17 @@ from lehr.ports import Executions, ModelRegistry, ObjectStore
 from lehr.resuming import MAX_RESUMES, RESUMABLE_DAYS, execution_name
 
 _TRAINING = "TrainTrials"
+# Who has failed there needs no training any more.
+_AFTER_TRAINING = {
+    "PackageModel",
+    "EvaluateShards",
+    "JudgeModel",
+    "AwaitApproval",
+    "PromoteModel",
+    "WatchCanary",
+    "RecordPromotion",
+    "RecordRejection",
+}
 _UNIT = re.compile(r"unit-(\d{5,})\.json")
 D = TypeVar("D", bound=Document)
 
@@ -53,7 +64,9 @@ class ResumeRun:
         if body is None:
             raise UserError(f"Step Functions no longer knows the execution of run {run}", hint=_anew(project))
         before = RunInput.from_json(body)
-        self._check_money(record)
+        failure = self._read(Failure, layout.failure_key(project, run))
+        if failure is None or failure.state not in _AFTER_TRAINING:
+            self._check_money(record)
         number = record.resumes + 1
         after, told = self._planned(before, number)
         arn = self.executions.arn_of(execution_name(project, run, number))

@@ -16,6 +16,7 @@ def test_the_page_is_what_the_catalogue_says(root: Path) -> None:
 
 
 def test_every_cause_has_a_line_of_its_own(root: Path) -> None:
-    lines = (root / "docs/causes.md").read_text().splitlines()
+    failures, _, _ = (root / "docs/causes.md").read_text().partition("## Waits")
+    lines = failures.splitlines()
     for cause in FAILURES:
         assert sum(line.startswith(f"| `{cause.name}` |") for line in lines) == 1, cause.name

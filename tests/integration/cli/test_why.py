@@ -104,8 +104,17 @@ def test_a_failure_of_an_older_release_is_looked_up_now(pushed: Any) -> None:
     put(pushed, layout.failure_key("mnist", "aaa"), failure().to_json())
     document = explained()
     assert document["cause"] == "no-capacity"
-    assert document["kept"] == ["the champion serves as before"]
+    assert document["kept"] == ["the champion, if there is one, serves as before"]
     assert [one["cause"] for one in document["notices"]] == ["report-not-written"]
+
+
+def test_a_run_that_was_resumed_and_then_stopped_is_not_told_by_its_first_failure(
+    pushed: Any, execution: Any
+) -> None:
+    execution({"status": "ABORTED", "error": "Stopped", "cause": "stopped by a person"}, 16)
+    put(pushed, layout.failure_key("mnist", "aaa"), failure().to_json())
+    pushed.registry.add_run(record(status="failed", reason="stopped by a person", resumes=1))
+    assert explained()["cause"] == "stopped-by-a-person"
 
 
 @pytest.mark.parametrize(

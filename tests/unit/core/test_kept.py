@@ -9,7 +9,7 @@ from lehr.contracts.workflow import TrialResult
 from tests.fakes import InMemoryObjectStore
 from tests.sweeps import record_trials
 
-SERVES = "the champion serves as before"
+SERVES = "the champion, if there is one, serves as before"
 
 
 def kept(store: InMemoryObjectStore, state: str = "TrainTrials") -> list[str]:

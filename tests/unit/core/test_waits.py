@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from lehr.causes.decisions import explain_decision
@@ -98,6 +99,26 @@ def test_a_refusal_names_the_rules_that_were_not_met_with_their_numbers() -> Non
 def test_a_decision_that_has_expired_leaves_the_reason_of_the_record() -> None:
     (one,) = explain_decision(record("rejected"), None, None).evidence
     assert (one.source, one.text) == ("record", "accuracy: 0.9000, required >= 0.9750")
+
+
+@pytest.mark.parametrize(
+    ("end", "name"),
+    [
+        ("; nobody approved it within 24 hours", "approval-expired"),
+        ("; rejected by ada: too slow on phones", "approval-rejected"),
+        ("; taken back as a canary: 3 of 100 answers failed", "canary-rolled-back"),
+        ("", "gate-refused"),
+    ],
+)
+def test_who_refused_a_model_that_met_every_rule_is_told_by_the_end_of_the_reason(
+    end: str, name: str
+) -> None:
+    refused = msgspec.structs.replace(record("rejected"), reason=f"accuracy 0.9794; all rules passed{end}")
+    told = explain_decision(refused, Decision(verdict="promote", reason="", rules=RULES[1:]), None)
+    assert (told.cause, told.evidence[0].text) == (name, refused.reason)
+    # A rule that was not met is what counts, whatever the reason says.
+    judged = Decision(verdict="reject", reason="", rules=RULES)
+    assert explain_decision(refused, judged, None).cause == "gate-refused"
 
 
 @pytest.mark.parametrize(("champion", "words"), [("m1", "It is the champion."), ("m2", "Another model is")])

@@ -221,8 +221,8 @@ def forgotten(world: FailedWorld) -> None:
     world.executions.inputs.clear()
 
 
-def too_dear(world: FailedWorld) -> None:
-    world.fail()
+def too_dear(world: FailedWorld, state: str = "TrainTrials") -> None:
+    world.fail(state)
     recipe = msgspec.json.decode(world.artifacts.get(layout.recipe_key("mnist", world.run)))
     recipe["budget"]["max_usd_per_month"] = 0.001
     world.artifacts.put(layout.recipe_key("mnist", world.run), msgspec.json.encode(recipe))
@@ -248,6 +248,14 @@ def test_what_cannot_go_on_is_refused_with_the_way_out(spoil: Any, said: str) ->
     assert answer.outcome == "refused"
     assert said in answer.reason
     assert world.executions.inputs == before
+
+
+def test_a_run_that_is_trained_is_not_asked_for_its_budget_again() -> None:
+    world = FailedWorld()
+    world.prepare()
+    world.train()
+    too_dear(world, "PackageModel")
+    assert world.resume().outcome == "started"
 
 
 def test_a_run_that_is_not_there_is_refused() -> None:

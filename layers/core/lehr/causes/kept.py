@@ -26,7 +26,7 @@ def what_is_kept(project: str, run: str, state: str, artifacts: ObjectStore) -> 
         *_package(project, run, artifacts),
         "the champion may have been moved: see lehr runs"
         if state in _AFTER_PROMOTION
-        else "the champion serves as before",
+        else "the champion, if there is one, serves as before",
     ]
 
 

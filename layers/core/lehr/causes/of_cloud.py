@@ -32,19 +32,18 @@ CAUSES: tuple[Cause, ...] = (
         details=("{action}",),
     ),
     cause(
-        "image-cannot-be-pulled",
-        "The training image is there, and the role may not pull it, or it is of a registry that cannot be reached.",
-        when(reason=r"CannotPullContainerError.*(?:denied|timeout|i/o|no basic auth|forbidden)"),
-        when(reason=r"has proper pull permissions for SageMaker|not authorized to perform: ecr:\w+"),
-        next=("lehr doctor {project}", "lehr image build FOLDER", *_AGAIN),
-    ),
-    cause(
         "image-missing",
         "The training image does not exist, at least not under that name and tag.",
         when(
             reason=r"Cannot find repository|Requested image .* not found|manifest (?:for .* )?(?:not found|unknown)"
         ),
+        next=("lehr doctor {project}", "lehr image build FOLDER", *_AGAIN),
+    ),
+    cause(
+        "image-cannot-be-pulled",
+        "The training image cannot be pulled: the role may not, or its registry cannot be reached.",
         when(reason=r"CannotPullContainerError"),
+        when(reason=r"has proper pull permissions for SageMaker|not authorized to perform: ecr:\w+"),
         next=("lehr doctor {project}", "lehr image build FOLDER", *_AGAIN),
     ),
     cause(
