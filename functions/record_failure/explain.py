@@ -49,8 +49,7 @@ class RecordFailure:
             log=log_tail,
             answers={"project": request.project, "run": request.run},
         )
-        kept = what_is_kept(request.project, request.run, request.state, self.artifacts)
-        explanation = look_up(seen, kept)
+        explanation = look_up(seen, self._kept(request))
         failure = Failure(
             project=request.project,
             run=request.run,
@@ -72,6 +71,13 @@ class RecordFailure:
             reason=f"{request.state}: {failure.reason}"[:MAX_REASON],
         )
         return failure
+
+    def _kept(self, request: FailureRequest) -> list[str]:
+        try:
+            return what_is_kept(request.project, request.run, request.state, self.artifacts)
+        except Exception:
+            # Whatever it is, as a key that was disabled: it may be what has failed the run, and must not hide it.
+            return ["what is kept cannot be looked up now"]
 
 
 def explain(error: str, cause: str, log_tail: Sequence[str] = ()) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from functions.record_failure.explain import RecordFailure, batch_stream, explain, training_job
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import Failure, FailureRequest
+from lehr.ports import StoredObject
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 JOB_FAILED = json.dumps(
@@ -99,6 +101,18 @@ def test_the_job_is_found_also_in_a_cause_that_was_cut() -> None:
     assert training_job(JOB_FAILED) == "lehr-mnist-r1-0-0"
     assert training_job(JOB_FAILED[:60]) == "lehr-mnist-r1-0-0"
     assert training_job("no job") == ""
+
+
+def test_what_cannot_be_looked_up_hides_no_failure() -> None:
+    class Locked(InMemoryObjectStore):
+        def list(self, prefix: str) -> Iterator[StoredObject]:
+            raise PermissionError(prefix)
+
+    recorder = RecordFailure(artifacts=Locked("artifacts"), registry=InMemoryRegistry(), logs=Logs())
+    request = FailureRequest(project="mnist", run="r1", state="TrainTrials", error="E", cause=JOB_FAILED)
+    told = recorder.record(request).explanation
+    assert told is not None
+    assert told.kept == ["what is kept cannot be looked up now"]
 
 
 def test_the_failure_carries_the_tail_of_the_log_and_ends_the_run() -> None:

@@ -6,7 +6,8 @@ from lehr.causes.rule import Cause, cause, when
 
 _AGAIN = ("lehr resume {run}",)
 _TRAIN = "TrainTrials|Train|TrainOnBatch|TrainSlice"
-_ARN = r"arn:aws[\w-]*:\S+"
+# Of what an ARN may consist of and no more: it is put into a command that somebody will paste.
+_ARN = r"arn:aws[\w-]*:[\w:/.+=,@-]+"
 
 CAUSES: tuple[Cause, ...] = (
     cause(
