@@ -159,6 +159,7 @@ class Trials:
             "checkpointPrefix": f"{prefix}runs/{run}/checkpoints/",
             "outputPrefix": f"{prefix}runs/{run}/trials/",
             "initialVersion": "",
+            "resumes": 0,
             "initialUri": "",
         }
 
