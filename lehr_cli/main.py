@@ -20,6 +20,7 @@ from lehr_cli.plan import plan_backend
 from lehr_cli.predict import predict
 from lehr_cli.project import push
 from lehr_cli.report import report
+from lehr_cli.rollback import rollback
 from lehr_cli.runs import runs
 from lehr_cli.train import train
 from lehr_cli.watch import stop, watch
@@ -39,6 +40,7 @@ app.command()(train)
 app.command()(watch)
 app.command()(stop)
 app.command()(runs)
+app.command()(rollback)
 app.command()(predict)
 app.command()(report)
 app.command()(cost)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -125,6 +126,7 @@ class InMemoryRegistry:
 
     def __init__(self) -> None:
         self.aliases: dict[str, Alias] = {}
+        self.generations: dict[str, list[Alias]] = {}
         self.models: dict[tuple[str, str], ModelRecord] = {}
         self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
@@ -139,9 +141,23 @@ class InMemoryRegistry:
             raise self.faults.pop(0)
         return self.aliases.get(project)
 
+    def champions(self, project: str) -> list[Alias]:
+        return self.generations.get(project, [])[::-1]
+
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
+        return self._move(project, version, owner=run, run=run, generation=generation)
+
+    def roll_back(
+        self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
+    ) -> Alias:
+        said = {"kind": "rollback", "by": by, "reason": reason}
+        return self._move(project, version, owner=owner, run=run, generation=generation, **said)
+
+    def _move(
+        self, project: str, version: str, *, owner: str, run: str, generation: int, **said: Any
+    ) -> Alias:
         current = self.aliases.get(project)
-        if current and current.owner == run and current.champion == version:
+        if current and (current.owner, current.champion) == (owner, version):
             return current
         if (current.generation if current else 0) != generation:
             raise ChampionChangedError(f"{project}: judged at generation {generation}")
@@ -150,9 +166,12 @@ class InMemoryRegistry:
             champion=version,
             previous=current.champion if current else None,
             generation=generation + 1,
-            owner=run,
+            owner=owner,
+            run=run,
             updated_at=NOW,
+            **said,
         )
+        self.generations.setdefault(project, []).append(self.aliases[project])
         return self.aliases[project]
 
     def turn(self, project: str) -> Turn | None:
@@ -215,3 +234,20 @@ class InMemoryRegistry:
         record = self.run_records.get((project, run))
         if record:
             self.run_records[project, run] = msgspec.structs.replace(record, actual_usd=usd)
+
+
+class KeptNotices:
+    """What was told, in order; with `is_away` nothing can be."""
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.is_away = is_away
+        self.told: list[tuple[str, str]] = []
+        self.announced: list[tuple[str, dict[str, str]]] = []
+
+    def tell(self, subject: str, message: str) -> None:
+        if self.is_away:
+            raise ConnectionError("nobody listens")
+        self.told.append((subject, message))
+
+    def announce(self, detail_type: str, detail: Mapping[str, str]) -> None:
+        self.announced.append((detail_type, dict(detail)))

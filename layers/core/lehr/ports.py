@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -81,7 +81,11 @@ class ModelRegistry(Protocol):
     """Runs, datasets, models, triggers and the alias of each project."""
 
     def alias(self, project: str) -> Alias | None: ...
+    def champions(self, project: str) -> list[Alias]: ...
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias: ...
+    def roll_back(
+        self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
+    ) -> Alias: ...
     def add_model(self, record: ModelRecord) -> None: ...
     def add_dataset(self, record: DatasetRecord) -> None: ...
     def add_trigger(self, record: TriggerRecord) -> None: ...
@@ -141,6 +145,13 @@ class RunningJob:
     project: str
     run: str
     created_at: datetime
+
+
+class Notices(Protocol):
+    """Who wants to know: those who subscribed to the topic, and rules of the event bus."""
+
+    def tell(self, subject: str, message: str) -> None: ...
+    def announce(self, detail_type: str, detail: Mapping[str, str]) -> None: ...
 
 
 class RunningJobs(Protocol):

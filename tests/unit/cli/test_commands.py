@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 from botocore import exceptions as aws
+from msgspec import structs
 from typer.testing import CliRunner
 
 from lehr.contracts.registry import Alias, RunRecord
@@ -19,7 +20,20 @@ from lehr_cli.invocation import Invocation, command, shared_options
 from lehr_cli.main import app
 from lehr_cli.runs import lines
 
-COMMANDS = ("demo", "push", "drop", "train", "watch", "stop", "runs", "predict", "report", "cost", "doctor")
+COMMANDS = (
+    "demo",
+    "push",
+    "drop",
+    "train",
+    "watch",
+    "stop",
+    "runs",
+    "rollback",
+    "predict",
+    "report",
+    "cost",
+    "doctor",
+)
 DATA_COMMANDS = ("data ls", "data show", "data diff", "data card")
 runner = CliRunner()
 
@@ -166,10 +180,43 @@ def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:
         ),
     ]
     alias = Alias(project="mnist", champion="c0ffee", generation=1, owner="aaa", updated_at="")
-    drawn = lines("mnist", records, alias).plain.splitlines()
+    drawn = lines("mnist", records, [alias]).plain.splitlines()
     assert [line.rstrip() for line in drawn] == [
         "mnist",
         "  bbb             failed",
         "      too [hot]",
         "● aaa             promoted 0.9794 vs 0.9761  c0ffee           1 min 05.2 s  champion  trial 3 of 8",
+    ]
+
+
+def test_a_rollback_stands_among_the_runs_and_the_run_whose_model_serves_is_marked() -> None:
+    base: dict[str, Any] = {"project": "mnist", "execution_arn": "a", "code_sha": "c", "fingerprint": "f"}
+    records = [
+        RunRecord(
+            run=run,
+            status="promoted",
+            started_at=f"2026-01-0{day}T00:00:00.000Z",
+            ended_at=f"2026-01-0{day}T00:01:00.000Z",
+            model_version=version,
+            **base,
+        )
+        for day, run, version in ((3, "new", "v2"), (1, "old", "v1"))
+    ]
+    moves: list[dict[str, Any]] = [
+        {"champion": "v1", "owner": "rollback-1", "kind": "rollback", "run": "old", "previous": "v2"},
+        {"champion": "v2", "owner": "new", "run": "new", "previous": "v1"},
+        {"champion": "v1", "owner": "old", "run": "old"},
+    ]
+    champions = [
+        Alias(project="mnist", generation=3 - back, updated_at=f"2026-01-0{5 - back}T00:00:00.000Z", **move)
+        for back, move in enumerate(moves)
+    ]
+    champions[0] = structs.replace(champions[0], reason="p99 doubled", by="arn:ada")
+    drawn = lines("mnist", records, champions).plain.splitlines()
+    assert [" ".join(line.split()) for line in drawn] == [
+        "mnist",
+        "↩ rolled back v2 → v1 2026-01-05T00:00:00Z",
+        "p99 doubled (arn:ada)",
+        "new promoted v2 1 min 00.0 s",
+        "● old promoted v1 1 min 00.0 s champion",
     ]

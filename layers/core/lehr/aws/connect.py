@@ -10,6 +10,7 @@ from lehr.aws.clients import CONFIG, make_client, make_table
 from lehr.aws.executions import StepFunctionsExecutions
 from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.logs import CloudWatchTrainingLogs
+from lehr.aws.notices import AwsNotices
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
 from lehr.ports import RunningJobs
@@ -25,6 +26,10 @@ def open_registry(table: str, config: Config = CONFIG) -> DynamoModelRegistry:
 
 def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:
     return StepFunctionsExecutions(state_machine_arn, make_client("stepfunctions"))
+
+
+def open_notices(topic_arn: str) -> AwsNotices:
+    return AwsNotices(topic_arn, make_client("sns"), make_client("events"))
 
 
 def open_training_logs() -> CloudWatchTrainingLogs:

@@ -15,8 +15,9 @@ TriggerOutcome = Literal["started", "queued", "nothing_new", "refused"]
 class Alias(Document, frozen=True, kw_only=True):
     """The one mutable item of a project: which model version serves.
 
-    `generation` grows by one with every move and `owner` is the run that made the last one, so that a
-    writer whose reply was lost recognises its own success.
+    `generation` grows by one with every move and `owner` is who made the last one (a run, or one request to roll
+    back), so that a writer whose reply was lost recognises its own success. `run` is the one whose model serves; it
+    is empty where an earlier release has written the item. Of a rollback, `by` and `reason` are what was said.
     """
 
     schema: Literal[1] = 1
@@ -27,6 +28,10 @@ class Alias(Document, frozen=True, kw_only=True):
     weight: float = 0.0
     generation: int
     owner: str
+    kind: Literal["promotion", "rollback"] = "promotion"
+    run: str = ""
+    by: str = ""
+    reason: str = ""
     updated_at: str
 
 
