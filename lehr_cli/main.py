@@ -11,6 +11,7 @@ from __future__ import annotations
 import typer
 
 from lehr_cli import datasets, image, local
+from lehr_cli.approval import approve, reject
 from lehr_cli.cost import cost
 from lehr_cli.data import drop
 from lehr_cli.demo import demo
@@ -40,6 +41,8 @@ app.command()(train)
 app.command()(watch)
 app.command()(stop)
 app.command()(runs)
+app.command()(approve)
+app.command()(reject)
 app.command()(rollback)
 app.command()(predict)
 app.command()(report)

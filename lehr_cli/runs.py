@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from lehr.contracts.approval import Approval
 from lehr.contracts.registry import Alias, RunRecord
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.output import duration
+from lehr_cli.stack import Stack
 
 _STYLES = {"promoted": "green", "rejected": "yellow", "failed": "red", "running": "cyan"}
 
@@ -34,26 +38,46 @@ def runs(invocation: Invocation, project: ProjectArgument = None, limit: LimitOp
         alias = champions[0] if champions else None
         records = stack.registry.runs(name, limit=limit)
         shown += len(records)
+        waiting = waiting_approvals(stack, records)
         for record in records:
-            extra = {"champion": is_champion(record, alias), "seconds": seconds(record)}
+            extra: dict[str, object] = {"champion": is_champion(record, alias), "seconds": seconds(record)}
+            if record.run in waiting:
+                extra["waits_for_approval_until"] = waiting[record.run].expires_at
             invocation.out.emit({"event": "run"} | record.to_value() | extra)
         for one in champions:
             if one.kind == "rollback":
                 invocation.out.emit({"event": "rolled_back"} | one.to_value())
         if records:
-            invocation.out.say(lines(name, records, champions))
+            invocation.out.say(lines(name, records, champions, waiting))
     if not shown:
         invocation.out.say(f"no runs yet{f' of {project}' if project else ''}")
         invocation.out.note("start one with: lehr train PROJECT --data FOLDER")
 
 
-def lines(project: str, records: list[RunRecord], champions: list[Alias]) -> Text:
+def waiting_approvals(stack: Stack, records: list[RunRecord]) -> dict[str, Approval]:
+    """What the runs that go on wait for, by run."""
+    found = {}
+    for record in records:
+        approval = stack.approvals.of_run(record.project, record.run) if record.status == "running" else None
+        if approval and approval.status == "PendingManualApproval":
+            found[record.run] = approval
+    return found
+
+
+def lines(
+    project: str,
+    records: list[RunRecord],
+    champions: list[Alias],
+    waiting: Mapping[str, Approval] = MappingProxyType({}),
+) -> Text:
     """The runs of one project, a line each and their reason below; `●` marks the one whose model serves.
 
     Between them, what was rolled back, in the order of time.
     """
     alias = champions[0] if champions else None
-    drawn = [(record.ended_at or _NOT_YET, _run_line(record, alias)) for record in records]
+    drawn = [
+        (record.ended_at or _NOT_YET, _run_line(record, alias, waiting.get(record.run))) for record in records
+    ]
     oldest = min((record.started_at for record in records), default="")
     drawn += [
         (one.updated_at, _rollback_line(one))
@@ -68,8 +92,9 @@ def lines(project: str, records: list[RunRecord], champions: list[Alias]) -> Tex
     return text
 
 
-def _run_line(record: RunRecord, alias: Alias | None) -> Text:
+def _run_line(record: RunRecord, alias: Alias | None, waits: Approval | None) -> Text:
     serves = is_champion(record, alias)
+    asks = f"waits for approval until {waits.expires_at[:19]}Z: {waits.figures}" if waits else ""
     return Text.assemble(
         ("● " if serves else "  ", "bold green"),
         (f"{record.run:<15} ", "default"),
@@ -80,6 +105,12 @@ def _run_line(record: RunRecord, alias: Alias | None) -> Text:
         ("  champion" if serves else "", "bold green"),
         (f"  trial {record.trial} of {record.trials}" if record.trials > 1 else "", "dim"),
         (f"\n      {record.reason}" if record.reason else "", "dim"),
+        (
+            f"\n      {asks}\n      lehr approve {record.run}, or lehr reject {record.run} --reason …"
+            if asks
+            else "",
+            "yellow",
+        ),
         "\n",
         style="not bold",
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from lehr.contracts.approval import Approval, ApprovalStatus
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
 from lehr.ports import Sink, StoredObject
@@ -234,6 +235,51 @@ class InMemoryRegistry:
         record = self.run_records.get((project, run))
         if record:
             self.run_records[project, run] = msgspec.structs.replace(record, actual_usd=usd)
+
+
+class InMemoryApprovals:
+    """Approvals as a dict."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str, int], Approval] = {}
+
+    def ask(self, approval: Approval) -> bool:
+        known = self.kept.get(_asked(approval))
+        if known and known.status != "PendingManualApproval":
+            return False
+        self.kept[_asked(approval)] = approval
+        return True
+
+    def answer(self, approval: Approval, *, was: ApprovalStatus = "PendingManualApproval") -> bool:
+        known = self.kept.get(_asked(approval))
+        if known is None or (known.status, known.task_token) != (was, approval.task_token):
+            return False
+        self.kept[_asked(approval)] = approval
+        return True
+
+    def of_run(self, project: str, run: str) -> Approval | None:
+        found = [one for one in self.of_project(project) if one.run == run]
+        return max(found, key=lambda one: one.generation, default=None)
+
+    def of_project(self, project: str) -> list[Approval]:
+        return [one for (owner, *_), one in self.kept.items() if owner == project]
+
+
+def _asked(approval: Approval) -> tuple[str, str, int]:
+    return approval.project, approval.run, approval.generation
+
+
+class Tokens:
+    """Executions that wait: by token, what each was told to go on with; None while it waits."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.told: dict[str, bytes | None] = dict.fromkeys(tokens)
+
+    def go_on(self, token: str, output: bytes) -> bool:
+        if self.told.get(token, b"") is not None:
+            return False
+        self.told[token] = output
+        return True
 
 
 class KeptNotices:

@@ -29,6 +29,11 @@ MAY = {
     },
     ("project#mnist", "DeleteItem"): set(),
     ("project#mnist", "Query"): {"StartRun"},
+    ("approval#mnist", "GetItem"): set(),
+    ("approval#mnist", "Query"): {"AnswerApproval"},
+    ("approval#mnist", "PutItem"): {"AwaitApproval", "AnswerApproval"},
+    ("approval#mnist", "UpdateItem"): {"RetrainStateMachine"},
+    ("approval#mnist", "DeleteItem"): set(),
     ("other#mnist", "PutItem"): set(),
     # A scan names no partition.
     (None, "Query"): set(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from lehr.contracts.approval import Approval, ApprovalStatus
 from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
 
 
@@ -145,6 +146,21 @@ class RunningJob:
     project: str
     run: str
     created_at: datetime
+
+
+class Approvals(Protocol):
+    """What waits for a person, and what was said; an answer is written once."""
+
+    def ask(self, approval: Approval) -> bool: ...
+    def answer(self, approval: Approval, *, was: ApprovalStatus = "PendingManualApproval") -> bool: ...
+    def of_run(self, project: str, run: str) -> Approval | None: ...
+    def of_project(self, project: str) -> list[Approval]: ...
+
+
+class WaitingTasks(Protocol):
+    """Executions that wait for an answer; False: this one waits no more."""
+
+    def go_on(self, token: str, output: bytes) -> bool: ...
 
 
 class Notices(Protocol):

@@ -13,6 +13,7 @@ from tests.integration.shield.guarded_cloud import STACK, GuardedCloud
 
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"}
 CHAMPION = {"pk": {"S": "champion#forbidden"}, "sk": {"S": "alias"}}
+APPROVAL = {"pk": {"S": "approval#forbidden"}, "sk": {"S": "forbidden#1"}}
 RUN = {"pk": {"S": "project#forbidden"}, "sk": {"S": "run#forbidden"}}
 
 
@@ -151,6 +152,18 @@ DEEDS = [
         lambda f, o: f.start_execution(stateMachineArn=o["StateMachineArn"], input="{"),
         roles("StartRun") | {"RetrainStateMachineRole"},
     ),
+    Deed(
+        "approves a run in its place",
+        "stepfunctions",
+        lambda f, o: f.send_task_success(taskToken="of-nobody", output="{}"),
+    ),
+    Deed(
+        "writes an approval",
+        "dynamodb",
+        lambda d, o: d.put_item(TableName=o["RegistryTable"], Item=APPROVAL),
+        roles("AwaitApproval", "AnswerApproval"),
+    ),
+    Deed("reads what is to be approved", "dynamodb", listed("approval#forbidden"), roles("AnswerApproval")),
     Deed(
         "starts a batch",
         "stepfunctions",

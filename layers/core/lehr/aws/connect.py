@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from botocore.config import Config
 
+from lehr.aws.approvals import DynamoApprovals
 from lehr.aws.clients import CONFIG, make_client, make_table
-from lehr.aws.executions import StepFunctionsExecutions
+from lehr.aws.executions import StepFunctionsExecutions, StepFunctionsTasks
 from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.logs import CloudWatchTrainingLogs
 from lehr.aws.notices import AwsNotices
@@ -22,6 +23,14 @@ def open_bucket(name: str, config: Config = CONFIG) -> S3ObjectStore:
 
 def open_registry(table: str, config: Config = CONFIG) -> DynamoModelRegistry:
     return DynamoModelRegistry(make_table(table, config))
+
+
+def open_approvals(table: str) -> DynamoApprovals:
+    return DynamoApprovals(make_table(table))
+
+
+def open_waiting_tasks() -> StepFunctionsTasks:
+    return StepFunctionsTasks(make_client("stepfunctions"))
 
 
 def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:

@@ -19,6 +19,7 @@ from lehr.contracts.hook_rules import refuse_hook_misfits
 from lehr.contracts.model_rules import refuse_foreign_keys, refuse_model_misfits
 from lehr.contracts.process_rules import refuse_process_misfits
 from lehr.contracts.recipe_tables import (
+    Approval,
     Augment,
     Backend,
     Budget,
@@ -54,6 +55,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     backend: Backend = Backend()
     serving: Serving = Serving()
     gate: Gate = Gate()
+    approval: Approval = Approval()
     budget: Budget = Budget()
 
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:

@@ -209,6 +209,16 @@ class Gate(Part, frozen=True, kw_only=True):
     min_gain: NonNegativeFloat = 0.0
 
 
+class Approval(Part, frozen=True, kw_only=True):
+    """[approval]: whether a person has to agree to a promotion, and for how long one is waited for.
+
+    A run ends after seven days in all, and its project has no other run meanwhile.
+    """
+
+    required: bool = False
+    expires_after_h: Annotated[int, Meta(ge=1, le=120)] = 72
+
+
 class Budget(Part, frozen=True, kw_only=True):
     """[budget]: in USD, held against the worst case before a run starts; left out means no limit.
 

@@ -50,7 +50,7 @@ class RunInput(Document, frozen=True, kw_only=True):
     """Input of an execution, written by start_run.
 
     `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
-    both are empty for random ones.
+    both are empty for random ones. `approval_expires_s` is for how long a person is waited for, 0 for not at all.
     """
 
     schema: Literal[1] = 1
@@ -66,6 +66,7 @@ class RunInput(Document, frozen=True, kw_only=True):
     output_prefix: str
     initial_version: str = ""
     initial_uri: str = ""
+    approval_expires_s: int = 0
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
