@@ -94,7 +94,7 @@ def lines(
 
 def _run_line(record: RunRecord, alias: Alias | None, waits: Approval | None) -> Text:
     serves = is_champion(record, alias)
-    asks = f"waits for approval until {waits.expires_at[:19]}Z: {waits.figures}" if waits else ""
+    asks = _what_waits(record, alias, waits)
     return Text.assemble(
         ("● " if serves else "  ", "bold green"),
         (f"{record.run:<15} ", "default"),
@@ -105,15 +105,24 @@ def _run_line(record: RunRecord, alias: Alias | None, waits: Approval | None) ->
         ("  champion" if serves else "", "bold green"),
         (f"  trial {record.trial} of {record.trials}" if record.trials > 1 else "", "dim"),
         (f"\n      {record.reason}" if record.reason else "", "dim"),
-        (
-            f"\n      {asks}\n      lehr approve {record.run}, or lehr reject {record.run} --reason …"
-            if asks
-            else "",
-            "yellow",
-        ),
+        (asks, "yellow"),
         "\n",
         style="not bold",
     )
+
+
+def _what_waits(record: RunRecord, alias: Alias | None, waits: Approval | None) -> str:
+    """What a run that goes on waits for: a person, or the time of its canary."""
+    if record.status != "running":
+        return ""
+    if waits:
+        until = f"waits for approval until {waits.expires_at[:19]}Z: {waits.figures}"
+        return f"\n      {until}\n      lehr approve {record.run}, or lehr reject {record.run} --reason …"
+    if alias and alias.canary and alias.owner == record.run:
+        kind = "is asked as a shadow in" if alias.is_shadow else "answers as a canary"
+        share = f"{alias.canary} {kind} {100 * alias.weight:g} % of the requests"
+        return f"\n      {share}; lehr rollback {record.project} ends it"
+    return ""
 
 
 def _rollback_line(alias: Alias) -> Text:

@@ -148,6 +148,17 @@ class InMemoryRegistry:
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
         return self._move(project, version, owner=run, run=run, generation=generation)
 
+    def begin_rollout(self, alias: Alias) -> Alias:
+        current = self.aliases[alias.project]
+        if (current.owner, current.champion, current.canary) == (alias.owner, alias.champion, alias.canary):
+            return current
+        if current.generation != alias.generation - 1:
+            raise ChampionChangedError(f"{alias.project}: judged at generation {alias.generation - 1}")
+        moved = msgspec.structs.replace(alias, previous=current.previous)
+        self.aliases[alias.project] = moved
+        self.generations.setdefault(alias.project, []).append(moved)
+        return moved
+
     def roll_back(
         self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
     ) -> Alias:

@@ -38,10 +38,13 @@ def choose(history: list[Alias], version: str, *, is_known: bool) -> Alias:
     """The latest promotion of the champion to go back to; `history` begins with the present generation.
 
     Without a version it is the champion that the present one replaced when it was promoted: going back twice goes
-    two champions back, and not to the one that was left. Raises UserError.
+    two champions back, and not to the one that was left. While a canary is watched, it is the champion beside it.
+    Raises UserError.
     """
     current = history[0]
     former = _former(history)
+    if not version and current.canary:
+        return former[current.champion]
     if not version:
         replaced = next((one.previous for one in history if _promoted(one, current.champion)), None)
         if replaced is None:
@@ -57,7 +60,7 @@ def choose(history: list[Alias], version: str, *, is_known: bool) -> Alias:
         raise UserError(f"{version!r} may mean {', '.join(sorted(meant)[:_SHOWN])}", hint="type more of it")
     if not meant:
         raise _unknown(current, version, list(former), is_known=is_known)
-    if meant[0] == current.champion:
+    if meant[0] == current.champion and not current.canary:
         raise UserError(f"{meant[0]} is the champion of {current.project} already")
     return former[meant[0]]
 

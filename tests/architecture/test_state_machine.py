@@ -175,7 +175,10 @@ def test_nothing_leads_around_the_approval_that_a_recipe_asks_for(machine: dict[
         for step in [state, *state.get("Choices", []), *state.get("Catch", [])]
         if "PromoteModel" in (step.get("Next"), step.get("Default"))
     }
-    assert leads == {"Gate", "IsApproved"}
+    assert leads == {"Gate", "IsApproved", "IsBaked"}
+    # After it was watched; nothing begins there.
+    (bakes_on,) = states["IsBaked"]["Choices"]
+    assert (bakes_on["Condition"], bakes_on["Next"]) == ("{% $step = 'begin' %}", "Bake")
     # A run that was overtaken is judged again, and passes the gate and the person again.
     (again,) = states["JudgeAgain"]["Choices"]
     assert again["Next"] == "PackageModel"

@@ -16,7 +16,8 @@ EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", 
 # Partition and action: whose role may.
 MAY = {
     ("champion#mnist", "GetItem"): {
-        *("PackageModel", "PromoteModel", "RollbackModel", "Predict", "SealDataset", "StartBatch", "StartRun")
+        *("PackageModel", "PromoteModel", "RollbackModel", "WatchCanary", "Predict", "SealDataset"),
+        *("StartBatch", "StartRun"),
     },
     ("champion#mnist", "PutItem"): {"PromoteModel", "RollbackModel"},
     ("champion#mnist", "UpdateItem"): set(),

@@ -84,6 +84,7 @@ class ModelRegistry(Protocol):
     def alias(self, project: str) -> Alias | None: ...
     def champions(self, project: str) -> list[Alias]: ...
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias: ...
+    def begin_rollout(self, alias: Alias) -> Alias: ...
     def roll_back(
         self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
     ) -> Alias: ...
@@ -161,6 +162,28 @@ class WaitingTasks(Protocol):
     """Executions that wait for an answer; False: this one waits no more."""
 
     def go_on(self, token: str, output: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionFigures:
+    """What the endpoint has measured of one model version since a moment; None: nothing.
+
+    `lowest` and `highest` are of one number of each answer: a model whose answers are all the same has them equal.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    latency_ms: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    compared: int = 0
+    disagreements: int = 0
+
+
+class EndpointFigures(Protocol):
+    """The figures of the versions of a project, while two of them are asked."""
+
+    def of_version(self, project: str, version: str, since: datetime) -> VersionFigures: ...
 
 
 class Notices(Protocol):

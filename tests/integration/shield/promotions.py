@@ -13,6 +13,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from lehr.aws.s3 import S3ObjectStore
+from lehr.clock import now
 from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
 from tests.small_packages import publish_small_package
 
@@ -27,6 +28,22 @@ def rollback(cloud: GuardedCloud, project: str) -> dict[str, Any]:
         told = back.only("rollback")
         seen |= {"champion": versions.index(told["champion"]), "untold": told["untold"] != ""}
     return seen
+
+
+def rollout(cloud: GuardedCloud, project: str) -> dict[str, Any]:
+    """A canary begins beside a champion, is watched, and is withdrawn."""
+    _promote(cloud, project, 0)
+    version = _publish(cloud, project, 1)
+    rollout = {"strategy": "canary", "share_percent": 50.0, "bake_minutes": 30}
+    request = {"project": project, "run": "run-1", "version": version, "rollout": rollout}
+    began = _call(cloud, "PromoteModel", request | {"generation": 1})
+    watched = _call(cloud, "WatchCanary", request | {"generation": 2, "began_at": now()})
+    ended = _call(cloud, "PromoteModel", request | {"generation": 2, "step": "withdraw"})
+    return {
+        "bakes": began["is_baking"],
+        "watched": watched.get("verdict", watched.get("errorType")),
+        "withdrawn": not ended["is_baking"],
+    }
 
 
 def approve_by_link(cloud: GuardedCloud, project: str, run: Future[Any]) -> dict[str, Any]:
@@ -81,12 +98,19 @@ def _visit(cloud: GuardedCloud, link: str, form: bytes | None = None) -> int:
 
 
 def _promote(cloud: GuardedCloud, project: str, generation: int) -> str:
-    bucket = cloud.place.outputs()["ArtifactBucket"]
-    artifacts = S3ObjectStore(bucket, cloud.place.client("s3"))
-    version = publish_small_package(artifacts, project, f"{project}-{generation}".encode())
+    version = _publish(cloud, project, generation)
     request = {"project": project, "run": f"run-{generation}", "version": version, "generation": generation}
-    (name,) = [name for name in cloud.functions() if "-PromoteModelFunction-" in name]
+    assert _call(cloud, "PromoteModel", request)["champion"] == version
+    return version
+
+
+def _publish(cloud: GuardedCloud, project: str, number: int) -> str:
+    artifacts = S3ObjectStore(cloud.place.outputs()["ArtifactBucket"], cloud.place.client("s3"))
+    return publish_small_package(artifacts, project, f"{project}-{number}".encode())
+
+
+def _call(cloud: GuardedCloud, function: str, request: dict[str, Any]) -> Any:
+    (name,) = [name for name in cloud.functions() if f"-{function}Function-" in name]
     answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request).encode())
     with answer["Payload"] as body:
-        assert "FunctionError" not in answer, body.read()
-    return version
+        return json.loads(body.read())

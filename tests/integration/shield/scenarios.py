@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 
 from tests.e2e.small_mnist import IN_FOLDERS, write_data, write_folders, write_project
 from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
-from tests.integration.shield.promotions import approve_by_link, rollback
+from tests.integration.shield.promotions import approve_by_link, rollback, rollout
 
 Observation = dict[str, Any]
 Scenario = Callable[[GuardedCloud, str], Observation]
@@ -198,6 +198,7 @@ SCENARIOS: dict[str, Scenario] = {
     "prediction_before_training": prediction_before_training,
     "lost_event": lost_event,
     "rollback": rollback,
+    "rollout": rollout,
     "a_run_that_is_not_there": a_run_that_is_not_there,
     "failure": failure,
     "promotion": promotion,

@@ -117,6 +117,7 @@ DEEDS = [
             "PackageModel",
             "PromoteModel",
             "RollbackModel",
+            "WatchCanary",
             "Predict",
             "SealDataset",
             "StartBatch",

@@ -13,6 +13,7 @@ from botocore import exceptions as aws
 from msgspec import structs
 from typer.testing import CliRunner
 
+from lehr.contracts.approval import Approval
 from lehr.contracts.registry import Alias, RunRecord
 from lehr.errors import ContractError, RecipeError
 from lehr_cli.failures import CommandError, RunFailedError, explain
@@ -220,3 +221,59 @@ def test_a_rollback_stands_among_the_runs_and_the_run_whose_model_serves_is_mark
         "new promoted v2 1 min 00.0 s",
         "● old promoted v1 1 min 00.0 s champion",
     ]
+
+
+@pytest.mark.parametrize(
+    ("is_shadow", "says"),
+    [(False, "v2 answers as a canary 10 % of the requests"), (True, "v2 is asked as a shadow in 10 %")],
+)
+def test_a_run_that_bakes_says_so_and_the_champion_stays_marked(is_shadow: bool, says: str) -> None:
+    base: dict[str, Any] = {"project": "mnist", "execution_arn": "a", "code_sha": "c", "fingerprint": "f"}
+    day = "2026-01-01T00:00:00.000Z"
+    records = [
+        RunRecord(run="new", status="running", started_at=day, **base),
+        RunRecord(run="old", status="promoted", started_at=day, ended_at=day, model_version="v1", **base),
+    ]
+    alias = Alias(
+        project="mnist",
+        champion="v1",
+        canary="v2",
+        weight=0.1,
+        is_shadow=is_shadow,
+        generation=2,
+        owner="new",
+        run="old",
+        updated_at=day,
+    )
+    _, new, waits, old = lines("mnist", records, [alias]).plain.splitlines()
+    assert new.split() == ["new", "running"]
+    assert waits.strip().startswith(says)
+    assert waits.endswith("lehr rollback mnist ends it")
+    assert old.startswith("● old")
+
+
+def test_a_run_that_waits_for_a_person_says_for_what_and_how_to_answer() -> None:
+    day = "2026-01-01T00:00:00.000Z"
+    record = RunRecord(
+        project="mnist",
+        run="r7",
+        status="running",
+        started_at=day,
+        execution_arn="a",
+        code_sha="c",
+        fingerprint="f",
+    )
+    approval = Approval(
+        project="mnist",
+        run="r7",
+        version="v7",
+        generation=1,
+        status="PendingManualApproval",
+        figures="accuracy 0.98",
+        asked_at=day,
+        expires_at="2026-01-04T00:00:00.000Z",
+        task_token="t",
+    )
+    drawn = lines("mnist", [record], [], {"r7": approval}).plain.splitlines()
+    assert drawn[2].strip() == "waits for approval until 2026-01-04T00:00:00Z: accuracy 0.98"
+    assert drawn[3].strip() == "lehr approve r7, or lehr reject r7 --reason …"

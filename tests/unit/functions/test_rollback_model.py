@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from functions.rollback_model.rollback import roll_back
 from lehr import layout
@@ -81,6 +82,18 @@ def test_going_back_twice_goes_two_champions_back_and_then_there_is_none() -> No
     assert [world.roll_back().champion, world.roll_back().champion] == [second, first]
     answer = world.roll_back()
     assert (answer.outcome, "first champion" in answer.reason) == ("refused", True)
+
+
+def test_while_a_canary_is_watched_it_is_the_canary_that_goes() -> None:
+    world = World()
+    _, second, third = world.versions
+    canary = {"canary": world.rejected, "weight": 0.1, "kind": "rollout", "owner": "r9", "generation": 4}
+    world.registry.begin_rollout(structs.replace(world.alias, **canary))
+    answer = world.roll_back(reason="looks odd")
+    assert (answer.champion, answer.generation) == (third, 5)
+    assert (world.alias.canary, world.alias.kind) == (None, "rollback")
+    # Its run is judged again and may come back; the next rollback is one of champions.
+    assert world.roll_back().champion == second
 
 
 def test_any_former_champion_may_be_named_by_its_beginning_also_the_one_that_was_left() -> None:

@@ -62,6 +62,10 @@ class DynamoChampions:
             )
         )
 
+    def begin_rollout(self, alias: Alias) -> Alias:
+        """Set a canary beside the champion, as `promote` moves; `alias` is what it shall be."""
+        return self._move(alias)
+
     def roll_back(
         self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
     ) -> Alias:
@@ -87,7 +91,7 @@ class DynamoChampions:
             return done
         judged = wanted.generation - 1
         if (current.generation if current else 0) == judged:
-            moved = msgspec.structs.replace(wanted, previous=current.champion if current else None)
+            moved = _after(current, wanted)
             if self._put(moved, current):
                 return moved
         serving = self.alias(wanted.project)
@@ -136,4 +140,14 @@ class DynamoChampions:
 
 def _own(alias: Alias | None, wanted: Alias) -> Alias | None:
     """`alias` if it is what this owner wanted: its write was done, and the reply lost."""
-    return alias if alias and (alias.owner, alias.champion) == (wanted.owner, wanted.champion) else None
+    if alias is None:
+        return None
+    done, meant = ((one.owner, one.champion, one.canary) for one in (alias, wanted))
+    return alias if done == meant else None
+
+
+def _after(current: Alias | None, wanted: Alias) -> Alias:
+    """`wanted` with the champion before it: that of `current`, or the one before that where the champion stays."""
+    if current and current.champion == wanted.champion:
+        return msgspec.structs.replace(wanted, previous=current.previous, run=wanted.run or current.run)
+    return msgspec.structs.replace(wanted, previous=current.champion if current else None)

@@ -8,6 +8,7 @@ from botocore.config import Config
 
 from lehr.aws.approvals import DynamoApprovals
 from lehr.aws.clients import CONFIG, make_client, make_table
+from lehr.aws.endpoint_figures import CloudWatchFigures
 from lehr.aws.executions import StepFunctionsExecutions, StepFunctionsTasks
 from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.logs import CloudWatchTrainingLogs
@@ -39,6 +40,10 @@ def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:
 
 def open_notices(topic_arn: str) -> AwsNotices:
     return AwsNotices(topic_arn, make_client("sns"), make_client("events"))
+
+
+def open_endpoint_figures(namespace: str) -> CloudWatchFigures:
+    return CloudWatchFigures(namespace, make_client("cloudwatch"))
 
 
 def open_training_logs() -> CloudWatchTrainingLogs:

@@ -27,6 +27,7 @@ from lehr.contracts.recipe_tables import (
     Hooks,
     Model,
     Project,
+    Rollout,
     Serving,
     Training,
     Trials,
@@ -56,6 +57,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     serving: Serving = Serving()
     gate: Gate = Gate()
     approval: Approval = Approval()
+    rollout: Rollout = Rollout()
     budget: Budget = Budget()
 
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lehr.contracts.document import Document, Part
+from lehr.contracts.recipe_tables import Rollout
 from lehr.contracts.training import Trial
 
 
@@ -67,6 +68,7 @@ class RunInput(Document, frozen=True, kw_only=True):
     initial_version: str = ""
     initial_uri: str = ""
     approval_expires_s: int = 0
+    rollout: Rollout = Rollout()
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
@@ -220,20 +222,46 @@ class Judgement(Document, frozen=True, kw_only=True):
 
 
 class PromoteRequest(Document, frozen=True, kw_only=True):
-    """Input of PromoteModel: `generation` is the one that the candidate was judged at (0: no champion)."""
+    """Input of PromoteModel: `generation` is the one that the candidate was judged at (0: no champion), or watched at.
+
+    With "begin" it becomes champion or, by its rollout, a canary first; with "withdraw" it is none any more.
+    """
 
     project: str
     run: str
     version: str
     generation: int
+    step: Literal["begin", "complete", "withdraw"] = "begin"
+    rollout: Rollout = Rollout()
+    reason: str = ""
 
 
 class Promotion(Document, frozen=True, kw_only=True):
-    """Output of PromoteModel."""
+    """Output of PromoteModel. `is_baking`: the candidate is a canary, and has to be watched."""
 
     champion: str
     previous: str | None
     generation: int
+    is_baking: bool = False
+
+
+class WatchRequest(Document, frozen=True, kw_only=True):
+    """Input of WatchCanary: what bakes since `began_at`, and by which rules."""
+
+    project: str
+    run: str
+    version: str
+    generation: int
+    began_at: str
+    rollout: Rollout
+
+
+class WatchedCanary(Document, frozen=True, kw_only=True):
+    """Output of WatchCanary: whether to look again in `wait_s`, or what to do, and with which figures."""
+
+    verdict: Literal["bake", "complete", "withdraw"]
+    reason: str
+    wait_s: int = 0
 
 
 class FailureRequest(Document, frozen=True, kw_only=True):
