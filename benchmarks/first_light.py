@@ -153,22 +153,28 @@ def training_process_seconds(cloud: Cloud, project: str, run: str) -> float:
 
 def bare_trainer(cloud: Cloud, project: str, record: dict[str, Any], folder: Path) -> float:
     """Seconds of `python -m lehr_trainer`, alone, on the shards of the round."""
+    from lehr import layout
+    from lehr.channel_lists import read_channel_list
     from lehr.contracts.recipe import parse_recipe
     from lehr.contracts.training import to_hyperparameters
 
     artifacts = cloud.outputs["ArtifactBucket"]
     channels = {"code": f"projects/{project}/bench/"}
-    prefix = f"datasets/{project}/{record['dataset_version']}/"
-    channels |= {
-        "manifest": f"{prefix}manifest.json",
-        "train": f"{prefix}train/",
-        "validation": f"{prefix}validation/",
-    }
-    for channel, start in channels.items():
-        for entry in cloud.s3.list_objects_v2(Bucket=artifacts, Prefix=start)["Contents"]:
-            target = folder / "input/data" / channel / entry["Key"].rpartition("/")[2]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            cloud.s3.download_file(artifacts, entry["Key"], str(target))
+    version = record["dataset_version"]
+    channels["manifest"] = layout.dataset_manifest_key(project, version)
+    keys = [
+        (channel, entry["Key"])
+        for channel, start in channels.items()
+        for entry in cloud.s3.list_objects_v2(Bucket=artifacts, Prefix=start)["Contents"]
+    ]
+    for channel in ("train", "validation"):
+        key = f"{layout.dataset_prefix(project, version)}{channel}.json"
+        raw = cloud.s3.get_object(Bucket=artifacts, Key=key)["Body"].read()
+        keys += [(channel, listed.key) for listed in read_channel_list(raw, key)]
+    for channel, key in keys:
+        target = folder / "input/data" / channel / key.rpartition("/")[2]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        cloud.s3.download_file(artifacts, key, str(target))
     recipe = parse_recipe((folder / "input/data/code/lehr.toml").read_text())
     config = folder / "input/config"
     config.mkdir(parents=True)

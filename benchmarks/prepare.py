@@ -1,6 +1,6 @@
-"""How fast raw data becomes shards, a core, against pandas, pyarrow and a plain copy; and what a gigabyte costs.
+"""How fast raw data becomes shards, a core, against pandas, pyarrow and a plain copy.
 
-    .venv/bin/python -m benchmarks.prepare [--rounds 5] [--quick] [--megabytes 64] [--gigabyte]
+    .venv/bin/python -m benchmarks.prepare [--rounds 5] [--quick] [--megabytes 64]
 
 Every format holds the same two tables: twelve columns of numbers, and eight of numbers with two of categories. `read`
 is from a file to arrays (float32, and codes of texts), which is what the peers are asked for too; `prepare` is all that
@@ -8,8 +8,7 @@ a call of the function does: read, refuse, split, permute, count, write safetens
 of their own, on one thread; everything takes turns, on one core. Megabytes are of the file, and the rates are of
 processor time, which other work on the machine disturbs less than wall time. A function of 2 GB has 1.16 cores, of
 which this takes one: the USD are for as many seconds of it, at this machine's rate.
-
-`--gigabyte` also plans and prepares 1 GB of CSV, unit after unit, as the Map would side by side.
+Whole runs of gigabytes are `benchmarks.prepare_at_size`'s.
 """
 
 from __future__ import annotations
@@ -26,13 +25,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.rig import environments, figures
 from benchmarks.rig.figures import Spread, Target, spread
+from benchmarks.rig.folder_store import FolderStore
+from benchmarks.rig.raw_data import FORMATS, MB, TABLES, write_tables
 from functions.prepare_shard.prepare import prepare
 from functions.prepare_shard.table_sources import open_blocks
 from functions.prepare_shard.tables import prepare_table
@@ -41,14 +39,10 @@ from functions.start_run.tables import plan_table
 from lehr.contracts.dataset import ObjectRef, PrepareUnit
 from lehr.contracts.recipe import Recipe, parse_recipe
 from lehr.contracts.table_units import PrepareTableUnit
-from lehr.ports import StoredObject
 from lehr.prices import load_prices
 from lehr_runtime.shards import read_shard, write_shard
 
-MB = 1e6
 FUNCTION_GB = 2.0
-FORMATS = ("csv", "jsonl", "parquet")
-TABLES = ("numbers", "mixed")
 CSV_MB_S, IDX_MB_S, WRITE_SHARE, READ_SHARE = 80.0, 200.0, 0.35, 0.6
 RECIPE = """
 [project]
@@ -64,87 +58,11 @@ loss = "mse"
 Case = Callable[[], None]
 
 
-class Folder:
-    """A folder as the two buckets: objects are files, and what is written is counted and forgotten."""
-
-    bucket = "bench"
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.written = root, 0
-
-    def get(self, key: str, *, etag: str | None = None, version: str = "") -> bytes:
-        return (self.root / key).read_bytes()
-
-    def version_of(self, key: str, etag: str) -> str:
-        return ""
-
-    def get_range(
-        self, key: str, first: int, count: int, *, etag: str | None = None, version: str = ""
-    ) -> bytes:
-        with (self.root / key).open("rb") as file:
-            file.seek(first)
-            return file.read(count)
-
-    def put(self, key: str, body: bytes, *, content_type: str = "") -> None:
-        self.written += len(body)
-
-    def list(self, prefix: str) -> list[StoredObject]:
-        paths = sorted(path for path in (self.root / prefix).glob("*") if path.is_file())
-        return [StoredObject(key=prefix + one.name, etag="e", bytes=one.stat().st_size) for one in paths]
-
-    def uri(self, key: str) -> str:
-        return key
-
-
-def columns_of(table: str, rows: int) -> dict[str, np.ndarray]:
-    """Numbers of two to four decimals, whole ones, and texts of few and of many values."""
-    random = np.random.default_rng(1)
-    columns: dict[str, np.ndarray] = {}
-    for number in range(8 if table == "numbers" else 4):
-        columns[f"f{number}"] = np.round(random.normal(size=rows) * 50, 4 if table == "numbers" else 2)
-    for number in range(4):
-        columns[f"i{number}"] = random.integers(0, 5000, rows)
-    if table == "mixed":
-        columns["zone"] = np.array([f"z{number}" for number in range(20)])[random.integers(0, 20, rows)]
-        columns["carrier"] = np.array([f"carrier-{number}" for number in range(500)])[
-            random.integers(0, 500, rows)
-        ]
-    return columns | {"y": np.round(random.normal(size=rows), 3)}
-
-
-def write_tables(root: Path, table: str, megabytes: int, formats: Sequence[str] = FORMATS) -> None:
-    """`megabytes` of CSV, and the same rows in the other formats: root/<format>/incoming/bench/<table>.<format>."""
-    rows = 40_000
-    columns = columns_of(table, rows)
-    lines = [
-        ",".join(row)
-        for row in zip(*(column.astype(str).tolist() for column in columns.values()), strict=True)
-    ]
-    body = ("\n".join(lines) + "\n").encode()
-    times = max(1, round(megabytes * MB / len(body)))
-    objects = [
-        dict(zip(columns, row, strict=True))
-        for row in zip(*(c.tolist() for c in columns.values()), strict=True)
-    ]
-    json_lines = b"".join(msgspec.json.encode(one) + b"\n" for one in objects)
-    for kind in formats:
-        path = root / table / kind / "incoming/bench" / f"rows.{kind}"
-        path.parent.mkdir(parents=True)
-        if kind == "csv":
-            path.write_bytes((",".join(columns) + "\n").encode() + body * times)
-        elif kind == "jsonl":
-            path.write_bytes(json_lines * times)
-        else:
-            arrow = pa.table({name: pa.array(column) for name, column in columns.items()})
-            pq.write_table(pa.concat_tables([arrow] * times), path, row_group_size=250_000)
-
-
-def units_of(root: Path, kind: str) -> tuple[list[PrepareTableUnit], Folder]:
+def units_of(root: Path, kind: str) -> tuple[list[PrepareTableUnit], FolderStore]:
     recipe: Recipe = parse_recipe(RECIPE.format(kind))
-    folder = Folder(root)
-    store: Any = folder
+    store = FolderStore(root, keeps=False)
     units, _ = plan_table(recipe, list_raw(store, "bench"), store, "run")
-    return units, folder
+    return units, store
 
 
 def reading(units: Sequence[PrepareTableUnit], store: Any) -> Case:
@@ -173,7 +91,7 @@ def images(root: Path, rows: int) -> tuple[Case, int]:
     for name, array in (("x", x), ("y", y)):
         head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
         (root / name).write_bytes(head + array.tobytes())
-    store: Any = Folder(root)
+    store = FolderStore(root, keeps=False)
     refs = [
         ObjectRef(bucket="bench", key=name, etag="e", bytes=(root / name).stat().st_size) for name in "xy"
     ]
@@ -235,30 +153,6 @@ def measured(case: Case) -> float:
     return time.process_time() - started
 
 
-def gigabyte(root: Path) -> dict[str, Any]:
-    """1 GB of CSV, unit after unit: the seconds of each."""
-    write_tables(root, "mixed", 1000, ["csv"])
-    units, folder = units_of(root / "mixed/csv", "csv")
-    store: Any = folder
-    seconds = []
-    for unit in units:
-        started = time.perf_counter(), time.process_time()
-        prepare_table(unit, store, store)
-        seconds.append((time.perf_counter() - started[0], time.process_time() - started[1]))
-    wall, cpu = zip(*seconds, strict=True)
-    usd = sum(cpu) * FUNCTION_GB * load_prices().function_gb_second["arm64"]
-    found = {
-        "bytes": units[0].file.bytes, "units": len(units), "unit_cpu_s": spread(cpu), "unit_wall_s": spread(wall),
-        "cpu_s": sum(cpu), "usd": usd, "written_mb": folder.written / MB,
-    }  # fmt: skip
-    figures.print_table(
-        f"1 GB of CSV in {len(units)} units",
-        ["unit, processor s", "unit, wall s", "all, processor s", "USD"],
-        [[found["unit_cpu_s"], found["unit_wall_s"], f"{sum(cpu):.1f}", f"{usd:.5f}"]],
-    )
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -266,7 +160,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one that is not (5)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of a quarter of the bytes")
     parser.add_argument("--megabytes", type=int, default=64, help="of CSV in a table (64)")
-    parser.add_argument("--gigabyte", action="store_true", help="also prepare 1 GB of CSV")
     parser.add_argument("--json-file", type=Path, help="also write the JSON document here")
     options = parser.parse_args()
     rounds, megabytes = options.rounds, options.megabytes
@@ -301,8 +194,6 @@ def main() -> None:
         rates = measure(cases, rounds)
         peers.close()
         results: dict[str, Any] = {"mb_s": rates, "usd_per_gb": report(rates)}
-        if options.gigabyte:
-            results["gigabyte"] = gigabyte(root / "gigabyte")
     figures.finish("prepare", header, results, targets(rates), options.json_file)
 
 

@@ -26,6 +26,7 @@ from lehr.errors import UserError
 from lehr_cli.data import ProjectArgument, require_project
 from lehr_cli.dataset_view import check_lines, difference_lines, statistics_lines, version_lines
 from lehr_cli.invocation import Invocation, command
+from lehr_cli.lineage import forget, lineage
 from lehr_cli.report import OpenOption, fetch_card
 from lehr_cli.stack import Stack
 
@@ -51,7 +52,7 @@ def list_versions(invocation: Invocation, project: ProjectArgument) -> None:
     """
     stack = invocation.stack
     require_project(stack, project)
-    records, champion = stack.registry.datasets(project), champion_version(stack, project)
+    records, champion = present(stack, project), champion_version(stack, project)
     for record in records:
         mark = {"champion": record.version == champion}
         invocation.out.emit({"event": "dataset"} | record.to_value() | mark)
@@ -129,10 +130,14 @@ def card(
         invocation.out.note("there is no browser here to open it with")
 
 
+app.command("lineage")(lineage)
+app.command("forget")(forget)
+
+
 def find_version(stack: Stack, project: str, version: str | None) -> DatasetRecord:
     """The version of that name or start, the champion's, or the latest. Raises UserError with what is near."""
     require_project(stack, project)
-    records = stack.registry.datasets(project)
+    records = present(stack, project)
     if not records:
         raise UserError(
             f"there is no dataset version of {project} yet",
@@ -153,6 +158,17 @@ def find_version(stack: Stack, project: str, version: str | None) -> DatasetReco
         found = ", ".join(record.version for record in matching[:5])
         raise UserError(f"{version!r} may mean {found}", hint="type more of it")
     return matching[0]
+
+
+def present(stack: Stack, project: str) -> list[DatasetRecord]:
+    """The versions of a project, newest first, without those that were deleted for good and never came back."""
+    erased = {version for erasure in stack.registry.erasures(project) for version in erasure.datasets}
+    return [
+        record
+        for record in stack.registry.datasets(project)
+        if record.version not in erased
+        or stack.artifacts.exists(layout.dataset_manifest_key(project, record.version))
+    ]
 
 
 def champion_version(stack: Stack, project: str) -> str:

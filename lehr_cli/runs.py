@@ -103,6 +103,7 @@ def _run_line(record: RunRecord, alias: Alias | None, waits: Approval | None) ->
         (f"{record.model_version:<17}", "bold green" if serves else "default"),
         (f"{_took(record):>9}", "dim"),
         ("  champion" if serves else "", "bold green"),
+        ("  erased" if record.is_erased else "", "dim"),
         (f"  trial {record.trial} of {record.trials}" if record.trials > 1 else "", "dim"),
         (f"\n      {record.reason}" if record.reason else "", "dim"),
         (asks, "yellow"),

@@ -152,5 +152,5 @@ def _decision_lines(event: Decided) -> Text:
         )
     verdict = "promote" if event.decision.verdict == "promote" else "reject"
     style = "bold green" if verdict == "promote" else "bold yellow"
-    lines.append_text(Text.assemble("    ", (verdict, style), f": {event.decision.reason}"))
+    lines.append_text(Text.assemble("    ", (verdict, style), f": {event.decision.headline}"))
     return lines

@@ -7,8 +7,8 @@ Several instances are several processes, with a folder and a log each, that meet
 
 Not simulated: images (the entry point runs on this machine), instance types, GPUs that are not there,
 shortage of capacity (a spot interruption comes on request only), VPCs, an enforced network isolation (there are no
-credentials, but there is a network), Pipe mode (refused), FastFile mode (downloads like File), manifest files
-(refused), warm pools, debugger.
+credentials, but there is a network), Pipe mode (refused), FastFile mode (downloads like File), warm pools,
+debugger.
 """
 
 from __future__ import annotations

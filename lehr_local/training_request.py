@@ -98,8 +98,8 @@ def _refused_channels(request: Mapping[str, Any]) -> str | None:
             return f"Channel '{name}': the local cloud reads channels from S3 only."
         if source.get("S3DataDistributionType", "FullyReplicated") != "FullyReplicated":
             return f"Channel '{name}': the local cloud gives every instance all data, FullyReplicated."
-        if source.get("S3DataType") != "S3Prefix":
-            return f"Channel '{name}': the local cloud reads S3DataType S3Prefix only."
+        if source.get("S3DataType") not in ("S3Prefix", "ManifestFile"):
+            return f"Channel '{name}': the local cloud reads S3DataType S3Prefix and ManifestFile only."
     return None
 
 

@@ -182,7 +182,7 @@ class TrainingRun:
         for channel in request.get("InputDataConfig") or []:
             for host in self._hosts:
                 self._storage.download_channel(
-                    channel["DataSource"]["S3DataSource"]["S3Uri"],
+                    channel["DataSource"]["S3DataSource"],
                     host.channel_dir(channel["ChannelName"]),
                     request["RoleArn"],
                     self._is_stopping.is_set,

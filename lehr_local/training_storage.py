@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lehr.channel_lists import ListedFile, read_channel_list
+from lehr.errors import ContractError
 from lehr_local.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LocalSettings
 
 
@@ -50,12 +52,20 @@ class TrainingStorage:
         return self if key == self._access_key_id else TrainingStorage(self._settings, key)
 
     def download_channel(
-        self, uri: str, folder: Path, role_arn: str, is_stopping: Callable[[], bool]
+        self, source: Mapping[str, Any], folder: Path, role_arn: str, is_stopping: Callable[[], bool]
     ) -> None:
-        """Fetch what an S3Prefix names; raises TransferError if there is nothing."""
+        """Fetch what an S3DataSource names; raises TransferError if there is nothing."""
+        uri = source["S3Uri"]
         bucket, prefix = split_uri(uri)
         try:
-            count = self._download(bucket, prefix, folder, is_stopping)
+            if source["S3DataType"] == "ManifestFile":
+                count = self._fetch(self._listed(bucket, prefix), folder, is_stopping)
+            else:
+                count = self._fetch(self._below(bucket, prefix), folder, is_stopping)
+        except ContractError as error:
+            raise TransferError(
+                f"ClientError: Data download failed:Could not parse manifest: {error}"
+            ) from error
         except ClientError as error:
             raise TransferError(
                 f"ClientError: Data download failed:{error.response['Error']['Code']}: "
@@ -92,29 +102,37 @@ class TrainingStorage:
         except (ClientError, boto3.exceptions.S3UploadFailedError) as error:
             raise TransferError(f"ClientError: Artifact upload failed:Error 7: {error}") from error
 
-    def _download(self, bucket: str, prefix: str, folder: Path, is_stopping: Callable[[], bool]) -> int:
-        count = 0
+    def _below(self, bucket: str, prefix: str) -> Iterator[ListedFile]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for item in (item for page in pages for item in page.get("Contents", [])):
+            yield ListedFile(bucket=bucket, key=item["Key"], name=relative_name(item["Key"], prefix))
+
+    def _listed(self, bucket: str, key: str) -> Iterator[ListedFile]:
+        raw = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        yield from read_channel_list(raw, f"s3://{bucket}/{key}")
+
+    def _fetch(self, files: Iterable[ListedFile], folder: Path, is_stopping: Callable[[], bool]) -> int:
+        count = 0
+        for file in files:
             if is_stopping():
                 raise InterruptedTransferError
-            path = folder / relative_name(item["Key"], prefix)
+            path = folder / file.name
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise TransferError(
-                    f"ClientError: The key {item['Key']!r} would leave the folder of its channel."
+                    f"ClientError: The key {file.key!r} would leave the folder of its channel."
                 )
             count += 1
-            if item["Key"].endswith("/"):
+            if file.key.endswith("/"):
                 continue  # What the console makes for an empty folder.
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._client.download_file(bucket, item["Key"], str(path), Config=self._transfer)
+            self._client.download_file(file.bucket, file.key, str(path), Config=self._transfer)
         return count
 
     def restore(self, uri: str, folder: Path, is_stopping: Callable[[], bool]) -> None:
         """Fetch the checkpoints under `uri`, if there are any; raises TransferError."""
         bucket, prefix = split_uri(uri.rstrip("/") + "/")
         try:
-            self._download(bucket, prefix, folder, is_stopping)
+            self._fetch(self._below(bucket, prefix), folder, is_stopping)
         except ClientError as error:
             raise TransferError(f"ClientError: Checkpoint download failed:{error}") from error
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from lehr.contracts.approval import Approval, ApprovalStatus
-from lehr.contracts.registry import Alias, DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
+from lehr.contracts.registry import (
+    Alias,
+    DatasetRecord,
+    ErasureRecord,
+    ModelRecord,
+    RunRecord,
+    TriggerRecord,
+    Turn,
+)
 from lehr.errors import ChampionChangedError, ChangedDataError, OverwriteError
 from lehr.ports import Sink, StoredObject
 
@@ -37,8 +46,8 @@ class Kept:
 class InMemoryObjectStore:
     """One bucket as a dict; an ETag is the MD5 of the bytes, as S3's is for a plain upload.
 
-    `reads` and `writes` list the keys in the order of the calls. With `is_versioned` bytes that were overwritten stay,
-    under their ETag as the version.
+    `reads` and `writes` list the keys in the order of the calls. With `is_versioned` bytes that were overwritten or
+    deleted stay, under their ETag as the version.
     """
 
     def __init__(
@@ -91,20 +100,25 @@ class InMemoryObjectStore:
             raise OverwriteError(f"{self.uri(key)} is there already, with other bytes")
         return False
 
+    def delete(self, key: str) -> None:
+        if self.is_versioned:
+            self.earlier[key, self.etag(key)] = self.objects[key]
+        del self.objects[key]
+
     def copy(self, source: str, target: str) -> None:
         self.put(target, self.get(source))
 
     def exists(self, key: str) -> bool:
         return key in self.objects
 
-    def version_of(self, key: str, etag: str) -> str:
-        self.get(key, etag=etag)
-        return etag if self.is_versioned else ""
-
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):
             if key.startswith(prefix):
                 yield StoredObject(key=key, etag=self.etag(key), bytes=len(self.objects[key]))
+
+    def list_versions(self, prefix: str) -> Iterator[StoredObject]:
+        for entry in self.list(prefix):
+            yield replace(entry, version=entry.etag) if self.is_versioned else entry
 
     def folders(self, prefix: str) -> Iterator[str]:
         below = {
@@ -128,10 +142,11 @@ class InMemoryRegistry:
     def __init__(self) -> None:
         self.aliases: dict[str, Alias] = {}
         self.generations: dict[str, list[Alias]] = {}
-        self.models: dict[tuple[str, str], ModelRecord] = {}
+        self.model_records: dict[tuple[str, str], ModelRecord] = {}
         self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
         self.run_records: dict[tuple[str, str], RunRecord] = {}
+        self.erasure_records: list[ErasureRecord] = []
         self.turns: dict[str, Turn] = {}
         self.faults: list[Exception] = []
         self.alias_reads = 0
@@ -203,7 +218,24 @@ class InMemoryRegistry:
         return True
 
     def add_model(self, record: ModelRecord) -> None:
-        self.models.setdefault((record.project, record.version), record)
+        self.model_records.setdefault((record.project, record.version), record)
+
+    def models(self, project: str) -> list[ModelRecord]:
+        records = [record for (owner, _), record in self.model_records.items() if owner == project]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
+
+    def retire(self, project: str, *, generation: int) -> None:
+        current = self.aliases.get(project)
+        if current and current.generation != generation:
+            raise ChampionChangedError(f"{project} is no longer at generation {generation}")
+        self.aliases.pop(project, None)
+        self.generations.pop(project, None)
+
+    def add_erasure(self, record: ErasureRecord) -> None:
+        self.erasure_records.append(record)
+
+    def erasures(self, project: str) -> list[ErasureRecord]:
+        return [record for record in reversed(self.erasure_records) if record.project == project]
 
     def add_dataset(self, record: DatasetRecord) -> None:
         self.dataset_records.setdefault((record.project, record.version), record)
@@ -241,6 +273,11 @@ class InMemoryRegistry:
         if record:
             changed = msgspec.structs.replace(record, trial=trial, trials=trials)
             self.run_records[project, run] = changed
+
+    def set_run_erased(self, project: str, run: str) -> None:
+        record = self.run_records.get((project, run))
+        if record:
+            self.run_records[project, run] = msgspec.structs.replace(record, is_erased=True)
 
     def set_run_cost(self, project: str, run: str, usd: float) -> None:
         record = self.run_records.get((project, run))

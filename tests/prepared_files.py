@@ -29,16 +29,16 @@ class Row(NamedTuple):
 
 
 class FilesWorld:
-    def __init__(self, objects: Mapping[str, bytes], recipe: str) -> None:
-        self.data = InMemoryObjectStore("data", dict(objects))
+    def __init__(self, objects: Mapping[str, bytes], recipe: str, *, is_versioned: bool = False) -> None:
+        self.data = InMemoryObjectStore("data", dict(objects), is_versioned=is_versioned)
         self.artifacts = InMemoryObjectStore("artifacts")
         self.recipe = parse_recipe(recipe)
         self.project = self.recipe.project.name
 
     def plan(self) -> FilePlan:
         plan = plan_files(self.recipe, list_raw(self.data, self.project), self.data, RUN)
-        for key, files in plan.lists.items():
-            self.artifacts.put(key, files.to_json())
+        for key, document in (*plan.lists.items(), *plan.versions.items()):
+            self.artifacts.put(key, document.to_json())
         self.artifacts.put(layout.plan_key(self.project, RUN), msgspec.json.encode(plan.units))
         self.artifacts.put(layout.recipe_key(self.project, RUN), self.recipe.to_json())
         return plan
@@ -54,7 +54,7 @@ class FilesWorld:
 
     def sealed_rows(self, version: str, manifest: DatasetManifest) -> Iterator[Row]:
         """All that was sealed, shard after shard."""
-        prefix = layout.dataset_prefix(self.project, version)
+        prefix = layout.datasets_prefix(self.project)
         for shard in manifest.shards:
             tensors = read_shard(self.artifacts.objects[prefix + shard.key])
             yield from (Row(shard.split, x, y) for x, y in zip(tensors["x"], tensors["y"], strict=True))

@@ -117,7 +117,7 @@ class Sealed:
         return [json.loads(line) for line in raw.splitlines()]
 
     def images(self, split: Split) -> np.ndarray:
-        prefix = layout.dataset_prefix(self.project, self.version)
+        prefix = layout.datasets_prefix(self.project)
         shards = [one for one in self.manifest.shards if one.split == split]
         return np.concatenate([read_shard(self.document(prefix + one.key))["x"] for one in shards])
 

@@ -69,16 +69,16 @@ def write_job(
 ) -> None:
     """The training job's files."""
     recipe = parse_recipe(recipe_text)
-    project, version = recipe.project.name, manifest.sha256()[:16]
+    project = recipe.project.name
     for folder in ("input/config", "input/data/code", "input/data/manifest"):
         (root / folder).mkdir(parents=True)
     (root / "input/data/code/lehr.toml").write_text(recipe_text)
     (root / "input/data/manifest/manifest.json").write_bytes(manifest.to_json())
     (root / "input/config/hyperparameters.json").write_text(json.dumps(to_hyperparameters(recipe.training)))
     for shard in manifest.shards:
-        path = root / "input/data" / shard.key
+        path = root / "input/data" / shard.split / Path(shard.key).name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(artifacts.objects[layout.dataset_prefix(project, version) + shard.key])
+        path.write_bytes(artifacts.objects[layout.datasets_prefix(project) + shard.key])
 
 
 def train_job(root: Path, project: str, stop: StopFlag | None = None) -> int:
@@ -105,7 +105,7 @@ def train(root: Path, recipe_text: str, files: Mapping[str, bytes]) -> Trained:
             run=RUN,
             index=index,
             of=0,
-            shard=msgspec.structs.replace(shard, key=layout.dataset_prefix(project, version) + shard.key),
+            shard=msgspec.structs.replace(shard, key=layout.datasets_prefix(project) + shard.key),
             candidate=candidate,
         )
         for index, shard in enumerate(one for one in manifest.shards if one.split == "test")

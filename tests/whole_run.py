@@ -127,16 +127,18 @@ class WholeRun:
         (channels / "manifest/manifest.json").write_bytes(manifest.to_json())
         for name, raw in {RECIPE_FILE: self.recipe.encode(), **self.code}.items():
             (channels / "code" / name).write_bytes(raw)
-        prefix = layout.dataset_prefix(self.project, version)
+        prefix = layout.datasets_prefix(self.project)
         for shard in manifest.shards:
             if shard.split != "test":
-                (channels / shard.key).write_bytes(self.artifacts.objects[prefix + shard.key])
+                (channels / shard.split / Path(shard.key).name).write_bytes(
+                    self.artifacts.objects[prefix + shard.key]
+                )
         environ = {"LEHR_PROJECT": self.project, "LEHR_RUN": run, "LEHR_TRIAL": "0"}
         code = main.run(self.root, environ=environ)
         assert code == 0, (self.root / "output/failure").read_text()
 
     def _judge(self, run: str, manifest: DatasetManifest, version: str) -> Judgement:
-        prefix = layout.dataset_prefix(self.project, version)
+        prefix = layout.datasets_prefix(self.project)
         test = [
             msgspec.structs.replace(shard, key=prefix + shard.key)
             for shard in manifest.shards

@@ -124,7 +124,7 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
     store.objects.put(key, buffer.getvalue())
     classes = len(model.signature.labels)
     shard = write_shard({"x": model.row, "y": np.zeros(len(model.row), np.uint8)})
-    store.objects.put(layout.dataset_prefix(project, "bench") + "test/shard-0", shard)
+    store.objects.put(layout.datasets_prefix(project) + "shards/0", shard)
     manifest = DatasetManifest(
         project=project,
         format="idx",
@@ -134,7 +134,7 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
         shards=[
             Shard(
                 split="test",
-                key="test/shard-0",
+                key="shards/0",
                 rows=len(model.row),
                 bytes=len(shard),
                 sha256=hashlib.sha256(shard).hexdigest(),

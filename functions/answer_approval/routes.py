@@ -1,7 +1,7 @@
 """The two routes of a link: GET asks, POST answers. Both are open, and want the secret that only the link has.
 
 The secret is 256 random bits, of which the registry keeps the hash; that it takes one answer, until a time, is the
-question's own state (docs/adr/0034-approval.md).
+question's own state (docs/adr/0037-approval.md).
 """
 
 from __future__ import annotations

@@ -3,71 +3,116 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
+import msgspec
 import numpy as np
 
-from lehr.contracts.detection import DetectionCounts, DetectionExample, DrawnBox, ShardDetection
+from lehr.contracts.detection import (
+    DetectionCounts,
+    DetectionExample,
+    DetectionSlice,
+    DrawnBox,
+    ShardDetection,
+)
 from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import MismatchedDataError, ModelPackageError
-from lehr_runtime.detection import count_detection, find_objects, merge_detection, true_boxes
+from lehr_runtime.bootstrap import resample
+from lehr_runtime.detection import (
+    SHOWN_SCORE,
+    count_detection,
+    find_objects,
+    image_f1,
+    merge_detection,
+    true_boxes,
+)
 from lehr_runtime.packages import LoadedModel
+from lehr_runtime.slicing import Slice
 
 # A grid of 64x64 cells with 80 labels is 1.4 MB an image: what was counted is not kept.
 BATCH_ROWS = 32
 MAX_EXAMPLES = 6
 # Of either side of an example: the report has them all in one page.
 MAX_EXAMPLE_SIDE = 256
-# What is drawn: the endpoint's own default.
-DRAWN_SCORE = 0.3
 
-Check = Callable[[LoadedModel, np.ndarray], None]
+
+@dataclass(frozen=True)
+class _Counted:
+    """Of one model: what it gives for the first images, the counts of all and of each slice, each image's F1."""
+
+    first: np.ndarray
+    counts: DetectionCounts
+    slices: list[DetectionCounts]
+    f1s: np.ndarray
 
 
 def evaluate_boxes(
     index: int,
-    candidate: LoadedModel,
-    champion: LoadedModel | None,
+    models: Sequence[LoadedModel],
     x: np.ndarray,
     y: np.ndarray,
-    check: Check,
+    ids: np.ndarray,
+    slices: Sequence[Slice],
 ) -> ShardDetection:
     """Count uint8 images `x` [n, height, width, …] with boxes `y` float32 [n, max_boxes, 5].
 
-    `check` raises ModelPackageError for a model of other inputs. Raises ModelPackageError for a model of something
-    else, MismatchedDataError for a label that it does not know.
+    Raises ModelPackageError for a model of something else, MismatchedDataError for a label that it does not know.
     """
-    outputs, counts = _count(candidate, x, y, check)
+    candidate, *others = (_count(model, x, y, slices) for model in models)
+    champion = others[0] if others else None
     return ShardDetection(
         index=index,
-        candidate=counts,
-        champion=_count(champion, x, y, check)[1] if champion else None,
-        examples=[] if index else _examples(x, y, outputs, candidate.signature.labels),
+        candidate=candidate.counts,
+        champion=champion.counts if champion else None,
+        f1s=resample(ids, candidate.f1s, champion.f1s) if champion else None,
+        slices=[
+            DetectionSlice(
+                by=one.by,
+                value=one.value,
+                candidate=candidate.slices[place],
+                champion=champion.slices[place] if champion else None,
+                f1s=resample(ids[one.rows], candidate.f1s[one.rows], champion.f1s[one.rows])
+                if champion
+                else None,
+            )
+            for place, one in enumerate(slices)
+        ],
+        examples=[] if index else _examples(x, y, candidate.first, models[0].signature.labels),
     )
 
 
-def _count(
-    model: LoadedModel, x: np.ndarray, y: np.ndarray, check: Check
-) -> tuple[np.ndarray, DetectionCounts]:
-    """What the model gives for the first images, and the counts of all."""
+def _count(model: LoadedModel, x: np.ndarray, y: np.ndarray, slices: Sequence[Slice]) -> _Counted:
     signature = model.signature
     if signature.task not in DETECTIONS:
         raise ModelPackageError(f"model {model.version} finds no boxes, the data has some")
-    check(model, x)
-    first, counts = np.empty((0, 0, 0), np.float32), []
+    labels = len(signature.labels)
+    first, counts, f1s = np.empty((0, 0, 0), np.float32), [], []
+    of_slices: list[list[DetectionCounts]] = [[] for _ in slices]
     for row in range(0, len(x), BATCH_ROWS):
         rows = slice(row, row + BATCH_ROWS)
         begin = perf_counter()
         outputs = model.predictor.predict(x[rows])
         seconds = perf_counter() - begin
         try:
-            counts.append(count_detection(outputs, y[rows], len(signature.labels), seconds))
+            images = [
+                count_detection(output[None], target[None], labels, 0.0)
+                for output, target in zip(outputs, y[rows], strict=True)
+            ]
         except ValueError as fault:
             raise MismatchedDataError(f"the shard has {fault}, those of model {model.version}") from fault
+        f1s += [image_f1(image) for image in images]
+        counts.append(msgspec.structs.replace(merge_detection(images), seconds=seconds))
+        for own, one in zip(of_slices, slices, strict=True):
+            inside = one.rows[(one.rows >= row) & (one.rows < row + BATCH_ROWS)] - row
+            if len(inside):
+                own.append(merge_detection(images[place] for place in inside.tolist()))
         if not row:
             first = outputs[:MAX_EXAMPLES]
-    return first, merge_detection(counts)
+    return _Counted(
+        first, merge_detection(counts), [merge_detection(own) for own in of_slices], np.array(f1s)
+    )
 
 
 def _examples(x: np.ndarray, y: np.ndarray, outputs: np.ndarray, labels: list[str]) -> list[DetectionExample]:
@@ -75,7 +120,7 @@ def _examples(x: np.ndarray, y: np.ndarray, outputs: np.ndarray, labels: list[st
     step = -(-max(x.shape[1:3]) // MAX_EXAMPLE_SIDE)
     examples = []
     for row, output in enumerate(outputs):
-        found = find_objects(output, min_score=DRAWN_SCORE)
+        found = find_objects(output, min_score=SHOWN_SCORE)
         corners, own = true_boxes(y[row])
         examples.append(
             DetectionExample(

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from time import perf_counter
+from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from functions.evaluate_shard.boxes import evaluate_boxes
 from functions.evaluate_shard.masks import evaluate_masks
+from functions.evaluate_shard.rows import evaluate_labels, evaluate_values
+from functions.evaluate_shard.timing import time_models
 from lehr import layout
 from lehr.contracts.detection import ShardDetection
-from lehr.contracts.evaluation import ClassificationCounts, EvaluateUnit, ShardEvaluation
+from lehr.contracts.evaluation import EvaluateUnit, ShardEvaluation
 from lehr.contracts.package import Signature
-from lehr.contracts.regression import RegressionCounts, ShardRegression
+from lehr.contracts.regression import ShardRegression
 from lehr.contracts.segmentation import ShardSegmentation
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError, ModelPackageError
 from lehr.ports import ObjectStore
 from lehr.table_difference import WAY_OUT, table_difference
+from lehr_runtime.bootstrap import row_ids
 from lehr_runtime.detection import BOX_VALUES
-from lehr_runtime.metrics import count_classification, paired
 from lehr_runtime.packages import LoadedModel
-from lehr_runtime.regression import count_regression
 from lehr_runtime.shards import read_shard
+from lehr_runtime.slicing import Slice, cut
 from lehr_runtime.tables import Inputs, Table, from_tensors
-
-BATCH_ROWS = 512
 
 ShardResult = ShardEvaluation | ShardRegression | ShardSegmentation | ShardDetection
 
@@ -59,74 +59,32 @@ def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], 
             f"champion {champion.version} and candidate {candidate.version} differ in {difference}: "
             f"the same rows cannot judge both ({WAY_OUT})"
         )
+    models = [candidate, champion] if champion else [candidate]
     x, y = _read(unit, store)
-    result: ShardResult
-    if y.ndim == 3 and y.dtype == np.float32 and isinstance(x, np.ndarray):
-        result = evaluate_boxes(unit.index, candidate, champion, x, y, _check_columns)
-    elif y.ndim == 3:
-        result = evaluate_masks(unit.index, candidate, champion, _pixels(candidate, champion, x), y)
-    elif y.dtype == np.float32:
-        result = ShardRegression(
-            index=unit.index,
-            candidate=_measure_values(candidate, x, y),
-            champion=_measure_values(champion, x, y) if champion else None,
-        )
-    else:
-        result = _count(unit, candidate, champion, x, y)
+    for model in models:
+        _check_columns(model, x)
+    slices = cut(unit.slices, x, y, candidate.signature)
+    result = _measured(unit, models, x, y, slices)
+    timings = time_models(models, x)
+    result = msgspec.structs.replace(
+        result, candidate_timing=timings[0], champion_timing=timings[1] if champion else None
+    )
     key = layout.evaluation_part_key(unit.project, unit.run, unit.candidate, unit.champion, unit.index)
     store.put(key, result.to_json(), content_type="application/json")
     return result
 
 
-def _pixels(candidate: LoadedModel, champion: LoadedModel | None, x: Inputs) -> np.ndarray:
-    for model in (candidate, champion):
-        if model:
-            _check_columns(model, x)
-    assert isinstance(x, np.ndarray)  # _read
-    return x
-
-
-def _count(
-    unit: EvaluateUnit, candidate: LoadedModel, champion: LoadedModel | None, x: Inputs, y: np.ndarray
-) -> ShardEvaluation:
-    probabilities, counts = _measure(candidate, x, y)
-    result = ShardEvaluation(index=unit.index, candidate=counts)
-    if champion:
-        others, other_counts = _measure(champion, x, y)
-        result = ShardEvaluation(
-            index=unit.index,
-            candidate=counts,
-            champion=other_counts,
-            paired=paired(probabilities, others, y),
-        )
-    return result
-
-
-def _measure(model: LoadedModel, x: Inputs, y: np.ndarray) -> tuple[np.ndarray, ClassificationCounts]:
-    """Probabilities of all rows, batch by batch, and their counts; `seconds` is prediction alone."""
-    labels = model.signature.labels
-    if len(y) and int(y.max()) >= len(labels):
-        raise MismatchedDataError(
-            f"the shard has label {int(y.max())}, model {model.version} {len(labels)} labels"
-        )
-    probabilities, seconds = _predict(model, x)
-    return probabilities, count_classification(probabilities, y, len(labels), seconds)
-
-
-def _measure_values(model: LoadedModel, x: Inputs, y: np.ndarray) -> RegressionCounts:
-    if model.signature.labels:
-        raise ModelPackageError(f"model {model.version} gives labels, the data has numbers to predict")
-    values, seconds = _predict(model, x)
-    return count_regression(values, y, seconds)
-
-
-def _predict(model: LoadedModel, x: Inputs) -> tuple[np.ndarray, float]:
-    """What the model gives for all rows, batch by batch, and the seconds that it took."""
-    _check_columns(model, x)
-    begin = perf_counter()
-    batches = [model.predictor.predict(x[row : row + BATCH_ROWS]) for row in range(0, len(x), BATCH_ROWS)]
-    seconds = perf_counter() - begin
-    return np.concatenate(batches), seconds
+def _measured(
+    unit: EvaluateUnit, models: Sequence[LoadedModel], x: Inputs, y: np.ndarray, slices: Sequence[Slice]
+) -> ShardResult:
+    """What the task has of `models`, the candidate and perhaps the champion."""
+    ids = row_ids(unit.shard.sha256, len(y))
+    if y.ndim == 3:
+        assert isinstance(x, np.ndarray)  # _read
+        evaluate_images = evaluate_boxes if y.dtype == np.float32 else evaluate_masks
+        return evaluate_images(unit.index, models, x, y, ids, slices)
+    evaluate_rows = evaluate_values if y.dtype == np.float32 else evaluate_labels
+    return evaluate_rows(unit.index, models, x, y, ids, slices)
 
 
 def _sound(model: LoadedModel) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from lehr.contracts.segmentation import SegmentationCounts, SegmentationExample, ShardSegmentation
+from lehr.contracts.segmentation import (
+    SegmentationCounts,
+    SegmentationExample,
+    SegmentationSlice,
+    ShardSegmentation,
+)
 from lehr.errors import MismatchedDataError, ModelPackageError
+from lehr_runtime.bootstrap import resample
 from lehr_runtime.masks import encode_image, encode_mask
 from lehr_runtime.packages import LoadedModel
-from lehr_runtime.segmentation import count_segmentation, paired_images, predict_masks
+from lehr_runtime.segmentation import count_regions, count_segmentation, paired_images, predict_masks
+from lehr_runtime.slicing import Slice
 
 MAX_EXAMPLES = 6
 # Of either side of an example: the report has them all in one page.
@@ -16,25 +25,39 @@ MAX_EXAMPLE_SIDE = 128
 
 
 def evaluate_masks(
-    index: int, candidate: LoadedModel, champion: LoadedModel | None, x: np.ndarray, y: np.ndarray
+    index: int,
+    models: Sequence[LoadedModel],
+    x: np.ndarray,
+    y: np.ndarray,
+    ids: np.ndarray,
+    slices: Sequence[Slice],
 ) -> ShardSegmentation:
     """Count uint8 images `x` [n, height, width, …] with masks `y` [n, height, width].
 
     Raises ModelPackageError for a model of something else, MismatchedDataError for a label that it does not know.
     """
-    masks, counts, ious = _count(candidate, x, y)
-    result = ShardSegmentation(
-        index=index, candidate=counts, examples=[] if index else _examples(x, y, masks)
-    )
-    if champion is None:
-        return result
-    _, other_counts, other_ious = _count(champion, x, y)
+    masks, counts, ious = zip(*(_count(model, x, y) for model in models), strict=True)
+    labels = len(models[0].signature.labels)
+    cuts = []
+    for one in slices:
+        own = [count_regions(found[one.rows], y[one.rows], labels) for found in masks]
+        cuts.append(
+            SegmentationSlice(
+                by=one.by,
+                value=one.value,
+                candidate=own[0],
+                champion=own[1] if own[1:] else None,
+                ious=resample(ids[one.rows], *(found[one.rows] for found in ious)) if own[1:] else None,
+            )
+        )
     return ShardSegmentation(
         index=index,
-        candidate=counts,
-        champion=other_counts,
-        paired=paired_images(ious, other_ious),
-        examples=result.examples,
+        candidate=counts[0],
+        champion=counts[1] if counts[1:] else None,
+        paired=paired_images(*ious) if counts[1:] else None,
+        ious=resample(ids, *ious) if counts[1:] else None,
+        slices=cuts,
+        examples=[] if index else _examples(x, y, masks[0]),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from functions.package_model.card import write_card
 from lehr import layout
 from lehr.clock import now
+from lehr.contracts.comparison import Slicing
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.package import (
@@ -23,6 +24,8 @@ from lehr.contracts.package import (
     PackagedFile,
     Signature,
 )
+from lehr.contracts.profile import DatasetStatistics
+from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import ModelRecord
 from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.contracts.training import TrainingSummary
@@ -33,6 +36,7 @@ from lehr.function_types import memory_of
 from lehr.model_archive import fetch_archive
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import load_prices
+from lehr.slicing import needs_statistics, plan_slices
 
 # From the trained files to those to publish beside them.
 Prepare = Callable[[dict[str, bytes]], dict[str, bytes]]
@@ -166,12 +170,13 @@ def _plan_evaluation(
     artifacts: ObjectStore,
 ) -> S3Location:
     """One unit per test shard; each shard's key becomes the full key in the bucket."""
-    prefix = layout.dataset_prefix(request.project, request.dataset_version)
+    prefix = layout.datasets_prefix(request.project)
     shards = [
         msgspec.structs.replace(shard, key=prefix + shard.key)
         for shard in manifest.shards
         if shard.split == "test"
     ]
+    slices = _planned_slices(request, artifacts)
     units = [
         EvaluateUnit(
             project=request.project,
@@ -181,9 +186,18 @@ def _plan_evaluation(
             shard=shard,
             candidate=candidate,
             champion=champion,
+            slices=slices,
         )
         for index, shard in enumerate(shards)
     ]
     key = layout.evaluation_plan_key(request.project, request.run, candidate, champion)
     artifacts.put(key, msgspec.json.encode(units), content_type="application/json")
     return S3Location(bucket=artifacts.bucket, key=key)
+
+
+def _planned_slices(request: PackageRequest, artifacts: ObjectStore) -> list[Slicing]:
+    recipe = Recipe.from_json(artifacts.get(layout.recipe_key(request.project, request.run)))
+    if not needs_statistics(recipe):
+        return plan_slices(recipe, None)
+    key = layout.dataset_statistics_key(request.project, request.dataset_version)
+    return plan_slices(recipe, DatasetStatistics.from_json(artifacts.get(key)))

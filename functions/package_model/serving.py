@@ -108,7 +108,7 @@ def read_rows(project: str, version: str, artifacts: ObjectStore) -> Inputs:
     shard = next((one for one in manifest.shards if one.split == "test"), None)
     if shard is None:
         raise DataError("the dataset has no test shard", place=f"{project} {version}")
-    key = layout.dataset_prefix(project, version) + shard.key
+    key = layout.datasets_prefix(project) + shard.key
     place = artifacts.uri(key)
     raw = artifacts.get(key)
     if hashlib.sha256(raw).hexdigest() != shard.sha256:

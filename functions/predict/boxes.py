@@ -13,11 +13,11 @@ from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, image_files, parse_inputs
 from lehr.contracts.package import TensorSpec
 from lehr.http.gateway import JSON
-from lehr_runtime.detection import MIN_SCORE, find_objects
+from lehr_runtime.detection import MIN_SCORE, SHOWN_SCORE, find_objects
 from lehr_runtime.images import oriented_size
 from lehr_runtime.predictor import Predictor
 
-DEFAULT_SCORE = 0.3
+DEFAULT_SCORE = SHOWN_SCORE
 BATCH_ROWS = 32
 _CSV = "text/csv"
 

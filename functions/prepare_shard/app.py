@@ -10,14 +10,17 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.prepare_shard.tables import prepare_part
-from functions.prepare_shard.units import prepare_unit, read_unit
+from functions.prepare_shard.calls import prepare_call, prepare_until
+from functions.prepare_shard.units import read_unit
+from lehr.contracts.prepare_calls import PrepareCall
 from lehr.contracts.table_units import PrepareTableUnit
 from lehr.ports import ObjectStore
 from lehr.settings import Environment
 
 # Of the 900 s: more than it takes to write what a call has read by then.
 HANDOVER_MS = 240_000
+# What a unit should have before it, so that it is not cut where time happens to run out.
+BEGIN_MS = 600_000
 
 logger = Logger()
 metrics = Metrics()
@@ -48,28 +51,37 @@ def stores() -> tuple[ObjectStore, ObjectStore]:
 @tracer.capture_lambda_handler
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A unit of any kind in, its index and number of rows out; raises DataError's children for data to put right.
+    """A unit of any kind in, or a call of several; the last one's index and the number of rows out.
 
-    What is left of a table's unit when time runs short comes out as a unit, for the next call.
+    What is left when time runs short comes out as what came in, for the next call. Raises DataError's children for data
+    to put right.
     """
-    unit = read_unit(event)
     pii_key = OptionalSettings.read(os.environ).pii_key
-    result = (
-        prepare_part(unit, *stores(), pii_key, is_late=partial(_is_late, context))
-        if isinstance(unit, PrepareTableUnit)
-        else prepare_unit(unit, *stores())
-    )
-    if isinstance(result, PrepareTableUnit):
-        logger.info("handed over", extra={"index": unit.index, "first": result.first})
-        return result.to_value()
-    metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=result.refused)
-    rows = sum(shard.rows for shard in result.shards)
+    is_late = partial(_has_less, context, HANDOVER_MS)
+    rest: PrepareTableUnit | PrepareCall | None = None
+    if event.get("kind") == "call":
+        call = PrepareCall.from_value(event)
+        may_begin = partial(_has_more, context, BEGIN_MS)
+        results, rest = prepare_call(call, *stores(), pii_key, is_late=is_late, may_begin=may_begin)
+    else:
+        answer = prepare_until(read_unit(event), *stores(), pii_key, is_late=is_late)
+        results = [] if isinstance(answer, PrepareTableUnit) else [answer]
+        rest = answer if isinstance(answer, PrepareTableUnit) else None
+    rows = sum(shard.rows for result in results for shard in result.shards)
+    refused = sum(result.refused for result in results)
+    metrics.add_metric(name="RowsRefused", unit=MetricUnit.Count, value=refused)
     metrics.add_metric(name="RowsPrepared", unit=MetricUnit.Count, value=rows)
+    last = results[-1].index if results else -1
     logger.info(
-        "prepared", extra={"project": unit.project, "run": unit.run, "index": unit.index, "rows": rows}
+        "handed over" if rest else "prepared",
+        extra={"project": event["project"], "run": event["run"], "units": len(results), "rows": rows},
     )
-    return {"index": result.index, "rows": rows}
+    return rest.to_value() if rest else {"index": last, "rows": rows}
 
 
-def _is_late(context: LambdaContext) -> bool:
-    return context.get_remaining_time_in_millis() < HANDOVER_MS
+def _has_less(context: LambdaContext, milliseconds: int) -> bool:
+    return context.get_remaining_time_in_millis() < milliseconds
+
+
+def _has_more(context: LambdaContext, milliseconds: int) -> bool:
+    return not _has_less(context, milliseconds)

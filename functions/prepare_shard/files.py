@@ -7,7 +7,7 @@ is added, and equal examples are never on both sides.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -21,7 +21,7 @@ from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
 from lehr.contracts.dataset import Split, UnitResult
-from lehr.contracts.file_units import FileExample, FileList, PrepareFilesUnit, StoredFile
+from lehr.contracts.file_units import FileExample, FileList, FileVersions, PrepareFilesUnit, StoredFile
 from lehr.contracts.profile import UnitProfile
 from lehr.errors import ContractError, MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.ports import ObjectStore
@@ -44,7 +44,7 @@ def prepare_files(unit: PrepareFilesUnit, data: ObjectStore, artifacts: ObjectSt
     Raises DataError's children for files to put right, ContractError for a unit that no plan of ours contains.
     """
     examples = _read_list(unit, artifacts)
-    fetch = _fetcher(unit, data)
+    fetch = _fetcher(unit, _read_versions(unit, examples, artifacts), data)
     rows: list[Decoded] = []
     splits: list[int] = []
     places: list[int] = []
@@ -86,13 +86,32 @@ def _read_list(unit: PrepareFilesUnit, artifacts: ObjectStore) -> list[FileExamp
     return examples
 
 
-def _fetcher(unit: PrepareFilesUnit, data: ObjectStore) -> Fetch:
+def _read_versions(
+    unit: PrepareFilesUnit, examples: Sequence[FileExample], artifacts: ObjectStore
+) -> dict[str, str]:
+    """The versions of the unit's files and masks, by key; none where they are pinned by their ETags alone."""
+    if not unit.versions_key:
+        return {}
+    try:
+        versions = FileVersions.from_json(artifacts.get(unit.versions_key))
+    except KeyError as fault:
+        raise ContractError(
+            f"the versions of the unit's files {artifacts.uri(unit.versions_key)} are not there"
+        ) from fault
+    masks = [one.mask.key for one in examples if one.mask]
+    if (len(versions.files), len(versions.masks)) != (len(examples), len(masks)):
+        raise ContractError(f"the unit has {unit.count} files, versions of {len(versions.files)}")
+    keys = [*(one.file.key for one in examples), *masks]
+    return dict(zip(keys, [*versions.files, *versions.masks], strict=True))
+
+
+def _fetcher(unit: PrepareFilesUnit, versions: Mapping[str, str], data: ObjectStore) -> Fetch:
     if unit.bucket != data.bucket:
         raise ContractError(f"the unit names bucket {unit.bucket}; raw data is read from {data.bucket} only")
 
     def fetch(file: StoredFile) -> bytes:
         try:
-            return data.get(file.key, etag=file.etag)
+            return data.get(file.key, etag=file.etag, version=versions.get(file.key, ""))
         except KeyError as fault:
             raise MissingDataError(
                 "is not there", place=data.uri(file.key), hint="it was deleted after _READY"

@@ -1,4 +1,4 @@
-"""The mask of one image: fetched by its ETag as the image is, and brought to the same size."""
+"""The mask of one image: pinned as the image is, and brought to the same size."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from functions.seal_dataset.reading import read_all
 from lehr import layout
 from lehr.contracts.dataset import PrepareUnit, Split, UnitResult
 from lehr.contracts.file_units import FileList, PrepareFilesUnit
@@ -68,27 +69,28 @@ def read_origins(
     plan: Sequence[Unit], results: Sequence[UnitResult | TableUnitResult], artifacts: ObjectStore
 ) -> list[Origins] | None:
     """Of all units in their order; None if one of them wrote none. Raises ContractError for one that fits no shards."""
-    found = []
-    for unit, result in zip(plan, results, strict=True):
-        keys = [layout.unit_rows_key(unit.project, unit.run, unit.index, part) for part in parts_of(result)]
-        try:
-            parts = [read_shard(artifacts.get(key), place=artifacts.uri(key)) for key in keys]
-        except KeyError:
-            return None
-        splits = [np.full(shard.rows, SPLITS.index(shard.split), dtype=np.uint8) for shard in result.shards]
-        origins = Origins(
-            file=_file(unit, artifacts),
-            names=cache(partial(_names, unit, artifacts)),
-            hashes=np.concatenate([tensors["hash"] for tensors in parts]),
-            lines=np.concatenate([tensors["line"] for tensors in parts]),
-            splits=np.concatenate(splits) if splits else np.empty(0, np.uint8),
+    try:
+        return read_all(lambda pair: _origins_of(*pair, artifacts), list(zip(plan, results, strict=True)))
+    except KeyError:
+        return None
+
+
+def _origins_of(unit: Unit, result: UnitResult | TableUnitResult, artifacts: ObjectStore) -> Origins:
+    keys = [layout.unit_rows_key(unit.project, unit.run, unit.index, part) for part in parts_of(result)]
+    parts = [read_shard(artifacts.get(key), place=artifacts.uri(key)) for key in keys]
+    splits = [np.full(shard.rows, SPLITS.index(shard.split), dtype=np.uint8) for shard in result.shards]
+    origins = Origins(
+        file=_file(unit, artifacts),
+        names=cache(partial(_names, unit, artifacts)),
+        hashes=np.concatenate([tensors["hash"] for tensors in parts]),
+        lines=np.concatenate([tensors["line"] for tensors in parts]),
+        splits=np.concatenate(splits) if splits else np.empty(0, np.uint8),
+    )
+    if not len(origins.hashes) == len(origins.lines) == len(origins.splits):
+        raise ContractError(
+            f"{artifacts.uri(keys[0])} has {len(origins.hashes)} rows, its shards {len(origins.splits)}"
         )
-        if not len(origins.hashes) == len(origins.lines) == len(origins.splits):
-            raise ContractError(
-                f"{artifacts.uri(keys[0])} has {len(origins.hashes)} rows, its shards {len(origins.splits)}"
-            )
-        found.append(origins)
-    return found
+    return origins
 
 
 def parts_of(result: UnitResult | TableUnitResult) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from functions.seal_dataset.kept_rows import keep_rows
+from functions.seal_dataset.reading import read_all
 from functions.seal_dataset.same_rows import (
     MAX_ROWS_COMPARED,
     SPLITS,
@@ -109,17 +110,16 @@ def _profiles(
 ) -> list[list[UnitProfile]] | None:
     """Of each unit, one for each call that it took; None if one wrote none, as units of data without statistics do."""
     try:
-        return [
-            [
-                UnitProfile.from_json(
-                    artifacts.get(layout.unit_profile_key(unit.project, unit.run, unit.index, part))
-                )
-                for part in parts_of(result)
-            ]
-            for unit, result in zip(plan, results, strict=True)
-        ]
+        return read_all(lambda pair: _profiles_of(*pair, artifacts), list(zip(plan, results, strict=True)))
     except KeyError:
         return None
+
+
+def _profiles_of(
+    unit: Unit, result: UnitResult | TableUnitResult, artifacts: ObjectStore
+) -> list[UnitProfile]:
+    keys = [layout.unit_profile_key(unit.project, unit.run, unit.index, part) for part in parts_of(result)]
+    return [UnitProfile.from_json(artifacts.get(key)) for key in keys]
 
 
 def _flat(profiles: Sequence[Sequence[UnitProfile]] | None) -> list[UnitProfile] | None:

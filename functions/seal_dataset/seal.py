@@ -12,10 +12,11 @@ from math import sqrt
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
 
+from functions.seal_dataset.reading import read_all
 from functions.seal_dataset.same_rows import Unit
 from functions.seal_dataset.screening import screen
+from functions.seal_dataset.sharing import Moves, address, copy_new, write_channels
 from functions.seal_dataset.tables import merge_statistics
 from functions.seal_dataset.vouching import Evidence, vouch
 from lehr import layout
@@ -32,8 +33,6 @@ from lehr.ports import ModelRegistry, ObjectStore
 from lehr.table_plans import with_table
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# From the key of a staged shard to that of the version's, without the version.
-Moves = list[tuple[str, str]]
 
 
 def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) -> SealedDataset:
@@ -47,11 +46,11 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     manifest, moves, evidence = _describe(recipe, raw_plan, artifacts)
     version = manifest.sha256()[:16]
     statistics = vouch(recipe, run, version, evidence, artifacts, registry)
-    prefix = layout.dataset_prefix(project, version)
     manifest_key = layout.dataset_manifest_key(project, version)
+    # Of a version that is there too: what another one shared with it may have been erased.
+    copy_new(moves, project, artifacts)
     if not artifacts.exists(manifest_key):
-        for source, target in moves:
-            artifacts.copy(source, prefix + target)
+        write_channels(manifest, version, artifacts)
         for key, document in statistics.items():
             # Not once: of another run that was cut off here, last digits of a sum may be those of another processor.
             artifacts.put(key, document.to_json(), content_type="application/json")
@@ -63,8 +62,8 @@ def seal(request: SealRequest, artifacts: ObjectStore, registry: ModelRegistry) 
     return SealedDataset(
         version=version,
         manifest_uri=artifacts.uri(manifest_key),
-        train_uri=artifacts.uri(layout.dataset_split_prefix(project, version, "train")),
-        validation_uri=artifacts.uri(layout.dataset_split_prefix(project, version, "validation")),
+        train_uri=artifacts.uri(layout.dataset_channel_key(project, version, "train")),
+        validation_uri=artifacts.uri(layout.dataset_channel_key(project, version, "validation")),
         rows=rows,
     )
 
@@ -82,12 +81,12 @@ def _describe(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Descri
 
 def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareUnit])
-    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results = read_all(lambda unit: _result(artifacts, unit, UnitResult), plan)
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
-    shards, moves = _renumber(staged)
-    raw = {ref.key: ref for unit in plan for ref in (unit.images, unit.labels)}
+    shards, moves = address(staged, SPLITS)
+    raw = {ref.key: ref.of_content for unit in plan for ref in (unit.images, unit.labels)}
     manifest = _manifest(recipe, results, shards)
     manifest = msgspec.structs.replace(manifest, raw=sorted(raw.values(), key=lambda ref: ref.key))
     return manifest, moves, Evidence(manifest=manifest, screened=screened)
@@ -95,18 +94,21 @@ def _image_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
 
 def _files_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> Described:
     plan = msgspec.json.decode(raw_plan, type=list[PrepareFilesUnit])
-    results = [_result(artifacts, unit, UnitResult) for unit in plan]
+    results = read_all(lambda unit: _result(artifacts, unit, UnitResult), plan)
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
-    shards, moves = _renumber(staged)
+    shards, moves = address(staged, SPLITS)
     raw_lists = []
-    for unit in plan:
-        key = f"raw/list-{unit.index:05d}.json"
-        digest = hashlib.sha256(artifacts.get(unit.list_key)).hexdigest()
+    digests = read_all(lambda unit: hashlib.sha256(artifacts.get(unit.list_key)).hexdigest(), plan)
+    for unit, digest in zip(plan, digests, strict=True):
+        key = layout.shared_list(digest)
         raw_lists.append(RawList(key=key, sha256=digest, files=unit.count))
         moves.append((unit.list_key, key))
-    manifest = msgspec.structs.replace(_manifest(recipe, results, shards), raw_lists=raw_lists)
+    described_by = [ref.of_content for ref in plan[0].described_by]
+    manifest = msgspec.structs.replace(
+        _manifest(recipe, results, shards), raw=described_by, raw_lists=raw_lists
+    )
     return manifest, moves, Evidence(manifest=manifest, screened=screened, refused=_refused(plan, results))
 
 
@@ -132,11 +134,11 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
     plan = msgspec.json.decode(raw_plan, type=list[PrepareTableUnit])
     schema = with_table(plan[0], artifacts).table
     plan = [msgspec.structs.replace(unit, table=schema) for unit in plan]
-    results = [_result(artifacts, unit, TableUnitResult) for unit in plan]
+    results = read_all(lambda unit: _result(artifacts, unit, TableUnitResult), plan)
     results, screened = screen(recipe.checks, plan, results, artifacts)
     staged = [shard for result in results for shard in result.shards]
     check_sufficient(staged, recipe.data.labels, recipe.data.validation_fraction)
-    shards, moves = _renumber(staged)
+    shards, moves = address(staged, SPLITS)
     table = merge_statistics(plan, results)
     manifest = DatasetManifest(
         project=recipe.project.name,
@@ -147,10 +149,7 @@ def _table_manifest(recipe: Recipe, raw_plan: bytes, artifacts: ObjectStore) -> 
         shards=shards,
         mean=0.0,
         std=0.0,
-        raw=[
-            msgspec.structs.replace(ref, version=UNSET)
-            for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())
-        ],
+        raw=[ref.of_content for _, ref in sorted({unit.file.key: unit.file for unit in plan}.items())],
         seed=recipe.data.seed,
         validation_fraction=recipe.data.validation_fraction,
         table=table,
@@ -205,19 +204,6 @@ def _result(
         raise MissingDataError(
             f"unit {unit.index + 1} of {unit.of} has written no result", place=artifacts.uri(key)
         ) from fault
-
-
-def _renumber(staged: list[Shard]) -> tuple[list[Shard], Moves]:
-    """Number the shards within each split; returns them with keys relative to the version, and what to copy."""
-    shards: list[Shard] = []
-    moves: Moves = []
-    for split in SPLITS:
-        members = [shard for shard in staged if shard.split == split]
-        for index, shard in enumerate(members):
-            key = f"{split}/{layout.shard_name(index, len(members))}"
-            moves.append((shard.key, key))
-            shards.append(msgspec.structs.replace(shard, key=key))
-    return shards, moves
 
 
 def _common_shape(results: list[UnitResult]) -> list[int]:

@@ -13,6 +13,7 @@ from posixpath import normpath
 
 import msgspec
 
+from functions.start_run.pins import read
 from lehr.contracts.data_rules import DEFAULT_MAX_BOXES
 from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import Box, Boxes, FileExample, StoredFile
@@ -74,7 +75,7 @@ class Annotated:
 
 def annotated_files(data: Data, names: Sequence[str]) -> list[str]:
     """Files of annotations, and every file below the folders of their images, in order."""
-    annotations = _annotation_files(data)
+    annotations = annotation_files(data)
     folders = [_folder(data, name) for name in annotations]
     return sorted({name for name in names if name in annotations or name.startswith(tuple(folders))})
 
@@ -85,8 +86,8 @@ def read_annotations(recipe: Recipe, raw: Mapping[str, StoredObject], data: Obje
     examples: list[FileExample] = []
     crowds = ignored = 0
     seen: dict[str, str] = {}
-    _refuse_too_large([raw[name] for name in _annotation_files(said) if name in raw], data)
-    for name in _annotation_files(said):
+    _refuse_too_large([raw[name] for name in annotation_files(said) if name in raw], data)
+    for name in annotation_files(said):
         if name not in raw:
             raise MissingDataError(
                 f"{name} not found", place=data.uri(prefix), hint=f"upload it and its images, then {READY}"
@@ -124,7 +125,7 @@ def read_annotations(recipe: Recipe, raw: Mapping[str, StoredObject], data: Obje
     return Annotated(examples, said.test_annotations is not None, crowds, ignored)
 
 
-def _annotation_files(data: Data) -> list[str]:
+def annotation_files(data: Data) -> list[str]:
     return [name for name in (data.annotations, data.test_annotations) if name]
 
 
@@ -148,7 +149,7 @@ def _refuse_too_large(entries: Sequence[StoredObject], data: ObjectStore) -> Non
 
 def _parse(entry: StoredObject, data: ObjectStore, place: str) -> _Coco:
     try:
-        return msgspec.json.decode(data.get(entry.key, etag=entry.etag), type=_Coco)
+        return msgspec.json.decode(read(entry, data), type=_Coco)
     except KeyError as fault:
         raise MissingDataError("is not there", place=place, hint=f"it was deleted after {READY}") from fault
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from functions.start_run.coco import annotated_files, read_annotations
+from functions.start_run.coco import annotated_files, annotation_files, read_annotations
 from functions.start_run.manifests import read_manifest
 from functions.start_run.masks import pair_masks
 from lehr.contracts.data_tables import Data
@@ -35,6 +35,13 @@ def example_files(data: Data, names: Sequence[str]) -> list[str]:
     if data.format == "coco":
         return annotated_files(data, names)
     return matching((*data.files, *data.test_files, *data.masks), names)
+
+
+def describing_files(data: Data) -> list[str]:
+    """The names of those that are no examples and say what the examples are."""
+    if data.format == "coco":
+        return annotation_files(data)
+    return [data.manifest] if data.manifest is not None else []
 
 
 def list_examples(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore) -> Listed:

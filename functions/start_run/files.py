@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 
-from functions.start_run.examples import list_examples
+from functions.start_run.examples import describing_files, list_examples
+from functions.start_run.file_cuts import cut_files, draw
+from functions.start_run.pins import pin
 from lehr import layout
 from lehr.contracts.data_rules import (
     DEFAULT_CHANNELS,
@@ -21,6 +22,7 @@ from lehr.contracts.file_units import (
     FileExample,
     FileInput,
     FileList,
+    FileVersions,
     ImageInput,
     PrepareFilesUnit,
 )
@@ -36,10 +38,11 @@ MAX_UNIT_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class FilePlan:
-    """Units of work, and the list of each by its key in the artifact bucket."""
+    """Units of work; the list of each by its key in the artifact bucket, and the versions of its files by theirs."""
 
     units: list[PrepareFilesUnit]
     lists: dict[str, FileList]
+    versions: dict[str, FileVersions]
     note: str = ""
 
     @property
@@ -51,15 +54,23 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
     """Find every example, draw their order, and cut it into units. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
     listed = list_examples(recipe, raw, data)
-    examples = sorted(listed.examples, key=lambda example: _draw(said.seed, example.file.key))
-    lists, units = {}, []
+    lists, pins, units = {}, {}, []
+    versions = {entry.key: entry.version for entry in raw.values()}
     file_input = input_of(said)
-    archives = [[one] for one in examples if is_archive_name(one.file.key)]
-    plain = [one for one in examples if not is_archive_name(one.file.key)]
-    cut = [*archives, *_cut(plain, min(said.rows_per_shard, FILES_PER_UNIT), file_input)]
+    described_by = [pin(raw[name], data) for name in describing_files(said)]
+    archives = [one for one in listed.examples if is_archive_name(one.file.key)]
+    archives.sort(key=lambda one: draw(said.seed, one.file.key))
+    plain = [one for one in listed.examples if not is_archive_name(one.file.key)]
+    cut = [*([one] for one in archives), *cut_files(plain, _most(plain, said, file_input), said.seed)]
     for index, part in enumerate(cut):
         key = layout.file_list_key(project, run, index)
         lists[key] = FileList(examples=part)
+        pinned = _versions(part, versions)
+        versions_key = (
+            layout.file_versions_key(project, run, index) if any((*pinned.files, *pinned.masks)) else ""
+        )
+        if versions_key:
+            pins[versions_key] = pinned
         units.append(
             PrepareFilesUnit(
                 project=project,
@@ -68,6 +79,7 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 of=len(cut),
                 bucket=data.bucket,
                 list_key=key,
+                versions_key=versions_key,
                 count=len(part),
                 task=recipe.project.task,
                 input=file_input,
@@ -78,9 +90,17 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 validation_fraction=said.validation_fraction,
                 test_fraction=0.0 if listed.has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
+                described_by=described_by,
             )
         )
-    return FilePlan(units, lists, listed.note)
+    return FilePlan(units, lists, pins, listed.note)
+
+
+def _versions(examples: Sequence[FileExample], versions: Mapping[str, str]) -> FileVersions:
+    return FileVersions(
+        files=[versions[one.file.key] for one in examples],
+        masks=[versions[one.mask.key] for one in examples if one.mask],
+    )
 
 
 def input_of(data: Data) -> FileInput:
@@ -94,23 +114,13 @@ def input_of(data: Data) -> FileInput:
     return ImageInput(shape=[*data.image_size] if channels == 1 else [*data.image_size, channels])
 
 
-def _draw(seed: int, key: str) -> bytes:
-    """What orders the examples: a drawing of its own for each, so that none moves past another when data is added."""
-    return hashlib.blake2b(f"{seed} {key}".encode(), digest_size=16).digest()
-
-
-def _cut(examples: Sequence[FileExample], most: int, file_input: FileInput) -> Iterator[list[FileExample]]:
-    """Units of one size, as many files as fit, with their masks."""
+def _most(examples: Sequence[FileExample], said: Data, file_input: FileInput) -> int:
+    """How many files a unit may have, with their masks."""
     row_bytes = prod(file_input.shape) * (2 if isinstance(file_input, AudioInput) else 1)
-    if not examples:
-        return
-    if examples[0].mask:
+    if examples and examples[0].mask:
         row_bytes += prod(file_input.shape[:2])
-    size = max(1, min(most, MAX_UNIT_BYTES // row_bytes))
-    units = ceil(len(examples) / size)
-    size = ceil(len(examples) / units)
-    for first in range(0, len(examples), size):
-        yield list(examples[first : first + size])
+    wanted = said.rows_per_shard or FILES_PER_UNIT
+    return max(1, min(wanted, FILES_PER_UNIT, MAX_UNIT_BYTES // row_bytes))
 
 
 def _or(value: float | None, default: float) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from functions.start_run.pins import read
 from lehr.contracts.data_tables import Data
 from lehr.csv_rows import find_delimiter, iterate_rows, read_header
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
@@ -60,7 +61,7 @@ def read_manifest(said: Data, raw: dict[str, StoredObject], data: ObjectStore, p
     if found.bytes > MAX_MANIFEST_BYTES:
         raise MalformedDataError(f"has {found.bytes} bytes, more than {MAX_MANIFEST_BYTES}", place=place)
     try:
-        text = data.get(found.key, etag=found.etag).decode("utf-8-sig")
+        text = read(found, data).decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise MalformedDataError("is not UTF-8", place=place, hint=_HINT) from fault
     lines = _json_lines if said.manifest.lower().endswith(_JSON_LINES) else _rows

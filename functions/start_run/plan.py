@@ -7,19 +7,24 @@ from collections.abc import Sequence
 
 import msgspec
 
+from functions.start_run.pins import pin, read_start
 from lehr.contracts.data_tables import Data
-from lehr.contracts.dataset import ObjectRef, PrepareUnit
+from lehr.contracts.dataset import PrepareUnit
 from lehr.contracts.recipe import Recipe
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
 from lehr.idx import HEADER_BYTES, IdxHeader, is_gzipped, parse_header
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
+ROWS_PER_UNIT = 20_000
+# Every unit decodes the whole file for its rows, of the 2 GB that the function has.
+MAX_PIXEL_BYTES = 1 << 30
+
 
 def list_raw(data: ObjectStore, project: str) -> dict[str, StoredObject]:
-    """The project's raw objects by their path below incoming/<project>/, without `_READY`."""
+    """The project's raw objects by their path below incoming/<project>/, without `_READY`, each with its version."""
     prefix = incoming_prefix(project)
-    found = {entry.key.removeprefix(prefix): entry for entry in data.list(prefix)}
+    found = {entry.key.removeprefix(prefix): entry for entry in data.list_versions(prefix)}
     found.pop(READY, None)
     return found
 
@@ -41,7 +46,7 @@ def named_files(data: Data) -> list[str]:
 def plan_units(
     recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str
 ) -> list[PrepareUnit]:
-    """Cut train and test into units of `rows_per_shard` rows.
+    """Cut train and test into units of `rows_per_shard` rows, ROWS_PER_UNIT if it is left out.
 
     Raises MissingDataError, MalformedDataError or MismatchedDataError before anything was started.
     """
@@ -53,6 +58,7 @@ def plan_units(
             place=data.uri(incoming_prefix(project)),
             hint=f"the recipe names {', '.join(named_files(recipe.data))}; upload them, then {READY}",
         )
+    size = recipe.data.rows_per_shard or ROWS_PER_UNIT
     units: list[PrepareUnit] = []
     shapes = set()
     for source, files in recipe.data.pairs.items():
@@ -60,7 +66,7 @@ def plan_units(
         header = _checked_pair(data, images, labels)
         shapes.add(header.shape[1:])
         total = header.shape[0]
-        for first in range(0, total, recipe.data.rows_per_shard):
+        for first in range(0, total, size):
             units.append(
                 PrepareUnit(
                     project=project,
@@ -68,10 +74,10 @@ def plan_units(
                     index=len(units),
                     of=0,
                     source=source,
-                    images=_ref(data, images),
-                    labels=_ref(data, labels),
+                    images=pin(images, data),
+                    labels=pin(labels, data),
                     first=first,
-                    count=min(recipe.data.rows_per_shard, total - first),
+                    count=min(size, total - first),
                     total=total,
                     seed=recipe.data.seed,
                     validation_fraction=recipe.data.validation_fraction,
@@ -105,11 +111,17 @@ def _checked_pair(data: ObjectStore, images: StoredObject, labels: StoredObject)
         )
     if image_header.shape[0] == 0 or image_header.data_bytes == 0:
         raise MalformedDataError("holds no images", place=data.uri(images.key))
+    if image_header.data_bytes > MAX_PIXEL_BYTES:
+        raise MalformedDataError(
+            f"holds {image_header.data_bytes} bytes of pixels, more than {MAX_PIXEL_BYTES}",
+            place=data.uri(images.key),
+            hint="every unit would read all of it: drop so many as files in folders (docs/files.md), or in archives",
+        )
     return image_header
 
 
 def _header(data: ObjectStore, entry: StoredObject) -> IdxHeader:
-    start = data.get_start(entry.key, HEADER_BYTES)
+    start = read_start(entry, HEADER_BYTES, data)
     header = parse_header(start, place=data.uri(entry.key))
     if not is_gzipped(start) and entry.bytes != header.offset + header.data_bytes:
         raise MalformedDataError(
@@ -118,7 +130,3 @@ def _header(data: ObjectStore, entry: StoredObject) -> IdxHeader:
             hint="it was truncated or is not the file it claims to be: upload it again",
         )
     return header
-
-
-def _ref(data: ObjectStore, entry: StoredObject) -> ObjectRef:
-    return ObjectRef(bucket=data.bucket, key=entry.key, etag=entry.etag, bytes=entry.bytes)

@@ -11,33 +11,23 @@ one run, on what the data is by then, answers them all.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
-import msgspec
-
 from functions.start_run.attempts import plan_attempts
 from functions.start_run.budget import check_budget
-from functions.start_run.examples import example_files
-from functions.start_run.files import plan_files
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
-from functions.start_run.plan import fingerprint, list_raw, named_files, plan_units
-from functions.start_run.tables import plan_table, refuse_another_table, shards_to_evaluate, table_files
+from functions.start_run.plan import fingerprint, list_raw
+from functions.start_run.planned import names_of, plan_run, write_plan
 from lehr import layout
 from lehr.clock import now
-from lehr.contracts.data_rules import FILES, is_table
-from lehr.contracts.dataset import PrepareUnit
-from lehr.contracts.file_units import FileList, PrepareFilesUnit
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Turn
-from lehr.contracts.table_units import PlannedTable, PrepareTableUnit
 from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
 from lehr.errors import RecipeError, UnknownProjectError, UserError
-from lehr.ports import Executions, ModelRegistry, ObjectStore, StoredObject
+from lehr.ports import Executions, ModelRegistry, ObjectStore
 from lehr.sweeps import planned_trials
-from lehr.table_plans import share_table
 
 MAX_ATTEMPTS = 20
 # A turn changes hands between two reads when another trigger is served at the same moment.
@@ -48,16 +38,6 @@ BATCH_MEMORY_MB = 14_000
 
 class TurnMovedError(Exception):
     """Raised when a turn is no longer what it was when it was read: read it, and the data, again."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """Units of preparation, how much they are, the shards to evaluate at most, and what goes into S3 beside them."""
-
-    units: Sequence[PrepareUnit] | Sequence[PrepareTableUnit] | Sequence[PrepareFilesUnit]
-    amount: str
-    shards: int
-    lists: Mapping[str, FileList | PlannedTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +75,7 @@ class StartRun:
     def _start(self, project: str, turn: Turn | None, trigger: str) -> StartAnswer:
         code_sha, recipe = self._project(project)
         raw = list_raw(self.data, project)
-        named = [raw[name] for name in _names(recipe, list(raw)) if name in raw]
+        named = [raw[name] for name in names_of(recipe, list(raw)) if name in raw]
         initial = find_initial(recipe, self.registry, self.artifacts)
         identity = partial(fingerprint, named, code_sha)
         made = made_of_the_same(initial, project, self.registry, self.artifacts, identity)
@@ -109,7 +89,7 @@ class StartRun:
         if turn is not None and turn.run != run and self._goes_on(turn):
             return self._wait(turn, trigger)
 
-        planned = self._plan(recipe, raw, run)
+        planned = plan_run(recipe, raw, run, self.data, self.artifacts, self.registry)
         attempts = plan_attempts(
             recipe.backend, has_batch=self.has_batch, function_memory_mb=self.function_memory_mb
         )
@@ -120,12 +100,9 @@ class StartRun:
             mine = Turn(project=project, run=run, execution_arn=arn, number=turn.number + 1 if turn else 1)
             if not self.registry.take_turn(mine, after=turn):
                 raise TurnMovedError
-        plan_key = layout.plan_key(project, run)
-        for key, listed in planned.lists.items():
-            self.artifacts.put(key, listed.to_json(), content_type="application/json")
-        self.artifacts.put(plan_key, msgspec.json.encode(planned.units), content_type="application/json")
+        items_key = write_plan(planned, project, run, self.artifacts)
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
-        body = self._run_input(recipe, run, code_sha, plan_key, attempts, initial).to_json()
+        body = self._run_input(recipe, run, code_sha, items_key, attempts, initial).to_json()
         arn, started = self.executions.start(f"{project}-{run}", body)
         record = RunRecord(
             project=project,
@@ -171,26 +148,6 @@ class StartRun:
             reason=f"run {turn.run} goes on; what is new starts a run after its end",
         )
 
-    def _plan(self, recipe: Recipe, raw: dict[str, StoredObject], run: str) -> Planned:
-        """Check the data and cut it into units. Raises DataError's children."""
-        if is_table(recipe.project.task):
-            plan, inferred = plan_table(recipe, raw, self.data, run)
-            refuse_another_table(inferred.schema, recipe.project.name, self.registry, self.artifacts)
-            files = len({unit.file.key for unit in plan})
-            table_units, shared = share_table(plan)
-            amount = f"{files} file(s) in {len(plan)} units" if len(plan) > files else f"{files} file(s)"
-            return Planned(
-                table_units,
-                f"{amount} with {inferred.summary}",
-                max(files, shards_to_evaluate(plan, inferred)),
-                shared,
-            )
-        if recipe.data.format in FILES:
-            listed = plan_files(recipe, raw, self.data, run)
-            return Planned(listed.units, listed.summary, len(listed.units), listed.lists)
-        units = plan_units(recipe, raw, self.data, run)
-        return Planned(units, f"{sum(unit.count for unit in units)} rows in {len(units)} units", len(units))
-
     def _project(self, project: str) -> tuple[str, Recipe]:
         """The pushed code and recipe. Raises UnknownProjectError, or RecipeError as parse_recipe does."""
         try:
@@ -220,7 +177,7 @@ class StartRun:
             if record.status == "running" and not self.executions.is_running(record.execution_arn):
                 # Stopped from outside: no state of the machine could write the end of its own run.
                 self.registry.end_run(project, run, status="failed", reason="the execution was stopped")
-            elif record.status != "failed":
+            elif record.status != "failed" and not record.is_erased:
                 return run, record
         raise UserError(
             f"the same data, recipe and code have failed {MAX_ATTEMPTS} times",
@@ -233,7 +190,7 @@ class StartRun:
         recipe: Recipe,
         run: str,
         code_sha: str,
-        plan_key: str,
+        items_key: str,
         attempts: list[Attempt],
         initial: Initial,
     ) -> RunInput:
@@ -243,7 +200,7 @@ class StartRun:
             run=run,
             code_sha=code_sha,
             code_uri=self.artifacts.uri(layout.project_prefix(project, code_sha)),
-            plan=S3Location(bucket=self.artifacts.bucket, key=plan_key),
+            plan=S3Location(bucket=self.artifacts.bucket, key=items_key),
             trial_concurrency=recipe.trials.concurrency,
             attempts=attempts,
             resources=Resources(
@@ -276,15 +233,6 @@ class StartRun:
                 at=now(),
             )
         )
-
-
-def _names(recipe: Recipe, present: Sequence[str]) -> list[str]:
-    """The files that the recipe names."""
-    if is_table(recipe.project.task):
-        return table_files(recipe.data, present)
-    if recipe.data.format in FILES:
-        return example_files(recipe.data, present)
-    return named_files(recipe.data)
 
 
 def _nothing_new(record: RunRecord) -> StartAnswer:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+from functions.start_run.pins import read_start
 from lehr.errors import MalformedDataError
 from lehr.idx import is_gzipped
 from lehr.parquet_footer import ParquetFile, row_group_runs
 from lehr.ports import ObjectStore, StoredObject
 
-# Of plain text: 2 s of numbers to 10 s of quoted texts (docs/tables.md, "How fast"), and 400 MB of the function's 2 GB.
+# Of plain text: 2 s of numbers to 10 s of quoted texts (docs/tables.md, "How fast"), and 400 MB of the function's 2 GB;
+# the last unit of a file has up to half as much again.
 UNIT_BYTES = 64 << 20
 MAX_GROUP_BYTES = 256 << 20
 # A gzip file is read from its start, so it is one unit, whose text and arrays are in the function's memory together.
@@ -17,11 +20,16 @@ MAX_GZIP_BYTES = 256 << 20
 
 
 def cut_text(entry: StoredObject, data: ObjectStore) -> Iterator[tuple[int, int]]:
-    """(first, count) of each unit, (0, 0) for all of it. Raises DataError's children for a file that cannot be cut."""
-    if entry.bytes <= UNIT_BYTES:
+    """(first, count) of each unit, (0, 0) for all of it: every UNIT_BYTES from the start of the file on.
+
+    So a file to which rows are appended has the units that it had, but for the last. Raises DataError's children for a
+    file that cannot be cut.
+    """
+    firsts = range(0, max(1, entry.bytes - UNIT_BYTES // 2), UNIT_BYTES)
+    if len(firsts) == 1:
         yield 0, 0
         return
-    if is_gzipped(data.get_range(entry.key, 0, 2, etag=entry.etag)):
+    if is_gzipped(read_start(entry, 2, data)):
         if entry.bytes > MAX_GZIP_BYTES:
             raise MalformedDataError(
                 f"has {entry.bytes} bytes, more than {MAX_GZIP_BYTES} of a gzip file",
@@ -30,10 +38,8 @@ def cut_text(entry: StoredObject, data: ObjectStore) -> Iterator[tuple[int, int]
             )
         yield 0, 0
         return
-    units = -(-entry.bytes // UNIT_BYTES)
-    size = -(-entry.bytes // units)
-    for first in range(0, entry.bytes, size):
-        yield first, min(size, entry.bytes - first)
+    for first, end in pairwise([*firsts, entry.bytes]):
+        yield first, end - first
 
 
 def cut_parquet(described: ParquetFile, wanted: Sequence[str], place: str) -> Iterator[tuple[int, int]]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from math import ceil
 
-from msgspec import UNSET
-
+from functions.start_run.pins import pin, read_start
 from functions.start_run.ranges import refuse_foreign_ranges
 from functions.start_run.table_cuts import cut_parquet, cut_text
 from lehr import layout
 from lehr.contracts.data_rules import DEFAULT_MAX_REFUSED_FRACTION, DEFAULT_TEST_FRACTION
 from lehr.contracts.data_tables import Data
-from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.package import SIGNATURE_FILE, Signature
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.table_units import PrepareTableUnit, TableFormat
@@ -27,8 +24,9 @@ from lehr.ports import ModelRegistry, ObjectStore, StoredObject
 from lehr.table_difference import WAY_OUT, table_difference
 from lehr.table_schema import SAMPLE_BYTES, Inferred, infer_schema, infer_typed_schema
 
-# Connections that boto3 keeps.
-_ASKED_AT_ONCE = 10
+# Every shard is a handful of requests, and a call of evaluate_shard where it is of the test.
+SHARD_BYTES = 48 << 20
+MIN_ROWS_PER_SHARD = 20_000
 
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
@@ -60,7 +58,6 @@ def plan_table(
         )
     names = [*training, *test]
     tested = {raw[name].key for name in test}
-    refs = _pinned([raw[name] for name in names], data)
     if table_format == "parquet":
         inferred, cuts = _plan_parquet(recipe, [raw[name] for name in names], data)
     else:
@@ -73,7 +70,7 @@ def plan_table(
             run=run,
             index=index,
             of=len(cuts),
-            file=refs[entry.key],
+            file=pin(entry, data),
             format=table_format,
             first=first,
             count=count,
@@ -82,7 +79,7 @@ def plan_table(
             seed=said.seed,
             validation_fraction=said.validation_fraction,
             test_fraction=0.0 if test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
-            rows_per_shard=said.rows_per_shard,
+            rows_per_shard=said.rows_per_shard or _rows_of_shard(inferred.schema),
             max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
             ranges=recipe.checks.ranges,
             refuses_out_of_range=recipe.checks.out_of_range == "quarantine",
@@ -92,24 +89,14 @@ def plan_table(
     return units, inferred
 
 
-def _pinned(entries: Sequence[StoredObject], data: ObjectStore) -> dict[str, ObjectRef]:
-    """The files by their keys, each as it was listed, whatever is written over it from now on."""
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        versions = pool.map(lambda entry: data.version_of(entry.key, entry.etag), entries)
-        return {
-            entry.key: ObjectRef(
-                bucket=data.bucket,
-                key=entry.key,
-                etag=entry.etag,
-                bytes=entry.bytes,
-                version=version or UNSET,
-            )
-            for entry, version in zip(entries, versions, strict=True)
-        }
+def _rows_of_shard(schema: TableSchema) -> int:
+    """As many as SHARD_BYTES hold: of a unit of text, mostly all that one split has of it."""
+    row_bytes = 4 * (len(schema.columns) + 1)
+    return max(MIN_ROWS_PER_SHARD, SHARD_BYTES // row_bytes)
 
 
 def _infer(recipe: Recipe, first: StoredObject, data: ObjectStore) -> Inferred:
-    start = data.get_range(first.key, 0, SAMPLE_BYTES, etag=first.etag)
+    start = read_start(first, SAMPLE_BYTES, data)
     return infer_schema(recipe, start, is_whole=len(start) == first.bytes, place=data.uri(first.key))
 
 
@@ -117,7 +104,7 @@ def _plan_parquet(
     recipe: Recipe, entries: Sequence[StoredObject], data: ObjectStore
 ) -> tuple[Inferred, list[tuple[StoredObject, int, int]]]:
     """The schema, as the first file has it in its footer, and the units of all files."""
-    described = [read_footer(_ref(data, entry), data) for entry in entries]
+    described = [read_footer(pin(entry, data), data) for entry in entries]
     kinds = {column.name: column.kind for column in described[0].columns.values()}
     place = data.uri(entries[0].key)
     inferred = infer_typed_schema(recipe, kinds, rows=described[0].rows, size=entries[0].bytes, place=place)
@@ -183,7 +170,3 @@ def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def _ref(data: ObjectStore, entry: StoredObject) -> ObjectRef:
-    return ObjectRef(bucket=data.bucket, key=entry.key, etag=entry.etag, bytes=entry.bytes)

@@ -19,6 +19,7 @@ from functions.write_report.charts import (
     line_chart,
     worst_confusions,
 )
+from functions.write_report.comparison import comparison_section
 from functions.write_report.data_card import MARKS, make_environment, write_card
 from functions.write_report.detection import detection_section
 from functions.write_report.segmentation import segmentation_section
@@ -78,6 +79,7 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span], card_nam
         evaluation=evaluation,
         regression=sources.regression,
         **{"detection": None, **detection_section(sources.detection)},
+        **comparison_section(sources.judged),
         table=sources.manifest.of_table if sources.manifest else None,
         charts=_charts(sources.training),
         sweep=sweep_section(sources.sweep, sources.cost, is_regression=sources.is_regression),
@@ -126,9 +128,11 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
         measured += f"; that of the champion before it {before.map50_95:.4f}." if before else "."
     if request.outcome == "promoted":
         return f"Model {version or '(unknown)'} is the new champion.{measured}"
-    judged = evaluation or errors or segmented or detected
+    judged = sources.judged
     stays = f"champion {judged.champion_version} stays" if judged and judged.champion_version else ""
-    reason = sources.decision.reason if sources.decision else sources.record.reason if sources.record else ""
+    reason = (
+        sources.decision.headline if sources.decision else sources.record.reason if sources.record else ""
+    )
     tail = "; ".join(part for part in (stays, reason) if part)
     return f"Model {version or '(unknown)'} was rejected{': ' + tail if tail else ''}."
 

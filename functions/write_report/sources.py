@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from lehr import layout
+from lehr.contracts.comparison import ComparedReport
 from lehr.contracts.cost import RunCost
 from lehr.contracts.data_checks import DataChecks
 from lehr.contracts.dataset import DatasetManifest
@@ -57,8 +58,12 @@ class Sources:
         """The candidate's version, from wherever it was written first."""
         if self.record and self.record.model_version:
             return self.record.model_version
-        judged = self.evaluation or self.regression or self.segmentation or self.detection
-        return judged.candidate_version if judged else ""
+        return self.judged.candidate_version if self.judged else ""
+
+    @property
+    def judged(self) -> ComparedReport | None:
+        """The evaluation, whatever the task."""
+        return self.evaluation or self.regression or self.segmentation or self.detection
 
     @property
     def is_regression(self) -> bool:
@@ -69,8 +74,8 @@ class Sources:
     def dataset_version(self) -> str:
         if self.record and self.record.dataset_version:
             return self.record.dataset_version
-        if judged := self.evaluation or self.regression or self.segmentation or self.detection:
-            return judged.dataset_version
+        if self.judged:
+            return self.judged.dataset_version
         return self.lineage.dataset_version if self.lineage else ""
 
 

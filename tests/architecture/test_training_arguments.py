@@ -71,8 +71,8 @@ def bindings(
         "codeUri": "s3://artifacts/projects/p/c0de/",
         "dataset": {
             "manifest_uri": "s3://artifacts/datasets/p/d/manifest.json",
-            "train_uri": "s3://artifacts/datasets/p/d/train/",
-            "validation_uri": "s3://artifacts/datasets/p/d/validation/",
+            "train_uri": "s3://artifacts/datasets/p/d/train.json",
+            "validation_uri": "s3://artifacts/datasets/p/d/validation.json",
             "rows": {"train": 100, "validation": 10},
         },
         "trainer": {

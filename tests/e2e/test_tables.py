@@ -39,8 +39,14 @@ epochs = 20
 instance_type = "{INSTANCE_TYPE}"
 max_runtime_s = 900
 
+[evaluation.slices]
+km = "quartiles"
+class = "each"
+
 [gate]
 max_rmse = 6.0
+max_latency_ms = 5000
+slices = {{ class = 8.0 }}
 """
 
 
@@ -75,8 +81,10 @@ def fares(workplace: Workplace) -> tuple[str, Finished]:
     folder.mkdir()
     data.mkdir()
     (folder / "lehr.toml").write_text(FARES.replace("NAME", name))
-    for file, rows, seed in (("fares-1.csv", 1000, 1), ("fares-2.csv", 1000, 2), ("test.csv", 400, 3)):
-        write_fares(data / file, rows, seed)
+    # More units than calls: each call prepares one or two.
+    for number in range(1, 10):
+        write_fares(data / f"fares-{number}.csv", 220, number)
+    write_fares(data / "test.csv", 400, 10)
     pushed = workplace.lehr("push", str(folder))
     assert pushed.code == 0, pushed.stderr
     return name, workplace.lehr("train", name, "--data", str(data))
@@ -116,6 +124,27 @@ def test_a_regression_of_mixed_columns_is_promoted_and_gives_values(
     assert plain == pytest.approx(20, abs=3)
     assert best == pytest.approx(50, abs=3)
     assert 0 < unknown < 100
+    rules = {rule["rule"]: rule for rule in trained.only("decided")["rules"]}
+    assert rules["every slice of class"]["required"] == "RMSE <= 8"
+    assert rules["latency, 99th percentile"]["observed"].endswith("ms of 200 predictions")
+    report = workplace.lehr("report", name).only("report")
+    text = (workplace.folder / report["path"]).read_text()
+    for part in (
+        "Slices of the test",
+        "<td>(missing)</td>",
+        "<td>the &#34;best&#34;; quoted</td>",
+        "&gt;= 1",
+    ):
+        assert part in text, part
+
+
+def test_the_units_of_many_files_share_calls(workplace: Workplace, fares: tuple[str, Finished]) -> None:
+    name, _ = fares
+    s3 = workplace.client("s3")
+    ((bucket, key),) = [found for found in workplace.keys(name) if found[1].endswith("/calls.json")]
+    calls = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert len(calls) == 8
+    assert sum(call["count"] for call in calls) == 10
 
 
 def test_rows_that_cannot_be_read_are_kept_with_their_line_and_reason(
@@ -128,7 +157,7 @@ def test_rows_that_cannot_be_read_are_kept_with_their_line_and_reason(
         for bucket, key in workplace.keys(name)
         if key.startswith("quarantine/") and "/unit-" in key
     ]
-    assert len(keys) == 3
+    assert len(keys) == 10
     bucket, key = sorted(keys)[0]
     first = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()[0])
     assert first == {

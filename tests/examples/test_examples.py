@@ -23,10 +23,11 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Quick:
-    """What the quick form changes of a recipe, line by line, and of its data."""
+    """What the quick form changes of a recipe, line by line, and of its data, which may be that of another example."""
 
     changes: dict[str, str]
     shorten: Callable[[Files], Files] = lambda files: files
+    data_of: str = ""
 
 
 def first_rows(rows: int) -> Callable[[Files], Files]:
@@ -56,6 +57,17 @@ QUICK = {
         {"epochs": "2", "batch_size": "32", "channels": "[8, 16]", "min_accuracy": "0.80"},
         first_rows(10_000),
     ),
+    "fashion-resnet": Quick(
+        {
+            "epochs": "2",
+            "batch_size": "32",
+            "learning_rate": "0.05",
+            "min_accuracy": "0.65",
+            "min_test_rows": "3000",
+        },
+        first_rows(3_000),
+        data_of="fashion-mnist",
+    ),
     "breast_cancer": Quick({}),
     "flights": Quick({"epochs": "1", "max_rmse": "25.0"}),
     "spoken-language": Quick(
@@ -76,7 +88,7 @@ def test_an_example_trains_to_a_figure_on_a_part_of_its_data(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     quick = QUICK[name]
-    record_property("judgement", judge(name, tmp_path, quick.changes, quick.shorten))
+    record_property("judgement", judge(name, tmp_path, quick.changes, quick.shorten, quick.data_of))
 
 
 @pytest.mark.slow
@@ -84,19 +96,25 @@ def test_an_example_trains_to_a_figure_on_a_part_of_its_data(
 def test_an_example_trains_to_the_figure_of_its_gate(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    record_property("judgement", judge(name, tmp_path, {}, lambda files: files))
+    record_property("judgement", judge(name, tmp_path, {}, lambda files: files, QUICK[name].data_of))
 
 
-def judge(name: str, root: Path, changes: dict[str, str], shorten: Callable[[Files], Files]) -> str:
+def judge(
+    name: str,
+    root: Path,
+    changes: dict[str, str],
+    shorten: Callable[[Files], Files],
+    data_of: str,
+) -> str:
     """Train and judge; the decision in a sentence. Fails unless the model is promoted."""
-    folder = EXAMPLES / name
+    folder, owner = EXAMPLES / name, EXAMPLES / (data_of or name)
     files = {
-        path.relative_to(folder / "data").as_posix(): path.read_bytes()
-        for path in sorted((folder / "data").rglob("*"))
+        path.relative_to(owner / "data").as_posix(): path.read_bytes()
+        for path in sorted((owner / "data").rglob("*"))
         if path.is_file() and path.name != "SHA256SUMS"
     }
     if not files:
-        pytest.skip(f"no data: python {(folder / 'fetch.py').relative_to(EXAMPLES.parent)}")
+        pytest.skip(f"no data: python {(owner / 'fetch.py').relative_to(EXAMPLES.parent)}")
     recipe = (folder / "lehr.toml").read_text()
     for key, value in changes.items():
         recipe, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", recipe, flags=re.MULTILINE)

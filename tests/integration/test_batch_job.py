@@ -15,6 +15,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from lehr.channel_lists import write_channel_list
 from lehr_trainer import batch_job, transfer
 from lehr_trainer.batch_job import STOPPED, run_batch_job
 from lehr_trainer.errors import JobInputError
@@ -34,9 +35,11 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for key in (
             "projects/p/c/lehr.toml",
             "datasets/d/manifest.json",
-            "datasets/d/train/shard-0.safetensors",
+            "datasets/shards/0.safetensors",
         ):
             s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+        listed = write_channel_list(f"s3://{BUCKET}/datasets/shards/", ["0.safetensors"])
+        s3.put_object(Bucket=BUCKET, Key="datasets/d/train.json", Body=listed)
         yield s3
 
 
@@ -44,7 +47,7 @@ def environ(**changes: str) -> dict[str, str]:
     return {
         "LEHR_CODE_URI": f"s3://{BUCKET}/projects/p/c/",
         "LEHR_MANIFEST_URI": f"s3://{BUCKET}/datasets/d/manifest.json",
-        "LEHR_TRAIN_URI": f"s3://{BUCKET}/datasets/d/train/",
+        "LEHR_TRAIN_URI": f"s3://{BUCKET}/datasets/d/train.json",
         "LEHR_VALIDATION_URI": "",
         "LEHR_HYPERPARAMETERS": json.dumps({"epochs": "5"}),
         "LEHR_CHECKPOINT_URI": f"s3://{BUCKET}/runs/checkpoints/0/",
@@ -62,7 +65,7 @@ def trains(root: Path, stop: Any, environ: Any) -> int:
     """A trainer that looks at its inputs, keeps a checkpoint and leaves a package."""
     assert json.loads((root / "input/config/hyperparameters.json").read_text()) == {"epochs": "5"}
     assert (root / "input/data/manifest/manifest.json").is_file()
-    assert (root / "input/data/train/shard-0.safetensors").is_file()
+    assert (root / "input/data/train/0.safetensors").is_file()
     (root / "checkpoints").mkdir(exist_ok=True)
     (root / "checkpoints/a.checkpoint").write_text("1")
     for name in ("model.onnx", "signature.json", "training.json"):

@@ -43,7 +43,7 @@ MAY = {
 
 
 BUCKET = "arn:aws:s3:::artifactbucket"
-MODEL, SHARD = "models/mnist/v1/model.onnx", "datasets/mnist/v1/train/shard-00000-of-00001.safetensors"
+MODEL, SHARD = "models/mnist/v1/model.onnx", f"datasets/mnist/shards/{0:064}.safetensors"
 WEIGHTS = "models/mnist/v1/weights.safetensors"
 MANIFEST = "datasets/mnist/v1/manifest.json"
 # Key and action: whose role may.

@@ -5,8 +5,8 @@
 Downloads the channels, restores the checkpoints, trains (`lehr_trainer.main.run`), copies checkpoints to S3 while it
 trains, and uploads `model.tar.gz`. Told by the state machine through the environment:
 
-    LEHR_CODE_URI LEHR_MANIFEST_URI LEHR_TRAIN_URI   channels
-    LEHR_VALIDATION_URI                              one more, empty if nothing is held out
+    LEHR_CODE_URI LEHR_MANIFEST_URI                  channels: prefixes in S3
+    LEHR_TRAIN_URI LEHR_VALIDATION_URI               two more: lists of shards, no second one if nothing is held out
     LEHR_INITIAL_URI LEHR_INITIAL_VERSION            another, and whose weights it has: empty if random ones are meant
     LEHR_HYPERPARAMETERS                             [training] of the trial, a JSON object of strings
     LEHR_CHECKPOINT_URI LEHR_OUTPUT_URI              where checkpoints and model.tar.gz go
@@ -31,7 +31,14 @@ from lehr_trainer.errors import JobInputError
 from lehr_trainer.main import run
 from lehr_trainer.ranks import find_ranks
 from lehr_trainer.stop import StopFlag
-from lehr_trainer.transfer import S3Folder, download_channels, kept_in_s3, upload_model, write_config
+from lehr_trainer.transfer import (
+    S3Folder,
+    download_channels,
+    kept_in_s3,
+    open_channel,
+    upload_model,
+    write_config,
+)
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 CHANNELS = ("code", "manifest", "train", "validation", "initial")
@@ -59,7 +66,7 @@ def run_batch_job(root: Path, environ: Mapping[str, str], client: Any, stop: Sto
 def _write_inputs(root: Path, environ: Mapping[str, str], client: Any) -> None:
     """Lay out the files of the /opt/ml contract."""
     channels = {
-        name: S3Folder(client, uri, root / "input/data" / name)
+        name: open_channel(client, name, uri, root / "input/data" / name)
         for name in CHANNELS
         if (uri := environ.get(f"LEHR_{name.upper()}_URI", ""))
     }

@@ -30,7 +30,14 @@ from lehr.contracts.package import TRAINED_FILES
 from lehr.contracts.slices import SliceAnswer, SliceProgress, SliceRequest
 from lehr.function_types import function_type
 from lehr_trainer.stop import StopFlag, TrainingStopped
-from lehr_trainer.transfer import S3Folder, download_channels, kept_in_s3, upload_model, write_config
+from lehr_trainer.transfer import (
+    S3Folder,
+    download_channels,
+    kept_in_s3,
+    open_channel,
+    upload_model,
+    write_config,
+)
 
 MARGIN_S = 60.0
 MARGIN_SHARE = 0.25
@@ -147,7 +154,7 @@ class Workplace:
                 self._channels.pop(path.name, None)
         for name, uri in wanted.items():
             folder = self._root / "input/data" / name
-            self._channels.setdefault(name, S3Folder(self._client, uri, folder))
+            self._channels.setdefault(name, open_channel(self._client, name, uri, folder))
         download_channels(self._channels)
         write_config(self._root, list(wanted), request.hyperparameters)
 

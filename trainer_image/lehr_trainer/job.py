@@ -218,7 +218,7 @@ def _read_manifest(path: Path) -> DatasetManifest:
 
 
 def _verified_shards(root: Path, manifest: DatasetManifest, split: Split) -> list[Path]:
-    """The split's files. The manifest's keys are relative to it; a channel holds the bare file names."""
+    """The split's files. A channel holds them under the last part of the manifest's keys."""
     files = []
     for shard in manifest.shards:
         if shard.split != split:

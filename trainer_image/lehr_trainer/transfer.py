@@ -12,7 +12,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lehr.channel_lists import read_channel_list
+
 SYNC_S = 20.0
+LISTED = ("train", "validation")
 
 
 class S3Folder:
@@ -35,28 +38,28 @@ class S3Folder:
         left out.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        found = set()
+        return len({name for key, etag, name in self._entries() if self._fetch(key, etag, name)})
+
+    def _entries(self) -> Iterator[tuple[str, str, str]]:
+        """Key, ETag and name in the folder of each object."""
         for page in self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix
         ):
             for entry in page.get("Contents", []):
-                name = entry["Key"].removeprefix(self._prefix).lstrip("/") or entry["Key"].rpartition("/")[2]
-                if self._fetch(entry, name):
-                    found.add(name)
-        return len(found)
+                key = entry["Key"]
+                yield key, entry.get("ETag", ""), key.removeprefix(self._prefix).lstrip("/") or _last(key)
 
-    def _fetch(self, entry: Mapping[str, Any], name: str) -> bool:
+    def _fetch(self, key: str, etag: str, name: str) -> bool:
         target = (self._folder / name).resolve()
         if not target.is_relative_to(self._folder.resolve()):
-            raise ValueError(f"s3://{self._bucket}/{entry['Key']} would be written outside of its channel")
-        etag = str(entry.get("ETag", ""))
+            raise ValueError(f"s3://{self._bucket}/{key} would be written outside of its channel")
         is_kept = (
             target.is_file() and self._etags.get(name) == etag and self._same.get(name) == _stamp(target)
         )
         if not is_kept:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._client.download_file(self._bucket, entry["Key"], str(target))
+                self._client.download_file(self._bucket, key, str(target))
             except ClientError as fault:
                 if fault.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
                     raise
@@ -82,6 +85,29 @@ class S3Folder:
         for name in set(self._same) - set(present):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
             del self._same[name]
+
+
+class S3List(S3Folder):
+    """The objects of a list (`lehr.channel_lists`) at `uri`, which no one overwrites: their names are their content."""
+
+    def _entries(self) -> Iterator[tuple[str, str, str]]:
+        try:
+            raw = self._client.get_object(Bucket=self._bucket, Key=self._prefix)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return
+        for listed in read_channel_list(raw, self.uri):
+            if listed.bucket != self._bucket:
+                raise ValueError(f"{self.uri} lists objects of another bucket, {listed.bucket}")
+            yield listed.key, "", listed.name
+
+
+def open_channel(client: Any, name: str, uri: str, folder: Path) -> S3Folder:
+    """Channels of shards are lists, for versions of a dataset share their shards; the others are prefixes."""
+    return (S3List if name in LISTED else S3Folder)(client, uri, folder)
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _stamp(path: Path) -> tuple[int, int]:

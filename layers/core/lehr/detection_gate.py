@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from lehr.contracts.detection import DetectionReport
 from lehr.contracts.evaluation import Decision
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.gate import decision_of
-from lehr.gate_rules import at_least, better_than_champion, enough, finite, more_than
+from lehr.gate_rules import (
+    against_champion,
+    at_least,
+    enough,
+    every_label,
+    finite,
+    more_than,
+    serving,
+    slices,
+)
 
 
 def decide_detection(report: DetectionReport, policy: Gate) -> Decision:
@@ -20,15 +29,14 @@ def decide_detection(report: DetectionReport, policy: Gate) -> Decision:
         finite((candidate.map50, candidate.map50_95)),
         enough("test images", candidate.rows, policy.min_test_rows),
         at_least("mAP at IoU 0.5", candidate.map50, policy.min_map50),
-        more_than("better than finding nothing", candidate.map50_95, 0.0, measure="mAP")
-        if champion is None
-        else better_than_champion(
-            report.champion_version,
-            "mAP",
-            candidate.map50_95,
-            champion.map50_95,
-            min_gain=policy.min_gain,
-        ),
     ]
+    if policy.min_class_ap50:
+        precisions = {one.label: one.ap50 for one in candidate.labels}
+        rules.append(every_label("AP at IoU 0.5", precisions, policy.min_class_ap50))
+    if champion is None:
+        rules.append(more_than("better than finding nothing", candidate.map50_95, 0.0, measure="mAP"))
+    else:
+        rules += against_champion(report, policy, "mAP", candidate.map50_95, champion.map50_95)
+    rules += slices(report, policy, "mAP at IoU 0.5") + serving(report, policy)
     against = f"champion {champion.map50_95:.4f}" if champion else "no champion yet"
     return decision_of(rules, f"mAP {candidate.map50_95:.4f} ({candidate.map50:.4f} at IoU 0.5), {against}")

@@ -6,8 +6,18 @@ A rule passes only if its comparison is true, so that NaN never passes; a tie ke
 from __future__ import annotations
 
 from lehr.contracts.evaluation import Decision, EvaluationReport, RuleResult
-from lehr.contracts.recipe_tables import Gate
-from lehr.gate_rules import at_least, better_than_champion, enough, finite, more_than
+from lehr.contracts.gate_tables import Gate
+from lehr.gate_rules import (
+    against_champion,
+    at_least,
+    at_most,
+    enough,
+    every_label,
+    finite,
+    more_than,
+    serving,
+    slices,
+)
 
 
 def decide(report: EvaluationReport, policy: Gate) -> Decision:
@@ -17,16 +27,21 @@ def decide(report: EvaluationReport, policy: Gate) -> Decision:
         finite((candidate.accuracy, candidate.log_loss, candidate.macro_f1)),
         enough("test rows", candidate.rows, policy.min_test_rows),
         at_least("accuracy", candidate.accuracy, policy.min_accuracy),
-        more_than("better than the majority class", candidate.accuracy, candidate.majority_share)
-        if champion is None
-        else better_than_champion(
-            report.champion_version,
-            "accuracy",
-            candidate.accuracy,
-            champion.accuracy,
-            min_gain=policy.min_gain,
-        ),
     ]
+    if policy.min_class_recall:
+        recalls = {one.label: one.recall if one.support else None for one in candidate.classes}
+        rules.append(every_label("recall", recalls, policy.min_class_recall))
+    if policy.max_ece is not None:
+        rules.append(
+            at_most("expected calibration error", candidate.expected_calibration_error, policy.max_ece)
+        )
+    if champion is None:
+        rules.append(
+            more_than("better than the majority class", candidate.accuracy, candidate.majority_share)
+        )
+    else:
+        rules += against_champion(report, policy, "accuracy", candidate.accuracy, champion.accuracy)
+    rules += slices(report, policy, "accuracy") + serving(report, policy)
     against = f"champion {champion.accuracy:.4f}" if champion else "no champion yet"
     return decision_of(rules, f"accuracy {candidate.accuracy:.4f}, {against}")
 

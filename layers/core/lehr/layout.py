@@ -2,8 +2,9 @@
 
 incoming/<project>/…                         raw data as the user drops it; _READY commits it   (data bucket)
 projects/<project>/<code-sha>/               recipe and user code; head.json names the current one
-datasets/<project>/<version>/manifest.json   and {train,validation,test}/shard-00003-of-00008.safetensors;
+datasets/<project>/<version>/manifest.json   and the lists of the channels, train.json and validation.json;
                                              statistics.json, samples.json, card.html
+datasets/<project>/shards/<sha256>           what versions are made of, each once; lists/<sha256>.json of raw files
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, sweep, evaluation, decision, report
 models/<project>/<version>/                  model package
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 READY = "_READY"
 PROJECTS = "projects/"
+SHARED_SHARDS = "shards/"
+MANIFEST = "manifest.json"
+PLAN = "plan.json"
 # Not a pattern: compiling one is a millisecond of each cold start.
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -62,12 +66,33 @@ def project_head_key(project: str) -> str:
     return f"projects/{checked_name(project)}/head.json"
 
 
+def datasets_prefix(project: str) -> str:
+    """Of all dataset versions of a project. What a manifest lists is relative to it, since versions share it."""
+    return f"datasets/{checked_name(project)}/"
+
+
 def dataset_prefix(project: str, version: str) -> str:
-    return f"datasets/{checked_name(project)}/{checked_name(version)}/"
+    return f"{datasets_prefix(project)}{checked_name(version)}/"
+
+
+def shared_shard(sha256: str) -> str:
+    """Relative to `datasets_prefix`, as `shared_list` is."""
+    return f"{SHARED_SHARDS}{_checked_digest(sha256)}.safetensors"
+
+
+def shared_list(sha256: str) -> str:
+    """Of raw files that a dataset version was made of."""
+    return f"lists/{_checked_digest(sha256)}.json"
+
+
+def _checked_digest(sha256: str) -> str:
+    if len(sha256) != 64 or not frozenset("0123456789abcdef").issuperset(sha256):
+        raise ValueError(f"{sha256[:80]!r} is no SHA-256 in hexadecimal digits")
+    return sha256
 
 
 def dataset_manifest_key(project: str, version: str) -> str:
-    return dataset_prefix(project, version) + "manifest.json"
+    return dataset_prefix(project, version) + MANIFEST
 
 
 def dataset_statistics_key(project: str, version: str) -> str:
@@ -87,24 +112,38 @@ def saved_card_name(project: str, version: str) -> str:
     return f"{checked_name(project)}-{checked_name(version)}.card.html"
 
 
-def dataset_split_prefix(project: str, version: str, split: Split) -> str:
-    return f"{dataset_prefix(project, version)}{split}/"
+def dataset_channel_key(project: str, version: str, split: Split) -> str:
+    """Of the list of a split's shards, which a training job is given as its channel."""
+    return f"{dataset_prefix(project, version)}{split}.json"
 
 
 def shard_name(index: int, of: int) -> str:
     return f"shard-{index:05d}-of-{of:05d}.safetensors"
 
 
+def runs_prefix(project: str) -> str:
+    return f"runs/{checked_name(project)}/"
+
+
 def run_prefix(project: str, run: str) -> str:
-    return f"runs/{checked_name(project)}/{checked_name(run)}/"
+    return f"{runs_prefix(project)}{checked_name(run)}/"
 
 
 def plan_key(project: str, run: str) -> str:
-    return run_prefix(project, run) + "plan.json"
+    return run_prefix(project, run) + PLAN
+
+
+def calls_key(project: str, run: str) -> str:
+    """Of the calls that share out a plan's units, where each is not a call of its own."""
+    return run_prefix(project, run) + "calls.json"
 
 
 def file_list_key(project: str, run: str, index: int) -> str:
     return f"{run_prefix(project, run)}lists/list-{index:05d}.json"
+
+
+def file_versions_key(project: str, run: str, index: int) -> str:
+    return f"{run_prefix(project, run)}lists/versions-{index:05d}.json"
 
 
 def recipe_key(project: str, run: str) -> str:
@@ -124,14 +163,18 @@ def staged_table_part_key(project: str, run: str, split: Split, unit: int, part:
     return f"{run_prefix(project, run)}prepared/{split}/{_unit_name(unit, part)}-{number:05d}.safetensors"
 
 
+def quarantine_prefix(project: str, run: str) -> str:
+    return f"quarantine/{checked_name(project)}/{checked_name(run)}/"
+
+
 def quarantine_key(project: str, run: str, unit: int, part: int = 0) -> str:
     name = f"unit-{unit:05d}" + (f"-part-{part:05d}" if part else "")
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/{name}.jsonl"
+    return f"{quarantine_prefix(project, run)}{name}.jsonl"
 
 
 def set_aside_key(project: str, run: str) -> str:
     """Of the rows that a check over the whole data has taken out."""
-    return f"quarantine/{checked_name(project)}/{checked_name(run)}/checks.jsonl"
+    return f"{quarantine_prefix(project, run)}checks.jsonl"
 
 
 def unit_result_key(project: str, run: str, index: int) -> str:

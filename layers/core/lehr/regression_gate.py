@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lehr.contracts.evaluation import Decision, RuleResult
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.contracts.regression import RegressionReport
 from lehr.gate import decision_of
-from lehr.gate_rules import enough, finite
+from lehr.gate_rules import against_champion, at_most, enough, finite, serving, slices
 
 
 def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
@@ -17,14 +17,7 @@ def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
         enough("test rows", candidate.rows, policy.min_test_rows),
     ]
     if policy.max_rmse is not None:
-        rules.append(
-            RuleResult(
-                rule="RMSE",
-                required=f"<= {policy.max_rmse:.6g}",
-                observed=f"{candidate.rmse:.6g}",
-                passed=candidate.rmse <= policy.max_rmse,
-            )
-        )
+        rules.append(at_most("RMSE", candidate.rmse, policy.max_rmse))
     if champion is None:
         rules.append(
             RuleResult(
@@ -35,16 +28,7 @@ def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
             )
         )
     else:
-        # As of accuracies: a gain of exactly min_gain passes only when min_gain is above zero.
-        gain = champion.rmse - candidate.rmse
-        rules.append(
-            RuleResult(
-                rule=f"better than champion {report.champion_version}",
-                required=f"RMSE < {champion.rmse:.6g}"
-                + (f" by at least {policy.min_gain:.6g}" if policy.min_gain else ""),
-                observed=f"{candidate.rmse:.6g} ({-gain:+.6g})",
-                passed=gain > 0 and gain >= policy.min_gain,
-            )
-        )
+        rules += against_champion(report, policy, "RMSE", candidate.rmse, champion.rmse, is_error=True)
+    rules += slices(report, policy, "RMSE", is_error=True) + serving(report, policy)
     against = f"champion {champion.rmse:.6g}" if champion else "no champion yet"
     return decision_of(rules, f"RMSE {candidate.rmse:.6g}, {against}")

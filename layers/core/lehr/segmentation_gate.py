@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from lehr.contracts.evaluation import Decision
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.contracts.segmentation import SegmentationReport
 from lehr.gate import decision_of
-from lehr.gate_rules import at_least, better_than_champion, enough, finite, more_than
+from lehr.gate_rules import (
+    against_champion,
+    at_least,
+    enough,
+    every_label,
+    finite,
+    more_than,
+    serving,
+    slices,
+)
 
 
 def decide_segmentation(report: SegmentationReport, policy: Gate) -> Decision:
@@ -16,20 +25,21 @@ def decide_segmentation(report: SegmentationReport, policy: Gate) -> Decision:
         finite((candidate.mean_iou, candidate.mean_dice, candidate.pixel_accuracy)),
         enough("test images", candidate.rows, policy.min_test_rows),
         at_least("mean IoU", candidate.mean_iou, policy.min_mean_iou),
-        more_than(
-            "better than the commonest label everywhere",
-            candidate.mean_iou,
-            candidate.majority_mean_iou,
-            measure="mean IoU",
-        )
-        if champion is None
-        else better_than_champion(
-            report.champion_version,
-            "mean IoU",
-            candidate.mean_iou,
-            champion.mean_iou,
-            min_gain=policy.min_gain,
-        ),
     ]
+    if policy.min_class_iou:
+        ious = {one.label: one.iou for one in candidate.classes}
+        rules.append(every_label("IoU", ious, policy.min_class_iou))
+    if champion is None:
+        rules.append(
+            more_than(
+                "better than the commonest label everywhere",
+                candidate.mean_iou,
+                candidate.majority_mean_iou,
+                measure="mean IoU",
+            )
+        )
+    else:
+        rules += against_champion(report, policy, "mean IoU", candidate.mean_iou, champion.mean_iou)
+    rules += slices(report, policy, "mean IoU") + serving(report, policy)
     against = f"champion {champion.mean_iou:.4f}" if champion else "no champion yet"
     return decision_of(rules, f"mean IoU {candidate.mean_iou:.4f}, {against}")

@@ -18,6 +18,7 @@ from lehr.errors import MalformedDataError, MismatchedDataError
 from lehr.idx import is_gzipped
 from lehr.jsonl_rows import Cell, jsonl_rows
 from lehr.number_cells import read_number
+from lehr.slicing import refuse_unknown_columns
 
 SAMPLE_BYTES = 1 << 20
 MAX_SAMPLE_CHARACTERS = 8 << 20
@@ -56,6 +57,7 @@ def infer_schema(recipe: Recipe, start: bytes, *, is_whole: bool, place: str) ->
         raise MalformedDataError("has no rows" + " below its header" * bool(delimiter), place=place)
     sample = [row for row in rows if len(row) == len(names)]
     columns, report = _columns(recipe, names, sample, place)
+    refuse_unknown_columns(recipe, columns, place=place)
     return Inferred(_schema(recipe, columns, delimiter), report, len(rows) / read_bytes)
 
 
@@ -93,6 +95,7 @@ def infer_typed_schema(
         report.append(f"{name}: {decided} ({'told' if told else 'as its type'})")
     if not columns:
         raise MismatchedDataError("leaves no column to learn from", place=place, hint="see data.columns")
+    refuse_unknown_columns(recipe, columns, place=place)
     return Inferred(_schema(recipe, columns, ""), report, rows / max(1, size))
 
 

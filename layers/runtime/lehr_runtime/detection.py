@@ -27,6 +27,8 @@ IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 # Below it nothing is an answer, in evaluation neither: torchvision's RetinaNet has the same.
 MIN_SCORE = 0.05
+# What the endpoint answers with, unless it is asked for another: an F1 is of these.
+SHOWN_SCORE = 0.3
 # Boxes of one label that overlap more than this are one object: torchvision's RetinaNet has the same.
 SAME_OBJECT_IOU = 0.5
 MAX_CANDIDATES = 1000
@@ -174,6 +176,21 @@ def merge_detection(parts: Iterable[DetectionCounts]) -> DetectionCounts:
         ],
         seconds=sum(shard.seconds for shard in shards),
     )
+
+
+def image_f1(counts: DetectionCounts) -> float:
+    """Of the boxes of one image with at least SHOWN_SCORE: twice the true ones over found and true boxes together, the
+    mean over IOU_THRESHOLDS; 1 where there are neither.
+
+    It is what a user of the endpoint sees of a model, and, other than an average precision, a figure of each image.
+    """
+    true, found, truths = np.zeros(len(IOU_THRESHOLDS)), 0, 0
+    for one in counts.labels:
+        is_shown = np.frombuffer(one.scores, dtype=_SCORES) >= np.float32(SHOWN_SCORE)
+        matches = np.frombuffer(one.matches, dtype=_MATCHES)[is_shown]
+        true += ((matches[:, None] >> np.arange(len(IOU_THRESHOLDS))) & 1).sum(axis=0)
+        found, truths = found + len(matches), truths + one.truths
+    return float((2 * true / (found + truths)).mean()) if found + truths else 1.0
 
 
 def summarise_detection(counts: DetectionCounts, labels: Sequence[str]) -> DetectionMetrics:

@@ -15,7 +15,10 @@ from lehr.contracts.evaluation import (
     ClassificationMetrics,
     ClassReport,
     PairedCounts,
+    ReliabilityBin,
+    SliceSums,
 )
+from lehr_runtime.ranking import count_scores, merge_scores, summarise_scores
 
 
 def count_classification(
@@ -28,27 +31,51 @@ def count_classification(
     Modern Neural Networks", section 2, CALIBRATION_BINS bins ((m-1)/M, m/M] by the largest probability.
     Raises ValueError for labels outside 0 to classes - 1 or shapes that do not fit.
     """
-    if probabilities.shape != (len(y), classes) or y.ndim != 1:
-        raise ValueError(f"probabilities {probabilities.shape} and labels {y.shape} of {classes} classes")
-    truth = y.astype(np.int64)
-    if len(truth) and (truth.min() < 0 or truth.max() >= classes):
-        raise ValueError(f"labels from {truth.min()} to {truth.max()} of {classes} classes")
+    truth = _checked(probabilities, y, classes)
     predicted = probabilities.argmax(axis=1)
     rows = np.arange(len(truth))
     confusion = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    eps = np.finfo(probabilities.dtype).eps
-    of_truth = np.clip(probabilities[rows, truth], eps, 1 - eps).astype(np.float64)
     confidence = probabilities[rows, predicted].astype(np.float64)
     bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
     return ClassificationCounts(
         rows=len(truth),
         confusion=confusion.reshape(classes, classes).tolist(),
-        log_loss_sum=float(-np.log(of_truth).sum()),
+        log_loss_sum=_log_loss_sum(probabilities, truth),
         bin_rows=np.bincount(bins, minlength=CALIBRATION_BINS).tolist(),
         bin_confidence_sum=np.bincount(bins, weights=confidence, minlength=CALIBRATION_BINS).tolist(),
         bin_correct=np.bincount(bins[predicted == truth], minlength=CALIBRATION_BINS).tolist(),
         seconds=seconds,
+        scores=count_scores(probabilities, truth),
     )
+
+
+def count_slice(probabilities: np.ndarray, y: np.ndarray, classes: int) -> SliceSums:
+    """As `count_classification`, of the rows of a slice, without what grows with the square of the labels."""
+    truth = _checked(probabilities, y, classes)
+    predicted = probabilities.argmax(axis=1)
+    return SliceSums(
+        rows=len(truth),
+        hits=np.bincount(truth[predicted == truth], minlength=classes).tolist(),
+        support=np.bincount(truth, minlength=classes).tolist(),
+        predicted=np.bincount(predicted, minlength=classes).tolist(),
+        log_loss_sum=_log_loss_sum(probabilities, truth),
+    )
+
+
+def _checked(probabilities: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    """The labels as int64. Raises ValueError."""
+    if probabilities.shape != (len(y), classes) or y.ndim != 1:
+        raise ValueError(f"probabilities {probabilities.shape} and labels {y.shape} of {classes} classes")
+    truth = y.astype(np.int64)
+    if len(truth) and (truth.min() < 0 or truth.max() >= classes):
+        raise ValueError(f"labels from {truth.min()} to {truth.max()} of {classes} classes")
+    return truth
+
+
+def _log_loss_sum(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    eps = np.finfo(probabilities.dtype).eps
+    of_truth = np.clip(probabilities[np.arange(len(truth)), truth], eps, 1 - eps)
+    return float(-np.log(of_truth.astype(np.float64)).sum())
 
 
 def merge_counts(parts: Iterable[ClassificationCounts]) -> ClassificationCounts:
@@ -56,6 +83,7 @@ def merge_counts(parts: Iterable[ClassificationCounts]) -> ClassificationCounts:
     shards = list(parts)
     if len({len(shard.confusion) for shard in shards}) != 1:
         raise ValueError(f"{len(shards)} parts with confusion matrices of one size are needed")
+    scores = [shard.scores for shard in shards if shard.scores is not None]
     return ClassificationCounts(
         rows=sum(shard.rows for shard in shards),
         confusion=np.sum([shard.confusion for shard in shards], axis=0).tolist(),
@@ -64,7 +92,31 @@ def merge_counts(parts: Iterable[ClassificationCounts]) -> ClassificationCounts:
         bin_confidence_sum=np.sum([shard.bin_confidence_sum for shard in shards], axis=0).tolist(),
         bin_correct=np.sum([shard.bin_correct for shard in shards], axis=0).tolist(),
         seconds=sum(shard.seconds for shard in shards),
+        scores=merge_scores(scores) if len(scores) == len(shards) else None,
     )
+
+
+def merge_slices(parts: Iterable[SliceSums]) -> SliceSums:
+    """The rows of all shards together."""
+    shards = list(parts)
+    return SliceSums(
+        rows=sum(shard.rows for shard in shards),
+        hits=np.sum([shard.hits for shard in shards], axis=0).tolist(),
+        support=np.sum([shard.support for shard in shards], axis=0).tolist(),
+        predicted=np.sum([shard.predicted for shard in shards], axis=0).tolist(),
+        log_loss_sum=sum(shard.log_loss_sum for shard in shards),
+    )
+
+
+def summarise_slice(sums: SliceSums) -> dict[str, float]:
+    """Metrics of at least one row; macro F1 is over the labels that its rows have or are given."""
+    hits, support, predicted = (np.array(one) for one in (sums.hits, sums.support, sums.predicted))
+    occurs = support + predicted > 0
+    return {
+        "accuracy": int(hits.sum()) / sums.rows,
+        "macro F1": float((2 * hits[occurs] / (support + predicted)[occurs]).mean()),
+        "log loss": sums.log_loss_sum / sums.rows,
+    }
 
 
 def summarise(counts: ClassificationCounts, labels: list[str]) -> ClassificationMetrics:
@@ -84,6 +136,10 @@ def summarise(counts: ClassificationCounts, labels: list[str]) -> Classification
         rows=counts.rows,
         accuracy=int(hits.sum()) / counts.rows,
         macro_f1=float(f1.mean()),
+        macro_precision=float(precision.mean()),
+        macro_recall=float(recall.mean()),
+        ranking=summarise_scores(counts.scores, len(labels)) if counts.scores else None,
+        bins=_bins(counts),
         log_loss=counts.log_loss_sum / counts.rows,
         expected_calibration_error=float(gaps.sum()) / counts.rows,
         majority_share=int(support.max()) / counts.rows,
@@ -100,6 +156,23 @@ def summarise(counts: ClassificationCounts, labels: list[str]) -> Classification
             for index, label in enumerate(labels)
         ],
     )
+
+
+def _bins(counts: ClassificationCounts) -> list[ReliabilityBin]:
+    """The bins that have rows."""
+    return [
+        ReliabilityBin(
+            low=place / CALIBRATION_BINS,
+            high=(place + 1) / CALIBRATION_BINS,
+            rows=rows,
+            confidence=confidence / rows,
+            accuracy=right / rows,
+        )
+        for place, (rows, confidence, right) in enumerate(
+            zip(counts.bin_rows, counts.bin_confidence_sum, counts.bin_correct, strict=True)
+        )
+        if rows
+    ]
 
 
 def paired(

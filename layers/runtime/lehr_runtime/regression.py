@@ -29,6 +29,12 @@ def count_regression(values: np.ndarray, y: np.ndarray, seconds: float) -> Regre
     )
 
 
+def squared_errors(values: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """float64 [rows] of predicted values float32 [rows, 1] and targets float32 [rows]."""
+    errors: np.ndarray = np.square(values[:, 0].astype(np.float64) - y.astype(np.float64))
+    return errors
+
+
 def merge_regression(parts: Iterable[RegressionCounts]) -> RegressionCounts:
     """The sums of all shards together."""
     shards = list(parts)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_BLOCK_ROWS = 4096
+# Rows at a time, so that a column is worth its call, and bytes of each: 16 MB, however large a row is.
+_BLOCK_ROWS, _BLOCK_BYTES = 4096, 4096
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -16,13 +17,16 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 def array_hashes(x: np.ndarray) -> np.ndarray:
     """uint64 [rows] of arrays of any type [rows, ...], by their bytes."""
     flat = np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8)
-    padding = -flat.shape[1] % 8
     hashes = np.zeros(len(x), dtype=np.uint64)
     for first in range(0, len(x), _BLOCK_ROWS):
-        block = np.pad(flat[first : first + _BLOCK_ROWS], ((0, 0), (0, padding)))
+        rows = flat[first : first + _BLOCK_ROWS]
         state = hashes[first : first + _BLOCK_ROWS]
-        for column in block.view(np.uint64).T.copy():
-            state = mixed(state, column)
+        for place in range(0, flat.shape[1], _BLOCK_BYTES):
+            block = rows[:, place : place + _BLOCK_BYTES]
+            padded = np.zeros((len(rows), -(-block.shape[1] // 8)), dtype=np.uint64)
+            padded.view(np.uint8)[:, : block.shape[1]] = block
+            for column in padded.T.copy():
+                state = mixed(state, column)
         hashes[first : first + _BLOCK_ROWS] = state
     return hashes
 

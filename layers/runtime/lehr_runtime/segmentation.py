@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import exp, lgamma, log
+from math import nan
 from time import perf_counter
 
 import numpy as np
 
 from lehr.contracts.file_units import IGNORED
-from lehr.contracts.segmentation import LabelReport, PairedImages, SegmentationCounts, SegmentationMetrics
+from lehr.contracts.segmentation import (
+    LabelReport,
+    PairedImages,
+    RegionSums,
+    SegmentationCounts,
+    SegmentationMetrics,
+)
+from lehr.significance import two_sided
 from lehr_runtime.predictor import Predictor
 
 # Values of the widest layer that are held at once: 128 MB in float32.
@@ -71,6 +78,44 @@ def count_segmentation(
         ious.append(mean_ious(part))
     counts = SegmentationCounts(rows=len(masks), confusion=total.tolist(), seconds=seconds)
     return counts, np.concatenate(ious) if ious else np.zeros(0)
+
+
+def count_regions(masks: np.ndarray, truth: np.ndarray, labels: int) -> RegionSums:
+    """Pixels by label of the images of a slice, without what grows with the square of the labels. Raises ValueError."""
+    total = np.zeros((labels, labels), dtype=np.int64)
+    for first in range(0, len(masks), 64):
+        total += confusions(masks[first : first + 64], truth[first : first + 64], labels).sum(axis=0)
+    return RegionSums(
+        rows=len(masks),
+        overlap=np.diagonal(total).tolist(),
+        support=total.sum(axis=1).tolist(),
+        predicted=total.sum(axis=0).tolist(),
+    )
+
+
+def merge_regions(parts: Iterable[RegionSums]) -> RegionSums:
+    """The images of all shards together."""
+    shards = list(parts)
+    return RegionSums(
+        rows=sum(shard.rows for shard in shards),
+        overlap=np.sum([shard.overlap for shard in shards], axis=0).tolist(),
+        support=np.sum([shard.support for shard in shards], axis=0).tolist(),
+        predicted=np.sum([shard.predicted for shard in shards], axis=0).tolist(),
+    )
+
+
+def summarise_regions(sums: RegionSums) -> dict[str, float]:
+    """Metrics of a slice's images; NaN of those in which no pixel counts."""
+    overlap, support, predicted = (np.array(one) for one in (sums.overlap, sums.support, sums.predicted))
+    sizes = support + predicted
+    occurs = sizes > 0
+    if not support.sum():
+        return dict.fromkeys(("mean IoU", "mean Dice", "pixel accuracy"), nan)
+    return {
+        "mean IoU": float((overlap[occurs] / (sizes - overlap)[occurs]).mean()),
+        "mean Dice": float((2 * overlap[occurs] / sizes[occurs]).mean()),
+        "pixel accuracy": int(overlap.sum()) / int(support.sum()),
+    }
 
 
 def mean_ious(confusion: np.ndarray) -> np.ndarray:
@@ -153,10 +198,7 @@ def sign_test(paired: PairedImages) -> float:
     Dixon and Mood 1946, https://doi.org/10.1080/01621459.1946.10501898. 1 where they differ on none. It says nothing of
     by how much they differ.
     """
-    fewer = min(paired.only_candidate, paired.only_champion)
-    images = paired.only_candidate + paired.only_champion
-    ways = (lgamma(images + 1) - lgamma(k + 1) - lgamma(images - k + 1) for k in range(fewer + 1))
-    return min(1.0, 2 * sum(exp(way - images * log(2)) for way in ways))
+    return two_sided(paired.only_candidate, paired.only_champion)
 
 
 def _regions(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,16 +18,17 @@ from lehr.contracts.profile import HISTOGRAM_BINS, QUANTILES, NumberSketch, Numb
 # A group of fewer rows says of a target what chance says.
 MIN_GROUP_ROWS = 16
 MAX_GROUPS = 256
-MIN_DETERMINED_ROWS = 64
+MIN_DETERMINED_ROWS, MAX_DETERMINED_ROWS = 64, 65_536
 
 
 def sketch(name: str, column: np.ndarray) -> NumberSketch:
     """Of numbers [rows], NaN where one is missing; sums in float64."""
-    given = column[~np.isnan(column)].astype(np.float64)
+    there = column[~np.isnan(column)]
+    given = there.astype(np.float64)
     quantiles: list[float] = []
     if len(given):
         places = np.linspace(0, len(given) - 1, QUANTILES).round().astype(np.int64)
-        quantiles = np.sort(given)[places].tolist()
+        quantiles = np.sort(there)[places].astype(np.float64).tolist()
     return NumberSketch(
         name=name,
         rows=len(given),
@@ -81,6 +82,16 @@ def _cumulated(parts: Sequence[NumberSketch], at: np.ndarray) -> np.ndarray:
     return cumulated
 
 
+def measured_rows(rows: int) -> np.ndarray | slice:
+    """Which of so many rows are looked at for what a column tells of the target: all, or some that are evenly spread.
+
+    Of 65,536 rows a share is off by 0.2 points as a rule, and by 0.8 hardly ever.
+    """
+    if rows <= MAX_DETERMINED_ROWS:
+        return slice(None)
+    return np.linspace(0, rows - 1, MAX_DETERMINED_ROWS).astype(np.int64)
+
+
 def determined_by_number(column: np.ndarray, target: np.ndarray, *, is_label: bool) -> float:
     """How much of a target [rows] a number [rows] alone tells, from 0 to 1; rows without it are a group of their own.
 
@@ -92,22 +103,23 @@ def determined_by_number(column: np.ndarray, target: np.ndarray, *, is_label: bo
         return 0.0
     is_given = ~np.isnan(column)
     given = column[is_given]
-    values = np.unique(given)
+    ordered = np.sort(given)
+    values = ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
     if len(values) < 2:
         return 0.0
     count = min(MAX_GROUPS, len(given) // MIN_GROUP_ROWS)
     edges = values[1:]
     if len(values) > count:
-        edges = np.unique(np.sort(given)[np.arange(1, count) * len(given) // count])
+        edges = np.unique(ordered[np.arange(1, count) * len(given) // count])
     groups = np.zeros(len(column), dtype=np.int64)
     groups[is_given] = 1 + np.searchsorted(edges, given, side="right")
     if not is_label:
         # Rows that a line says nothing of count as rows that it is wrong about.
         along_a_line = _squared_correlation(given, target[is_given]) * len(given) / len(column)
         return max(_correlation_ratio(groups, target), along_a_line)
-    ordered = target[is_given][np.argsort(given, kind="stable")]
-    changes = int(np.count_nonzero(ordered[1:] != ordered[:-1]))
-    present = len(np.unique(ordered))
+    labels = target[is_given][np.argsort(given, kind="stable")]
+    changes = int(np.count_nonzero(labels[1:] != labels[:-1]))
+    present = len(np.unique(labels))
     if is_given.all() and present > 1 and changes == present - 1 and len(values) > 1:
         return 1.0
     return _lambda(groups, target)
@@ -117,8 +129,9 @@ def determined_by_text(column: np.ndarray, target: np.ndarray, *, is_label: bool
     """The same of a category, text [rows]; values of a few rows are one group."""
     if len(column) < MIN_DETERMINED_ROWS:
         return 0.0
-    places: dict[str, int] = {}
-    codes = np.array([places.setdefault(text, len(places)) for text in column.tolist()])
+    texts = column.tolist()
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    codes = np.fromiter(map(places.__getitem__, texts), dtype=np.int64, count=len(texts))
     sizes = np.bincount(codes)
     groups = np.where(sizes[codes] < MIN_GROUP_ROWS, len(sizes), codes)
     return _lambda(groups, target) if is_label else _correlation_ratio(groups, target)

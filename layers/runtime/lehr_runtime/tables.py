@@ -76,7 +76,7 @@ def to_tensors(inputs: Inputs) -> dict[str, np.ndarray]:
         cells = inputs.categories[:, column].tolist()
         known = sorted(set(cells))
         places = {value: place for place, value in enumerate(known)}
-        codes[:, column] = [places[cell] for cell in cells]
+        codes[:, column] = np.fromiter(map(places.__getitem__, cells), dtype=np.int32, count=len(cells))
         values.append(known)
     text = np.frombuffer(msgspec.json.encode(values), dtype=np.uint8)
     return {"x": inputs.numbers, "categories": codes, "values": text}

@@ -60,7 +60,7 @@ class UnconditionalTable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._table, name)
 
-    def put_item(self, *, ConditionExpression: str, **arguments: Any) -> Any:
+    def put_item(self, *, ConditionExpression: str = "", **arguments: Any) -> Any:
         if not getattr(self._local, "has_waited", False):
             self._local.has_waited = True
             self._everybody.wait(timeout=30)

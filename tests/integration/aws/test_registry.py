@@ -33,6 +33,17 @@ def test_a_project_without_a_model_has_no_alias(registry: DynamoModelRegistry) -
     assert registry.alias("mnist") is None
 
 
+def test_a_champion_is_retired_at_the_generation_that_is_known(registry: DynamoModelRegistry) -> None:
+    registry.promote("mnist", "v1", run="r1", generation=0)
+    registry.promote("mnist", "v2", run="r2", generation=1)
+    with pytest.raises(ChampionChangedError, match="no longer at generation 1"):
+        registry.retire("mnist", generation=1)
+    registry.retire("mnist", generation=2)
+    registry.retire("mnist", generation=2)  # its reply was lost
+    assert registry.alias("mnist") is None
+    assert registry.promote("mnist", "v3", run="r3", generation=0).generation == 1
+
+
 def test_promotions_form_a_chain(registry: DynamoModelRegistry) -> None:
     registry.promote("mnist", "v1", run="r1", generation=0)
     registry.promote("mnist", "v2", run="r2", generation=1)
@@ -116,6 +127,22 @@ def test_a_rollback_of_a_generation_that_has_passed_is_refused(registry: DynamoM
     with pytest.raises(ChampionChangedError):
         registry.promote("mnist", "v3", run="r3", generation=1)
     assert [one.champion for one in registry.champions("mnist")] == ["v2", "v1"]
+
+
+def test_a_project_without_a_champion_any_more_begins_its_history_anew(
+    registry: DynamoModelRegistry,
+) -> None:
+    for number in range(3):
+        registry.promote("mnist", f"v{number}", run=f"r{number}", generation=number)
+    with pytest.raises(ChampionChangedError):
+        registry.retire("mnist", generation=2)
+    assert len(registry.champions("mnist")) == 3
+    registry.retire("mnist", generation=3)
+    assert registry.champions("mnist") == []
+    # The same content may be trained on again, by a run of the same name.
+    for number in (0, 1):
+        registry.promote("mnist", f"w{number}", run=f"r{number}", generation=number)
+    assert [one.champion for one in registry.champions("mnist")] == ["w1", "w0"]
 
 
 def test_a_run_ends_once(registry: DynamoModelRegistry) -> None:

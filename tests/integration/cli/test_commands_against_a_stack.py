@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-import boto3
 import pytest
-from moto import mock_aws
-from typer.testing import CliRunner
 
 from lehr import layout
-from lehr.aws.registry import DynamoModelRegistry
 from lehr.contracts.evaluation import Decision
 from lehr.contracts.registry import RunRecord, TriggerRecord
 from lehr.contracts.workflow import Failure, StartAnswer
@@ -26,76 +21,12 @@ from lehr.prices import load_prices
 from lehr_cli import data, watch
 from lehr_cli.events import Decided, ExecutionEnded, MapProgress, StateEntered, StateExited
 from lehr_cli.follow import follow
-from lehr_cli.main import app
 from lehr_cli.stack import open_stack
 from lehr_cli.target import Target, choose_target
+from tests.integration.cli.calls import documents, run
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist"
 DROP_ID = "ab" * 16
-TEMPLATE = {
-    "Resources": {
-        "Data": {"Type": "AWS::S3::Bucket"},
-        "Artifacts": {"Type": "AWS::S3::Bucket"},
-        "Registry": {
-            "Type": "AWS::DynamoDB::Table",
-            "Properties": {
-                "BillingMode": "PAY_PER_REQUEST",
-                "AttributeDefinitions": [
-                    {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")
-                ],
-                "KeySchema": [
-                    {"AttributeName": "pk", "KeyType": "HASH"},
-                    {"AttributeName": "sk", "KeyType": "RANGE"},
-                ],
-            },
-        },
-    },
-    "Outputs": {
-        "DataBucket": {"Value": {"Ref": "Data"}},
-        "ArtifactBucket": {"Value": {"Ref": "Artifacts"}},
-        "RegistryTable": {"Value": {"Ref": "Registry"}},
-        "StartRunFunction": {"Value": "start-run"},
-        "EndpointUrl": {"Value": "https://localhost:4743"},
-    },
-}
-runner = CliRunner()
-
-
-@pytest.fixture(autouse=True)
-def _aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-    with mock_aws():
-        yield
-
-
-@pytest.fixture
-def stack() -> Any:
-    cloudformation = boto3.client("cloudformation")
-    cloudformation.create_stack(StackName="lehr", TemplateBody=json.dumps(TEMPLATE))
-    outputs = cloudformation.describe_stacks(StackName="lehr")["Stacks"][0]["Outputs"]
-    values = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-    return SimpleNamespace(
-        s3=boto3.client("s3"),
-        data=values["DataBucket"],
-        artifacts=values["ArtifactBucket"],
-        registry=DynamoModelRegistry(boto3.resource("dynamodb").Table(values["RegistryTable"])),
-    )
-
-
-def run(*arguments: str) -> Any:
-    return runner.invoke(app, [*arguments, "--aws"])
-
-
-def documents(result: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def record(name: str = "aaa", **changes: Any) -> RunRecord:

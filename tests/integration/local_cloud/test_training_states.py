@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from lehr.attempts import attempts_of
+from lehr.channel_lists import write_channel_list
 from lehr.contracts.recipe_tables import Backend
 from tests.integration.local_cloud.orchestration_cloud import BUCKET, Orchestration, orchestration, unique
 from tests.integration.local_cloud.test_batch_jobs import PRELUDE, container, describe, log
@@ -122,15 +123,16 @@ class Trials:
 
     def _variables(self, backend: Backend) -> dict[str, Any]:
         run, prefix = unique("")[1:], f"s3://{BUCKET}/"
-        for name in ("code", "manifest", "train"):
+        for name in ("code", "manifest", "shards"):
             self.cloud.put(f"{name}/file", b"x")
+        self.cloud.put("train.json", write_channel_list(f"{prefix}shards/", ["file"]))
         return {
             "project": "mnist",
             "run": run,
             "codeUri": f"{prefix}code/",
             "dataset": {
                 "manifest_uri": f"{prefix}manifest/",
-                "train_uri": f"{prefix}train/",
+                "train_uri": f"{prefix}train.json",
                 "validation_uri": "",
                 "rows": {"validation": 0},
             },

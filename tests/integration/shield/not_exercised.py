@@ -25,7 +25,6 @@ ACTIONS: dict[str, str] = {
     "RetrainStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
     "PredictBatchStateMachineRole: states:StopExecution": "children of a Map are no executions of their own here",
     "RetrainStateMachineRole: sagemaker:ListTags": "Step Functions reads tags when it looks for its own jobs",
-    "PrepareShardFunctionRole: s3:GetObjectVersion": "of the files of a table; what is prepared here are images",
     "TrainingRole: s3:DeleteObject": "the local checkpoint sync does not pass deletions on",
     "StopOrphansFunctionRole: batch:ListJobs": _NO_BATCH,
     "StopOrphansFunctionRole: batch:DescribeJobs": _NO_BATCH,

@@ -80,7 +80,7 @@ DEEDS = [
         "s3",
         lambda s3, o: s3.delete_object(Bucket=o["ArtifactBucket"], Key="models/x"),
     ),
-    Deed("writes a dataset", "s3", put("datasets/x/y/train/z"), roles("SealDataset")),
+    Deed("writes a dataset", "s3", put("datasets/x/shards/z"), roles("SealDataset")),
     Deed("overwrites a manifest", "s3", put("datasets/x/y/manifest.json")),
     Deed("changes a recipe", "s3", put("projects/x/y")),
     Deed("lists the whole bucket", "s3", lambda s3, o: s3.list_objects_v2(Bucket=o["ArtifactBucket"])),

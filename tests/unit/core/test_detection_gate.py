@@ -7,8 +7,9 @@ import math
 import pytest
 
 from lehr.contracts.detection import DetectionMetrics, DetectionReport
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.detection_gate import decide_detection
+from tests.comparisons import CONVINCING
 
 
 def metrics(map50: float, map50_95: float, rows: int = 500) -> DetectionMetrics:
@@ -26,6 +27,7 @@ def report(candidate: DetectionMetrics, champion: DetectionMetrics | None = None
         champion_version="old" if champion else None,
         candidate=candidate,
         champion=champion,
+        comparison=CONVINCING if champion else None,
     )
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lehr.contracts.evaluation import ClassificationMetrics, EvaluationReport
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.gate import decide
+from tests.comparisons import CONVINCING
 
 
 def metrics(accuracy: float, **changes: Any) -> ClassificationMetrics:
@@ -31,8 +32,9 @@ def metrics(accuracy: float, **changes: Any) -> ClassificationMetrics:
 
 
 def report(
-    candidate: ClassificationMetrics, champion: ClassificationMetrics | None = None
+    candidate: ClassificationMetrics, champion: ClassificationMetrics | None = None, **changes: Any
 ) -> EvaluationReport:
+    told: dict[str, Any] = {"comparison": CONVINCING if champion else None} | changes
     return EvaluationReport(
         project="p",
         run="r",
@@ -41,6 +43,7 @@ def report(
         champion_version="old" if champion else None,
         candidate=candidate,
         champion=champion,
+        **told,
     )
 
 
@@ -90,4 +93,4 @@ def test_nothing_worse_than_the_champion_is_ever_promoted(candidate: float, cham
 
 def test_every_rule_is_reported_also_after_one_has_failed() -> None:
     decision = decide(report(metrics(0.1, rows=1), metrics(0.9)), Gate(min_accuracy=0.5))
-    assert [rule.passed for rule in decision.rules] == [True, False, False, False]
+    assert [rule.passed for rule in decision.rules] == [True, False, False, False, True]

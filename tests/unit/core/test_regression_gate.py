@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.contracts.regression import RegressionMetrics, RegressionReport
 from lehr.regression_gate import decide_regression
+from tests.comparisons import CONVINCING
 
 
 def report(
@@ -28,6 +29,7 @@ def report(
         target="price",
         candidate=metrics(rmse),
         champion=None if champion is None else metrics(champion),
+        comparison=None if champion is None else CONVINCING,
     )
 
 
@@ -39,7 +41,7 @@ def report(
         (report(5.0), Gate(max_rmse=4.9), "reject", "RMSE: 5, required <= 4.9"),
         (report(5.0), Gate(max_rmse=5.0), "promote", "RMSE 5"),
         (report(5.0, rows=99), Gate(), "reject", "test rows: 99, required >= 100"),
-        (report(5.0, 5.0), Gate(), "reject", "better than champion old: 5 (-0)"),
+        (report(5.0, 5.0), Gate(), "reject", "better than champion old: 5 (+0)"),
         (report(4.5, 5.0), Gate(min_gain=0.5), "promote", "champion 5"),
         (report(4.6, 5.0), Gate(min_gain=0.5), "reject", "by at least 0.5"),
         (report(6.0, 5.0), Gate(), "reject", "6 (+1)"),

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from lehr.contracts.recipe_tables import Gate
+from lehr.contracts.gate_tables import Gate
 from lehr.contracts.segmentation import SegmentationMetrics, SegmentationReport
 from lehr.segmentation_gate import decide_segmentation
+from tests.comparisons import CONVINCING
 
 
 def report(iou: float, champion: float | None = None, *, rows: int = 500) -> SegmentationReport:
@@ -33,6 +34,7 @@ def report(iou: float, champion: float | None = None, *, rows: int = 500) -> Seg
         champion_version=None if champion is None else "old",
         candidate=metrics(iou),
         champion=None if champion is None else metrics(champion),
+        comparison=None if champion is None else CONVINCING,
     )
 
 

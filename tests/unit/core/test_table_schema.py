@@ -8,10 +8,11 @@ import tracemalloc
 import pytest
 
 from lehr.contracts.recipe import Recipe, parse_recipe
+from lehr.contracts.tables import ColumnKind
 from lehr.csv_rows import iterate_rows
 from lehr.errors import DataError, MalformedDataError, MismatchedDataError, RecipeError
 from lehr.number_cells import read_number
-from lehr.table_schema import infer_schema
+from lehr.table_schema import infer_schema, infer_typed_schema
 
 RECIPE = """
 [project]
@@ -53,6 +54,15 @@ def test_a_few_cells_that_are_no_number_do_not_make_a_category(odd: int, kind: s
     inferred = infer_schema(recipe(), f"km,price\n{rows}".encode(), is_whole=True, place="t")
     assert [column.kind for column in inferred.schema.columns] == [kind]
     assert ("1 are none" in inferred.report[0]) == (kind == "number")
+
+
+def test_a_slicing_by_a_column_that_the_table_has_not_is_refused_with_the_schema() -> None:
+    sliced = parse_recipe(RECIPE + "[evaluation.slices]\nkmm = [10]\n")
+    with pytest.raises(RecipeError, match=r"'kmm', which is no column.*did you mean 'km'\?"):
+        infer_schema(sliced, TABLE, is_whole=True, place="t.csv")
+    typed: dict[str, ColumnKind | str] = {"km": "number", "price": "number"}
+    with pytest.raises(RecipeError, match="did you mean 'km'"):
+        infer_typed_schema(sliced, typed, rows=1, size=1, place="t.parquet")
 
 
 def test_every_column_is_reported() -> None:

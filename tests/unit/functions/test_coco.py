@@ -134,6 +134,7 @@ def test_images_of_a_second_file_are_the_tests() -> None:
     manifest, _ = world.sealed()
     assert manifest.rows("test") == 20
     assert manifest.rows("train") + manifest.rows("validation") == 60
+    assert [ref.key.removeprefix(PREFIX) for ref in manifest.raw] == ["train/boxes.json", "more/boxes.json"]
 
 
 def test_a_training_image_that_is_in_the_test_gives_way_with_its_boxes() -> None:

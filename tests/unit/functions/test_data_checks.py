@@ -188,7 +188,7 @@ def test_labels_that_moved_since_the_champions_data_are_told_with_both_shares() 
 
 def test_statistics_are_those_of_numpy_over_the_training_rows() -> None:
     sealed = of_table(table(900, 1), table(150, 2))
-    prefix = layout.dataset_prefix("fares", sealed.version)
+    prefix = layout.datasets_prefix("fares")
     shards = [one for one in sealed.manifest.shards if one.split == "train"]
     tensors = [read_shard(sealed.document(prefix + one.key)) for one in shards]
     km = np.concatenate([one["x"][:, 0] for one in tensors]).astype(np.float64)

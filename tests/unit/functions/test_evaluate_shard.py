@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from functions.evaluate_shard import app
-from functions.evaluate_shard.evaluate import BATCH_ROWS, evaluate
+from functions.evaluate_shard.evaluate import evaluate
+from functions.evaluate_shard.rows import BATCH_ROWS
 from lehr import layout
 from lehr.contracts.dataset import Shard
 from lehr.contracts.evaluation import EvaluateUnit, ShardEvaluation

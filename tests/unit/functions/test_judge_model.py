@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,8 +13,8 @@ from functions.judge_model.judge import judge
 from lehr import layout
 from lehr.contracts.dataset import Shard
 from lehr.contracts.evaluation import Decision, EvaluateUnit, EvaluationReport, ShardEvaluation
+from lehr.contracts.gate_tables import Gate
 from lehr.contracts.recipe import parse_recipe
-from lehr.contracts.recipe_tables import Gate
 from lehr.contracts.workflow import JudgeRequest
 from lehr.errors import MissingDataError
 from lehr_runtime.metrics import count_classification, paired
@@ -33,7 +34,7 @@ def probabilities(y: np.ndarray, mistakes: int) -> np.ndarray:
 
 
 def world(
-    candidate_mistakes: int, champion_mistakes: int | None, **gate: float
+    candidate_mistakes: int, champion_mistakes: int | None, **gate: Any
 ) -> tuple[InMemoryObjectStore, JudgeRequest]:
     store = InMemoryObjectStore("artifacts")
     champion = None if champion_mistakes is None else "old"

@@ -166,12 +166,13 @@ def test_recordings_of_a_manifest_are_sealed_as_int16_of_one_length() -> None:
     ]
     files["lists/labels.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
     recipe = RECIPE.replace("labels.csv", "labels.jsonl").replace(
-        "rows_per", "max_refused_fraction = 0.02\nrows_per"
+        "rows_per", "max_refused_fraction = 0.05\nrows_per"
     )
     world = FilesWorld({PREFIX + name: raw for name, raw in files.items()}, recipe)
     assert all(unit.refused <= 1 for unit in world.prepare())
     sealed, manifest = world.seal()
     assert (manifest.input_dtype, manifest.input_shape) == ("int16", [2000])
+    assert [ref.key for ref in manifest.raw] == [f"{PREFIX}lists/labels.jsonl"]
     sealed_rows = list(world.sealed_rows(sealed.version, manifest))
     rows = np.stack([row.x for row in sealed_rows])
     assert rows.dtype == np.int16

@@ -12,15 +12,19 @@ import pytest
 
 from functions.package_model.publish import package_best_trial
 from lehr import layout, model_archive
+from lehr.contracts.comparison import Slicing
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.package import Lineage, ModelPackage, Signature, TensorSpec
+from lehr.contracts.profile import DatasetStatistics, NumberStatistics
+from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
 from lehr.model_archive import read_archive
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
 from tests.sweeps import record_trials
+from tests.unit.functions.test_start_run import RECIPE
 
 
 def summary(validation_accuracy: float) -> bytes:
@@ -84,11 +88,12 @@ def completed(number: int, **members: Any) -> TrialResult:
 
 def world(*accuracies: float) -> tuple[InMemoryObjectStore, PackageRequest]:
     store = InMemoryObjectStore("artifacts")
+    store.put(layout.recipe_key("mnist", "r1"), parse_recipe(RECIPE).to_json())
     for number, accuracy in enumerate(accuracies):
         key = f"runs/mnist/r1/trials/job-{number}/output/model.tar.gz"
         store.put(key, packed(trained(accuracy) | {"model.onnx": f"onnx{number}".encode()}))
     record_trials(store, [completed(number) for number in range(len(accuracies))])
-    shard = Shard(split="test", key="test/shard-0", rows=5, bytes=1, sha256="0" * 64, class_counts=[5])
+    shard = Shard(split="test", key="shards/0", rows=5, bytes=1, sha256="0" * 64, class_counts=[5])
     manifest = DatasetManifest(
         project="mnist",
         format="idx",
@@ -210,7 +215,7 @@ def test_a_file_of_other_bytes_in_the_place_of_a_package_is_not_overwritten_and_
     with pytest.raises(OverwriteError, match=f"{key} is there already, with other bytes"):
         package_best_trial(request, store, registry, without_more)
     assert store.objects[key] == b"another model"
-    assert registry.models == {}
+    assert registry.model_records == {}
 
 
 def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:
@@ -220,7 +225,43 @@ def test_the_evaluation_is_planned_against_the_champion_of_the_moment() -> None:
     packaged = package_best_trial(request, store, registry, without_more)
     (unit,) = msgspec.json.decode(store.objects[packaged.plan.key], type=list[EvaluateUnit])
     assert (unit.champion, packaged.generation) == ("old", 1)
-    assert unit.shard.key == "datasets/mnist/d1/test/shard-0"
+    assert unit.shard.key == "datasets/mnist/shards/0"
+
+
+def test_the_plan_says_by_what_the_test_is_cut() -> None:
+    store, request = world(0.9)
+    text = RECIPE + '\n[evaluation.slices]\nlabel = "each"\nbrightness = "quartiles"\n'
+    store.put(layout.recipe_key("mnist", "r1"), parse_recipe(text).to_json())
+    brightness = NumberStatistics(
+        name="brightness",
+        rows=65,
+        missing=0,
+        mean=32.0,
+        std=1.0,
+        min=0.0,
+        max=64.0,
+        quantiles=[float(n) for n in range(65)],
+        histogram=[],
+    )
+    statistics = DatasetStatistics(
+        project="mnist",
+        format="idx",
+        input_shape=[28, 28],
+        labels=["0", "1"],
+        rows={},
+        class_counts={},
+        numbers=[brightness],
+        categories=[],
+        determined={},
+    )
+    store.put(layout.dataset_statistics_key("mnist", "d1"), statistics.to_json())
+    packaged = package_best_trial(request, store, InMemoryRegistry(), without_more)
+    (unit,) = msgspec.json.decode(store.objects[packaged.plan.key], type=list[EvaluateUnit])
+    labels = list(parse_recipe(text).data.labels)
+    assert unit.slices == [
+        Slicing(by="brightness", edges=[16.0, 32.0, 48.0]),
+        Slicing(by="label", values=labels),
+    ]
 
 
 def test_a_model_outside_of_the_bucket_is_refused() -> None:

@@ -96,7 +96,7 @@ def dataset(x: np.ndarray, *, split: str = "test") -> InMemoryObjectStore:
     raw = write_shard({"x": x, "y": np.zeros(len(x), np.uint8)})
     shard = Shard(
         split=split,  # type: ignore[arg-type]
-        key="test/shard-0",
+        key="shards/0",
         rows=len(x),
         bytes=len(raw),
         sha256=hashlib.sha256(raw).hexdigest(),
@@ -117,7 +117,7 @@ def dataset(x: np.ndarray, *, split: str = "test") -> InMemoryObjectStore:
     )
     store = InMemoryObjectStore("artifacts")
     store.put(layout.dataset_manifest_key("mnist", "d1"), manifest.to_json())
-    store.put(layout.dataset_prefix("mnist", "d1") + "test/shard-0", raw)
+    store.put(layout.datasets_prefix("mnist") + "shards/0", raw)
     return store
 
 
@@ -138,7 +138,7 @@ def test_rows_too_large_to_take_eight_of_are_fewer() -> None:
 
 def test_a_dataset_that_is_not_what_its_manifest_says_gives_no_rows() -> None:
     store = dataset(ROWS)
-    store.put(layout.dataset_prefix("mnist", "d1") + "test/shard-0", b"other")
+    store.put(layout.datasets_prefix("mnist") + "shards/0", b"other")
     with pytest.raises(DataError, match="not what the manifest says"):
         read_rows("mnist", "d1", store)
     with pytest.raises(DataError, match="no test shard"):

@@ -59,7 +59,7 @@ def expected(project: str, value: str) -> str:
 
 
 def patients(sealed: Sealed) -> set[str]:
-    prefix = layout.dataset_prefix(sealed.project, sealed.version)
+    prefix = layout.datasets_prefix(sealed.project)
     found: set[str] = set()
     for shard in sealed.manifest.shards:
         table = from_tensors(read_shard(sealed.document(prefix + shard.key)), place=shard.key)

@@ -59,7 +59,7 @@ def rows_of(
     artifacts: InMemoryObjectStore, manifest: DatasetManifest
 ) -> dict[str, list[tuple[float, str, str]]]:
     """Number, carrier and label of each split's rows, in their order."""
-    prefix = layout.dataset_prefix(manifest.project, manifest.sha256()[:16])
+    prefix = layout.datasets_prefix(manifest.project)
     found: dict[str, list[tuple[float, str, str]]] = {"train": [], "validation": [], "test": []}
     for shard in manifest.shards:
         tensors = read_shard(artifacts.objects[prefix + shard.key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from functions.seal_dataset.seal import seal
 from lehr import layout
+from lehr.channel_lists import read_channel_list
 from lehr.contracts.dataset import DatasetManifest, ObjectRef, PrepareUnit, Shard, Split, UnitResult
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.workflow import SealRequest
@@ -17,6 +19,10 @@ from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 
 RECIPE = parse_recipe((Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text())
 REF = ObjectRef(bucket="data", key="incoming/mnist/x.gz", etag="e", bytes=1)
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def prepared(run: str = "r1", *, lacking: int | None = None, test_rows: int = 5) -> InMemoryObjectStore:
@@ -46,11 +52,12 @@ def prepared(run: str = "r1", *, lacking: int | None = None, test_rows: int = 5)
         shards = []
         for split in splits:
             key = layout.staged_shard_key("mnist", run, split, index, 3)
-            store.put(key, f"{split}{index}".encode())
+            body = f"{split}{index}".encode()
+            store.put(key, body)
             counts = [0 if label == lacking else 1 for label in range(10)]
             rows = test_rows if split == "test" else 5
             shards.append(
-                Shard(split=split, key=key, rows=rows, bytes=6, sha256="0" * 64, class_counts=counts)
+                Shard(split=split, key=key, rows=rows, bytes=6, sha256=digest(body), class_counts=counts)
             )
         result = UnitResult(
             index=index,
@@ -65,23 +72,50 @@ def prepared(run: str = "r1", *, lacking: int | None = None, test_rows: int = 5)
     return store
 
 
-def test_the_version_is_the_hash_of_its_manifest_and_its_shards_are_numbered_by_split() -> None:
+def test_the_version_is_the_hash_of_its_manifest_and_its_shards_have_the_names_of_their_content() -> None:
     store = prepared()
     sealed = seal(SealRequest(project="mnist", run="r1"), store, InMemoryRegistry())
     manifest = DatasetManifest.from_json(store.objects[f"datasets/mnist/{sealed.version}/manifest.json"])
     assert manifest.sha256().startswith(sealed.version)
+    bodies = [b"train0", b"train1", b"validation0", b"validation1", b"test2"]
     assert [shard.key for shard in manifest.shards] == [
-        "train/shard-00000-of-00002.safetensors",
-        "train/shard-00001-of-00002.safetensors",
-        "validation/shard-00000-of-00002.safetensors",
-        "validation/shard-00001-of-00002.safetensors",
-        "test/shard-00000-of-00001.safetensors",
+        f"shards/{digest(body)}.safetensors" for body in bodies
     ]
-    assert (
-        store.objects[f"datasets/mnist/{sealed.version}/train/shard-00001-of-00002.safetensors"] == b"train1"
-    )
+    assert [store.objects[f"datasets/mnist/{shard.key}"] for shard in manifest.shards] == bodies
     assert sealed.rows == {"train": 10, "validation": 10, "test": 5}
     assert [manifest.mean, manifest.std] == pytest.approx([30.0, 2100**0.5])
+
+
+def test_a_channel_lists_the_shards_of_its_split_and_nothing_of_the_test() -> None:
+    store = prepared()
+    sealed = seal(SealRequest(project="mnist", run="r1"), store, InMemoryRegistry())
+    assert sealed.train_uri == f"s3://artifacts/datasets/mnist/{sealed.version}/train.json"
+    for uri, bodies in (
+        (sealed.train_uri, [b"train0", b"train1"]),
+        (sealed.validation_uri, [b"validation0", b"validation1"]),
+    ):
+        listed = read_channel_list(store.get(uri.removeprefix("s3://artifacts/")), uri)
+        assert [store.get(file.key) for file in listed] == bodies
+        assert [file.name for file in listed] == [f"{digest(body)}.safetensors" for body in bodies]
+
+
+def test_a_version_with_more_data_shares_the_shards_that_have_not_changed() -> None:
+    store, registry = prepared("r1"), InMemoryRegistry()
+    first = seal(SealRequest(project="mnist", run="r1"), store, registry)
+    store.objects |= prepared("r2").objects
+    grown = UnitResult.from_json(store.get(layout.unit_result_key("mnist", "r2", 1)))
+    more = b"train1 and more"
+    store.put(grown.shards[0].key, more)
+    shards = [msgspec.structs.replace(grown.shards[0], sha256=digest(more), bytes=15), grown.shards[1]]
+    store.put(
+        layout.unit_result_key("mnist", "r2", 1), msgspec.structs.replace(grown, shards=shards).to_json()
+    )
+    store.writes.clear()
+    second = seal(SealRequest(project="mnist", run="r2"), store, registry)
+    assert second.version != first.version
+    assert [key for key in store.writes if "/shards/" in key] == [
+        f"datasets/mnist/shards/{digest(more)}.safetensors"
+    ]
 
 
 def test_the_manifest_is_written_after_every_shard() -> None:

@@ -132,6 +132,15 @@ def test_a_failed_run_may_be_tried_again_under_a_new_name(world: World) -> None:
     assert (second.outcome, second.run) == ("started", f"{first.run}-2")
 
 
+def test_what_was_erased_may_be_trained_on_again(world: World) -> None:
+    first = world.start_run.start(StartRequest(project="mnist"))
+    world.registry.end_run("mnist", first.run, status="promoted")
+    assert world.start_run.start(StartRequest(project="mnist")).outcome == "nothing_new"
+    world.registry.set_run_erased("mnist", first.run)
+    second = world.start_run.start(StartRequest(project="mnist"))
+    assert (second.outcome, second.run) == ("started", f"{first.run}-2")
+
+
 def test_a_run_that_was_stopped_from_outside_may_be_tried_again(world: World) -> None:
     first = world.start_run.start(StartRequest(project="mnist"))
     world.executions.stopped.add(first.execution_arn)
@@ -182,6 +191,11 @@ def test_a_start_that_died_before_its_record_is_completed_by_the_next(world: Wor
             "t10k-images-idx3-ubyte.gz",
             idx(10_000, 28, 28, packed=False),
             ["its header promises 7840016", "truncated"],
+        ),
+        (
+            "t10k-images-idx3-ubyte.gz",
+            idx(10_000, 400, 400),
+            ["1600000000 bytes of pixels, more than 1073741824", "files in folders"],
         ),
     ],
 )

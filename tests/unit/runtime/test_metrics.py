@@ -18,7 +18,16 @@ from sklearn.metrics import (
 )
 
 from lehr.contracts.evaluation import CALIBRATION_BINS
-from lehr_runtime.metrics import count_classification, merge_counts, merge_paired, paired, summarise
+from lehr_runtime.metrics import (
+    count_classification,
+    count_slice,
+    merge_counts,
+    merge_paired,
+    merge_slices,
+    paired,
+    summarise,
+    summarise_slice,
+)
 
 
 @st.composite
@@ -44,6 +53,8 @@ def test_metrics_equal_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray,
     assert found.accuracy == pytest.approx(accuracy_score(y, predicted))
     macro = f1_score(y, predicted, labels=labels, average="macro", zero_division=0)
     assert found.macro_f1 == pytest.approx(macro)
+    assert found.macro_precision == pytest.approx(np.mean([one.precision for one in found.classes]))
+    assert found.macro_recall == pytest.approx(np.mean([one.recall for one in found.classes]))
     loss = log_loss(y_true=y, y_proba=probabilities, labels=labels)
     assert found.log_loss == pytest.approx(loss, rel=1e-4, abs=1e-6)
     each = precision_recall_fscore_support(y, predicted, labels=labels, zero_division=0)
@@ -65,8 +76,11 @@ def test_calibration_error_equals_its_definition(case: tuple[np.ndarray, np.ndar
             expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     counts = count_classification(probabilities, y, classes, 1.0)
     assert sum(counts.bin_rows) == len(y)
-    found = summarise(counts, ["-"] * classes).expected_calibration_error
-    assert found == pytest.approx(expected, abs=1e-9)
+    found = summarise(counts, ["-"] * classes)
+    assert found.expected_calibration_error == pytest.approx(expected, abs=1e-9)
+    drawn = sum(one.rows * abs(one.accuracy - one.confidence) for one in found.bins) / len(y)
+    assert drawn == pytest.approx(expected, abs=1e-9)
+    assert all(one.low - 1e-6 <= one.confidence <= one.high + 1e-6 for one in found.bins)
 
 
 @settings(deadline=None)
@@ -82,8 +96,32 @@ def test_shards_merge_to_the_whole(case: tuple[np.ndarray, np.ndarray, int], cut
     assert all(getattr(merged, name) == getattr(whole, name) for name in exact)
     assert merged.log_loss_sum == pytest.approx(whole.log_loss_sum)
     assert merged.bin_confidence_sum == pytest.approx(whole.bin_confidence_sum)
+    assert merged.scores == whole.scores
     assert merge_paired(paired(probabilities[s], others[s], y[s]) for s in spans) == paired(
         probabilities, others, y
+    )
+    cuts_of = [count_slice(probabilities[s], y[s], classes) for s in spans]
+    left = merge_slices([merge_slices(cuts_of[:1]), *cuts_of[1:]])
+    right = merge_slices([*cuts_of[:-1], merge_slices(cuts_of[-1:])])
+    for found in (left, right):
+        assert summarise_slice(found) == pytest.approx(
+            summarise_slice(count_slice(probabilities, y, classes))
+        )
+
+
+@settings(deadline=None)
+@given(cases())
+def test_metrics_of_a_slice_equal_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> None:
+    probabilities, y, classes = case
+    predicted = probabilities.argmax(axis=1)
+    assert summarise_slice(count_slice(probabilities, y, classes)) == pytest.approx(
+        {
+            "accuracy": accuracy_score(y, predicted),
+            "macro F1": f1_score(y, predicted, average="macro", zero_division=0),
+            "log loss": log_loss(y_true=y, y_proba=probabilities, labels=list(range(classes))),
+        },
+        rel=1e-4,
+        abs=1e-6,
     )
 
 

@@ -10,7 +10,14 @@ from sklearn.metrics import accuracy_score
 
 from lehr.contracts.profile import QUANTILES
 from lehr.dataset_difference import distribution_distance
-from lehr_runtime.sketches import determined_by_number, determined_by_text, merge_sketches, sketch
+from lehr_runtime.sketches import (
+    MAX_DETERMINED_ROWS,
+    determined_by_number,
+    determined_by_text,
+    measured_rows,
+    merge_sketches,
+    sketch,
+)
 
 COLUMNS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda random, rows: random.normal(1e6, 2, rows),
@@ -100,3 +107,18 @@ def test_of_a_number_to_predict_a_line_and_a_curve_are_found_and_noise_is_not() 
     assert determined_by_number(column, random.normal(size=8000), is_label=False) < 0.1
     missing = np.where(random.random(8000) < 0.5, np.nan, column)
     assert determined_by_number(missing, column, is_label=False) < 0.6
+
+
+def test_of_many_rows_some_that_are_evenly_spread_tell_about_as_much_as_all() -> None:
+    random = np.random.default_rng(4)
+    rows = 4 * MAX_DETERMINED_ROWS + 17
+    column = np.sort(random.normal(size=rows))
+    target = (column + random.normal(size=rows) / 2 > 0.4).astype(np.uint8)
+    some = measured_rows(rows)
+    assert isinstance(some, np.ndarray)
+    assert len(np.unique(some)) == MAX_DETERMINED_ROWS
+    assert (some[0], some[-1]) == (0, rows - 1)
+    every = determined_by_number(column, target, is_label=True)
+    of_some = determined_by_number(column[some], target[some], is_label=True)
+    assert of_some == pytest.approx(every, abs=0.01)
+    assert measured_rows(MAX_DETERMINED_ROWS) == slice(None)

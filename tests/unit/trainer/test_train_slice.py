@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from moto import mock_aws
 
+from lehr.channel_lists import write_channel_list
 from lehr.contracts.slices import SliceAnswer, SliceProgress, SliceRequest
 from lehr_trainer import function, main, progress
 from lehr_trainer.function import Workplace, training_s
@@ -40,6 +41,8 @@ def upload(client: Any, job: Any, **changes: Any) -> SliceRequest:
     for path in data.rglob("*"):
         if path.is_file():
             client.upload_file(str(path), BUCKET, f"data/{path.relative_to(data)}")
+    for split in ("train", "validation"):
+        put_list(client, "data", split, [path.name for path in sorted((data / split).iterdir())])
     config = json.loads((job.root / "input/config/hyperparameters.json").read_text())
     request = SliceRequest(
         project="digits",
@@ -48,8 +51,8 @@ def upload(client: Any, job: Any, **changes: Any) -> SliceRequest:
         job="j",
         code_uri=f"s3://{BUCKET}/data/code/",
         manifest_uri=f"s3://{BUCKET}/data/manifest/manifest.json",
-        train_uri=f"s3://{BUCKET}/data/train/",
-        validation_uri=f"s3://{BUCKET}/data/validation/",
+        train_uri=f"s3://{BUCKET}/data/train.json",
+        validation_uri=f"s3://{BUCKET}/data/validation.json",
         hyperparameters=config,
         checkpoint_uri=f"s3://{BUCKET}/runs/digits/checkpoints/0/",
         output_uri=f"s3://{BUCKET}/runs/digits/trials/j/output/",
@@ -57,6 +60,11 @@ def upload(client: Any, job: Any, **changes: Any) -> SliceRequest:
         progress=SliceProgress(),
     )
     return msgspec.structs.replace(request, **changes)
+
+
+def put_list(client: Any, folder: str, split: str, names: list[str]) -> None:
+    body = write_channel_list(f"s3://{BUCKET}/{folder}/{split}/", names)
+    client.put_object(Bucket=BUCKET, Key=f"{folder}/{split}.json", Body=body)
 
 
 def one_slice(place: Workplace, request: SliceRequest, run: Run) -> SliceAnswer:
@@ -236,7 +244,8 @@ def test_a_process_that_trained_another_dataset_keeps_none_of_its_files(
     one_slice(place, request, stopping(stop_after, 9))
     for number in range(2):
         client.put_object(Bucket=BUCKET, Key=f"other/train/shard-{number}", Body=b"x")
-    other = msgspec.structs.replace(request, train_uri=f"s3://{BUCKET}/other/train/", validation_uri="")
+    put_list(client, "other", "train", ["shard-0", "shard-1"])
+    other = msgspec.structs.replace(request, train_uri=f"s3://{BUCKET}/other/train.json", validation_uri="")
     answer = one_slice(place, other, lambda *_: _fails(tmp_path / "warm", "stop here"))
     assert answer.reason == "stop here"
     assert sorted(path.name for path in (tmp_path / "warm/input/data/train").iterdir()) == [

@@ -1,8 +1,8 @@
 """Who serves, and who has served: the alias of each project in the registry table, and its earlier generations.
 
 The alias is one item, moved by one conditional write on its generation. Before it is moved, what it says is kept
-beside it as `generation#<number>`, once: an alias never changes within a generation, so whoever writes that item writes
-the same. So the history has every generation but the present one, whatever breaks off in between, and a writer whose
+beside it as `generation#<number>`: an alias never changes within a generation, so whoever writes that item writes the
+same. So the history has every generation but the present one, whatever breaks off in between, and a writer whose
 reply was lost finds its move there even if the champion has changed again since.
 """
 
@@ -84,6 +84,24 @@ class DynamoChampions:
             )
         )
 
+    def retire(self, project: str, *, generation: int) -> None:
+        """Have no champion any more, and no history of champions: what is trained next begins anew.
+
+        Raises ChampionChangedError unless the alias is still at `generation`.
+        """
+        try:
+            self._table.delete_item(
+                Key=champion_key(project),
+                ConditionExpression="attribute_not_exists(pk) OR generation = :known",
+                ExpressionAttributeValues={":known": generation},
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] != CONDITION_FAILED:
+                raise
+            raise ChampionChangedError(f"{project} is no longer at generation {generation}") from fault
+        for passed in range(1, generation):
+            self._table.delete_item(Key=generation_key(project, passed))
+
     def _move(self, wanted: Alias) -> Alias:
         """The alias after the move to `wanted`, or the one that this owner has moved to already."""
         current = self.alias(wanted.project)
@@ -108,8 +126,7 @@ class DynamoChampions:
         item = champion_key(moved.project) | to_item(moved)
         if current is None:
             return self._put_if(item, "attribute_not_exists(pk)", {})
-        kept = generation_key(current.project, current.generation) | to_item(current)
-        self._put_if(kept, "attribute_not_exists(pk)", {})
+        self._table.put_item(Item=generation_key(current.project, current.generation) | to_item(current))
         return self._put_if(item, "generation = :judged", {":judged": current.generation})
 
     def _alias_at(self, key: dict[str, str]) -> Alias | None:

@@ -17,7 +17,14 @@ from lehr.aws.champions import CONDITION_FAILED, DynamoChampions
 from lehr.aws.items import from_item, plain, to_item
 from lehr.clock import now
 from lehr.contracts.document import Document
-from lehr.contracts.registry import DatasetRecord, ModelRecord, RunRecord, TriggerRecord, Turn
+from lehr.contracts.registry import (
+    DatasetRecord,
+    ErasureRecord,
+    ModelRecord,
+    RunRecord,
+    TriggerRecord,
+    Turn,
+)
 
 _TURN = "turn"
 MAX_WAITING = 100
@@ -28,6 +35,19 @@ class DynamoModelRegistry(DynamoChampions):
 
     def add_model(self, record: ModelRecord) -> None:
         self._add_once(record.project, f"model#{record.version}", record)
+
+    def models(self, project: str) -> list[ModelRecord]:
+        """Every model version of a project, newest first."""
+        records = [from_item(item, ModelRecord) for item in self._items(project, "model#")]
+        return sorted(records, key=lambda record: record.created_at, reverse=True)
+
+    def add_erasure(self, record: ErasureRecord) -> None:
+        self._add_once(record.project, f"erasure#{record.erasure}", record)
+
+    def erasures(self, project: str) -> list[ErasureRecord]:
+        """What was deleted for good, newest first."""
+        records = [from_item(item, ErasureRecord) for item in self._items(project, "erasure#")]
+        return sorted(records, key=lambda record: record.at, reverse=True)
 
     def add_dataset(self, record: DatasetRecord) -> None:
         self._add_once(record.project, f"dataset#{record.version}", record)
@@ -125,6 +145,10 @@ class DynamoModelRegistry(DynamoChampions):
     def set_run_trial(self, project: str, run: str, trial: str, trials: int) -> None:
         """Write which trial of how many has made the model of a run, as `set_run_cost` does."""
         self._set_on_run(project, run, trial=trial, trials=trials)
+
+    def set_run_erased(self, project: str, run: str) -> None:
+        """Write that nothing of a run is left, as `set_run_cost` does."""
+        self._set_on_run(project, run, is_erased=True)
 
     def _set_on_run(self, project: str, run: str, **fields: str | float) -> None:
         try:

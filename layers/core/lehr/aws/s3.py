@@ -141,23 +141,25 @@ class S3ObjectStore:
             raise
         return True
 
-    def version_of(self, key: str, etag: str) -> str:
-        """The version that has this ETag now; empty where the bucket keeps none. Raises as `get` does."""
-        try:
-            answer = self._client.head_object(Bucket=self.bucket, Key=key, IfMatch=f'"{etag}"')
-        except ClientError as fault:
-            told = self._told(key, fault)
-            if told is None:
-                raise
-            raise told from fault
-        version: str = answer.get("VersionId", "")
-        return "" if version == "null" else version
-
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Everything under `prefix`, in key order."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for entry in page.get("Contents", []):
                 yield StoredObject(key=entry["Key"], etag=entry["ETag"].strip('"'), bytes=entry["Size"])
+
+    def list_versions(self, prefix: str) -> Iterator[StoredObject]:
+        """As `list`, with the version that each object has now; earlier ones are passed over, a thousand a page."""
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            for entry in page.get("Versions", []):
+                if entry["IsLatest"]:
+                    yield StoredObject(
+                        key=entry["Key"],
+                        etag=entry["ETag"].strip('"'),
+                        bytes=entry["Size"],
+                        # An object of a time without versions, which the next one would replace.
+                        version="" if entry["VersionId"] == "null" else entry["VersionId"],
+                    )
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names directly under `prefix` that have something below them, in order; `prefix` ends with a slash."""

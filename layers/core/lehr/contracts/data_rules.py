@@ -1,6 +1,4 @@
-"""Which keys of [data], [model], [augment] and [gate] belong to which task: the others would be ignored, so they are
-refused.
-"""
+"""Which keys of [data], [model] and [augment] belong to which task: the others would be ignored, and are refused."""
 
 from __future__ import annotations
 
@@ -79,12 +77,6 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
             place=place,
             hint=f"it takes {' or '.join(FORMATS_OF_TASK[task])}",
         )
-    if task not in REGRESSIONS and recipe.gate.min_gain > 1:
-        raise RecipeError(
-            f"gate.min_gain = {recipe.gate.min_gain:g} is more than an accuracy can gain",
-            place=place,
-            hint="it is a share of the rows, or of IoU or mAP: 0.01 is one point",
-        )
     own = _of_table if is_table(task) else _of_files if data.format in FILES else _of_pairs
     sound = _of_sound if task in SOUND else _of_silence
     groups = (
@@ -93,7 +85,6 @@ def refuse_data(recipe: Recipe, *, place: str) -> None:
         sound(recipe),
         _of_masks(recipe),
         of_detection(recipe),
-        _of_gate(recipe),
         _of_labels(recipe),
     )
     for misfits in groups:
@@ -234,24 +225,6 @@ def _of_table(recipe: Recipe) -> Misfits:
         yield "hooks.loss and hooks.metrics take logits", f"leave them out: {task} has none"
     if task in REGRESSIONS and recipe.trials.objective == "validation_accuracy":
         yield 'trials.objective = "validation_accuracy" belongs to classifications', "leave it out"
-
-
-def _of_gate(recipe: Recipe) -> Misfits:
-    is_regression = recipe.project.task in REGRESSIONS
-    is_segmentation = recipe.project.task in SEGMENTATIONS
-    if is_segmentation and recipe.gate.min_accuracy:
-        yield "gate.min_accuracy belongs to classifications", "leave it out, or write min_mean_iou"
-    if not is_segmentation and recipe.gate.min_mean_iou:
-        yield "gate.min_mean_iou belongs to segmentation", "leave it out"
-    is_detection = recipe.project.task in DETECTIONS
-    if is_detection and recipe.gate.min_accuracy:
-        yield "gate.min_accuracy belongs to classifications", "leave it out, or write min_map50"
-    if not is_detection and recipe.gate.min_map50:
-        yield "gate.min_map50 belongs to object detection", "leave it out"
-    if is_regression and recipe.gate.min_accuracy:
-        yield "gate.min_accuracy belongs to classifications", "leave it out, or write max_rmse"
-    if not is_regression and recipe.gate.max_rmse is not None:
-        yield "gate.max_rmse belongs to regressions", "leave it out, or write min_accuracy"
 
 
 def _of_labels(recipe: Recipe) -> Misfits:

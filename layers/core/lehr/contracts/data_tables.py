@@ -71,7 +71,7 @@ class Data(Part, frozen=True, kw_only=True):
     max_refused_fraction: Fraction | None = None
     labels: Annotated[list[str], Meta(max_length=256)] = field(default_factory=list)
     validation_fraction: Fraction = 0.05
-    rows_per_shard: Annotated[int, Meta(ge=100)] = 20_000
+    rows_per_shard: Annotated[int, Meta(ge=100)] | None = None
     seed: int = 1
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from lehr.contracts.document import Document, Part
@@ -27,6 +28,11 @@ class ObjectRef(Part, frozen=True, kw_only=True):
     def version_or_none(self) -> str:
         """`version`, empty if it has none."""
         return "" if self.version is UNSET else self.version
+
+    @property
+    def of_content(self) -> ObjectRef:
+        """Without its version, as a manifest has it."""
+        return msgspec.structs.replace(self, version=UNSET)
 
 
 class PrepareUnit(Document, frozen=True, kw_only=True):
@@ -79,7 +85,7 @@ class UnitResult(Document, frozen=True, kw_only=True):
 
 
 class RawList(Part, frozen=True, kw_only=True):
-    """A FileList of raw files that a dataset version was made of; `key` is relative to the version."""
+    """A FileList of raw files that a dataset version was made of; `key` is relative to the project's datasets."""
 
     key: str
     sha256: str
@@ -87,11 +93,14 @@ class RawList(Part, frozen=True, kw_only=True):
 
 
 class DatasetManifest(Document, frozen=True, kw_only=True):
-    """The list of a dataset version's shards. Its sha256 *is* the version, so keys are relative to it.
+    """The list of a dataset version's shards. Its sha256 *is* the version.
+
+    A shard's key is made of its own sha256, and relative to the project's datasets: versions share what they have in
+    common.
 
     `mean` and `std` are of the training split's inputs, in units of the raw pixels (0 to 255) or samples. A table has
     `table` instead, with statistics of each column, and its `input_shape` counts numbers and categories together. Where
-    each example is a file of its own, they stand in `raw_lists` instead of `raw`.
+    each example is a file of its own, they stand in `raw_lists`, and `raw` has what describes them.
     """
 
     schema: Literal[1] = 1

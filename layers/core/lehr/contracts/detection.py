@@ -6,7 +6,8 @@ from typing import Literal
 
 from msgspec import field
 
-from lehr.contracts.document import Document, Part
+from lehr.contracts.comparison import ComparedReport, PairedBootstrap, ShardPart
+from lehr.contracts.document import Part
 
 
 class LabelDetections(Part, frozen=True, kw_only=True):
@@ -49,13 +50,27 @@ class DetectionExample(Part, frozen=True, kw_only=True):
     found: list[DrawnBox]
 
 
-class ShardDetection(Document, frozen=True, kw_only=True):
-    """What one unit of evaluation writes of an object detection; the first unit has a few examples."""
+class DetectionSlice(Part, frozen=True, kw_only=True):
+    """A slice of the shard's images, of which there is at least one; `f1s` are as those of the shard."""
 
-    schema: Literal[1] = 1
-    index: int
+    by: str
+    value: str
     candidate: DetectionCounts
     champion: DetectionCounts | None = None
+    f1s: PairedBootstrap | None = None
+
+
+class ShardDetection(ShardPart, frozen=True, kw_only=True):
+    """What one unit of evaluation writes of an object detection; the first unit has a few examples.
+
+    `f1s` has the F1 of each image, of both models, see `lehr_runtime.detection`.
+    """
+
+    schema: Literal[1] = 1
+    candidate: DetectionCounts
+    champion: DetectionCounts | None = None
+    f1s: PairedBootstrap | None = None
+    slices: list[DetectionSlice] = field(default_factory=list)
     examples: list[DetectionExample] = field(default_factory=list)
 
 
@@ -84,16 +99,11 @@ class DetectionMetrics(Part, frozen=True, kw_only=True):
     labels: list[LabelPrecision]
 
 
-class DetectionReport(Document, frozen=True, kw_only=True):
-    """`evaluation.json` of an object detection: candidate and champion on the same images."""
+class DetectionReport(ComparedReport, frozen=True, kw_only=True):
+    """`evaluation.json` of an object detection."""
 
     schema: Literal[1] = 1
     kind: Literal["detection"] = "detection"
-    project: str
-    run: str
-    dataset_version: str
-    candidate_version: str
-    champion_version: str | None = None
     candidate: DetectionMetrics
     champion: DetectionMetrics | None = None
     examples: list[DetectionExample] = field(default_factory=list)

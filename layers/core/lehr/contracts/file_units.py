@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from lehr.contracts.dataset import ObjectRef
 from lehr.contracts.document import Document, Part
 
 # In a prepared mask: a pixel that counts nowhere.
@@ -17,7 +18,7 @@ IGNORED = 255
 
 
 class StoredFile(Part, frozen=True, kw_only=True):
-    """A raw object of the data bucket, pinned by its ETag."""
+    """A raw object of the data bucket, pinned by its ETag; its version stands in FileVersions."""
 
     key: str
     etag: str
@@ -60,6 +61,18 @@ class FileList(Document, frozen=True, kw_only=True):
     examples: list[FileExample]
 
 
+class FileVersions(Document, frozen=True, kw_only=True):
+    """The versions of a FileList's files, and of their masks if they have such, in its order; empty where the bucket
+    kept none.
+
+    A document of its own, because the list is part of the dataset version, and the same bytes are the same dataset.
+    """
+
+    schema: Literal[1] = 1
+    files: list[str]
+    masks: list[str]
+
+
 class ImageInput(Part, frozen=True, kw_only=True, tag="image"):
     """Images are decoded to uint8 of `shape`, [height, width] or [height, width, 3]; others are resized."""
 
@@ -81,11 +94,13 @@ FileInput = ImageInput | AudioInput
 
 
 class PrepareFilesUnit(Document, frozen=True, kw_only=True):
-    """One list of files to prepare; `list_key` is in the artifact bucket.
+    """One list of files to prepare; `list_key` is in the artifact bucket, and so is `versions_key`, empty where no file
+    has a version.
 
     What belongs to validation is a function of each example's own content, and so is the test, unless files of the test
     are named. Pixels of a mask that have `ignore_value` become IGNORED. With `archive_labels` the one file is an
-    archive of examples, each in a folder of one of these labels.
+    archive of examples, each in a folder of one of these labels. `described_by` are the files that say what the
+    examples are: annotations, or a manifest.
     """
 
     schema: Literal[1] = 1
@@ -96,6 +111,7 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     of: int
     bucket: str
     list_key: str
+    versions_key: str = ""
     count: int
     task: str
     input: FileInput
@@ -106,3 +122,4 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     validation_fraction: float
     test_fraction: float
     max_refused_fraction: float
+    described_by: list[ObjectRef] = msgspec.field(default_factory=list)

@@ -15,6 +15,8 @@ from lehr.contracts.check_rules import refuse_check_misfits
 from lehr.contracts.data_rules import refuse_data
 from lehr.contracts.data_tables import Checks, Data
 from lehr.contracts.document import Document
+from lehr.contracts.gate_keys import refuse_gate_misfits
+from lehr.contracts.gate_tables import Evaluation, Gate
 from lehr.contracts.hook_rules import refuse_hook_misfits
 from lehr.contracts.model_rules import refuse_foreign_keys, refuse_model_misfits
 from lehr.contracts.process_rules import refuse_process_misfits
@@ -23,7 +25,6 @@ from lehr.contracts.recipe_tables import (
     Augment,
     Backend,
     Budget,
-    Gate,
     Hooks,
     Model,
     Project,
@@ -55,6 +56,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     trials: Trials = Trials()
     backend: Backend = Backend()
     serving: Serving = Serving()
+    evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     approval: Approval = Approval()
     rollout: Rollout = Rollout()
@@ -125,6 +127,7 @@ def parse_recipe(text: str, *, place: str = RECIPE_FILE) -> Recipe:
         said = msgspec.to_builtins(recipe.training) | {"loss": loss}
         recipe = msgspec.structs.replace(recipe, training=convert(said, Training, place))
     refuse_model_misfits(recipe.model, recipe.augment, table.get("model", {}), place=place)
+    refuse_gate_misfits(recipe, place=place)
     refuse_data(recipe, place=place)
     refuse_check_misfits(recipe, place=place)
     settings = recipe.trial_settings(place=place)

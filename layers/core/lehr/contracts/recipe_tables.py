@@ -1,4 +1,5 @@
-"""The tables of lehr.toml, each with the types, limits and defaults of its keys; [data] and [checks]: data_tables.
+"""The tables of lehr.toml, each with the types, limits and defaults of its keys; [data] and [checks] stand in
+data_tables, [evaluation] and [gate] in gate_tables.
 
 What keys mean to one another is checked by the rules beside this module, when a recipe is read (`recipe.py`).
 """
@@ -192,21 +193,6 @@ class Serving(Part, frozen=True, kw_only=True):
     """[serving]: in which precision the model is judged and answers; int8 only where it proved worth it."""
 
     precision: Literal["float32", "int8"] = "float32"
-
-
-class Gate(Part, frozen=True, kw_only=True):
-    """[gate]: what a candidate must show before it may serve.
-
-    `min_accuracy` is of classifications, `min_mean_iou` of segmentations, `min_map50` of object detection, `max_rmse`
-    of regressions, in the target's units, as `min_gain` is then.
-    """
-
-    min_accuracy: Probability = 0.0
-    min_mean_iou: Probability = 0.0
-    min_map50: Probability = 0.0
-    max_rmse: PositiveFloat | None = None
-    min_test_rows: Count = 100
-    min_gain: NonNegativeFloat = 0.0
 
 
 class Approval(Part, frozen=True, kw_only=True):

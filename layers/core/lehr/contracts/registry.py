@@ -58,7 +58,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     """A run: one pass from data to decision. Times are ISO 8601 in UTC.
 
     `estimated_usd` is the worst case at its start, `actual_usd` what its training was billed for and its
-    functions are estimated at; None: not known. `trial` of `trials` has made the model.
+    functions are estimated at; None: not known. `trial` of `trials` has made the model. What an erased run has read and
+    made is deleted for good: the same content may be trained on again.
     """
 
     schema: Literal[1] = 1
@@ -85,6 +86,7 @@ class RunRecord(Document, frozen=True, kw_only=True):
     actual_usd: float | None = None
     trial: str = ""
     trials: int = 0
+    is_erased: bool = False
 
 
 class ModelRecord(Document, frozen=True, kw_only=True):
@@ -110,6 +112,19 @@ class DatasetRecord(Document, frozen=True, kw_only=True):
     run: str
     created_at: str
     rows: dict[str, int]
+
+
+class ErasureRecord(Document, frozen=True, kw_only=True):
+    """What was deleted for good, written when it was gone; `files` are SHA-256 digests of keys, which name nobody."""
+
+    schema: Literal[1] = 1
+    project: str
+    erasure: str
+    at: str
+    files: list[str]
+    datasets: list[str]
+    models: list[str]
+    runs: list[str]
 
 
 class TriggerRecord(Document, frozen=True, kw_only=True):

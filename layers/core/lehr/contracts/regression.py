@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lehr.contracts.document import Document, Part
+from msgspec import field
+
+from lehr.contracts.comparison import ComparedReport, PairedBootstrap, ShardPart
+from lehr.contracts.document import Part
 
 
 class RegressionCounts(Part, frozen=True, kw_only=True):
@@ -18,13 +21,24 @@ class RegressionCounts(Part, frozen=True, kw_only=True):
     seconds: float
 
 
-class ShardRegression(Document, frozen=True, kw_only=True):
-    """What one unit of evaluation writes of a regression."""
+class RegressionSlice(Part, frozen=True, kw_only=True):
+    """A slice of the shard's rows, in which there is at least one; `errors` are as those of the shard."""
 
-    schema: Literal[1] = 1
-    index: int
+    by: str
+    value: str
     candidate: RegressionCounts
     champion: RegressionCounts | None = None
+    errors: PairedBootstrap | None = None
+
+
+class ShardRegression(ShardPart, frozen=True, kw_only=True):
+    """What one unit of evaluation writes of a regression; `errors` has the squared errors of both models."""
+
+    schema: Literal[1] = 1
+    candidate: RegressionCounts
+    champion: RegressionCounts | None = None
+    errors: PairedBootstrap | None = None
+    slices: list[RegressionSlice] = field(default_factory=list)
 
 
 class RegressionMetrics(Part, frozen=True, kw_only=True):
@@ -38,16 +52,11 @@ class RegressionMetrics(Part, frozen=True, kw_only=True):
     rows_per_second: float
 
 
-class RegressionReport(Document, frozen=True, kw_only=True):
-    """`evaluation.json` of a regression: candidate and champion on the same rows of the same dataset version."""
+class RegressionReport(ComparedReport, frozen=True, kw_only=True):
+    """`evaluation.json` of a regression."""
 
     schema: Literal[1] = 1
     kind: Literal["regression"] = "regression"
-    project: str
-    run: str
-    dataset_version: str
-    candidate_version: str
-    champion_version: str | None = None
     target: str
     candidate: RegressionMetrics
     champion: RegressionMetrics | None = None

@@ -6,7 +6,8 @@ from typing import Literal
 
 from msgspec import field
 
-from lehr.contracts.document import Document, Part
+from lehr.contracts.comparison import ComparedReport, PairedBootstrap, ShardPart
+from lehr.contracts.document import Part
 
 
 class SegmentationCounts(Part, frozen=True, kw_only=True):
@@ -33,14 +34,37 @@ class SegmentationExample(Part, frozen=True, kw_only=True):
     predicted: bytes
 
 
-class ShardSegmentation(Document, frozen=True, kw_only=True):
-    """What one unit of evaluation writes of a segmentation; the first unit has a few examples."""
+class RegionSums(Part, frozen=True, kw_only=True):
+    """Pixels of a slice's images by label: those that have it and are given it, that have it, that are given it."""
+
+    rows: int
+    overlap: list[int]
+    support: list[int]
+    predicted: list[int]
+
+
+class SegmentationSlice(Part, frozen=True, kw_only=True):
+    """A slice of the shard's images, of which there is at least one; `ious` are as those of the shard."""
+
+    by: str
+    value: str
+    candidate: RegionSums
+    champion: RegionSums | None = None
+    ious: PairedBootstrap | None = None
+
+
+class ShardSegmentation(ShardPart, frozen=True, kw_only=True):
+    """What one unit of evaluation writes of a segmentation; the first unit has a few examples.
+
+    `ious` has the mean IoU on each image, of both models.
+    """
 
     schema: Literal[1] = 1
-    index: int
     candidate: SegmentationCounts
     champion: SegmentationCounts | None = None
     paired: PairedImages | None = None
+    ious: PairedBootstrap | None = None
+    slices: list[SegmentationSlice] = field(default_factory=list)
     examples: list[SegmentationExample] = field(default_factory=list)
 
 
@@ -71,19 +95,14 @@ class SegmentationMetrics(Part, frozen=True, kw_only=True):
     classes: list[LabelReport]
 
 
-class SegmentationReport(Document, frozen=True, kw_only=True):
-    """`evaluation.json` of a segmentation: candidate and champion on the same images of the same dataset version.
+class SegmentationReport(ComparedReport, frozen=True, kw_only=True):
+    """`evaluation.json` of a segmentation.
 
     `sign_test_p` is of the images on which they differ: how likely so uneven a division is between equals.
     """
 
     schema: Literal[1] = 1
     kind: Literal["segmentation"] = "segmentation"
-    project: str
-    run: str
-    dataset_version: str
-    candidate_version: str
-    champion_version: str | None = None
     candidate: SegmentationMetrics
     champion: SegmentationMetrics | None = None
     paired: PairedImages | None = None

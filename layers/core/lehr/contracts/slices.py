@@ -23,7 +23,8 @@ class SliceProgress(Part, frozen=True, kw_only=True):
 
 
 class SliceRequest(Document, frozen=True, kw_only=True):
-    """Input of TrainSlice. URIs are prefixes in S3; `validation_uri` is empty if nothing is held out.
+    """Input of TrainSlice. URIs are prefixes in S3, but `train_uri` and `validation_uri` lists of shards; the second is
+    empty if nothing is held out.
 
     `initial_uri` has the weights of the model version `initial_version`; both are empty if random ones are meant.
     """

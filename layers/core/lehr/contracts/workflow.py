@@ -50,6 +50,7 @@ class Attempt(Part, frozen=True, kw_only=True):
 class RunInput(Document, frozen=True, kw_only=True):
     """Input of an execution, written by start_run.
 
+    `plan` are the Map's items: the units of the plan, or the calls that share them out (see prepare_calls).
     `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
     both are empty for random ones. `approval_expires_s` is for how long a person is waited for, 0 for not at all.
     """
@@ -102,7 +103,7 @@ class SealRequest(Document, frozen=True, kw_only=True):
 
 
 class SealedDataset(Document, frozen=True, kw_only=True):
-    """Output of SealDataset. The URIs are the training channels."""
+    """Output of SealDataset. The URIs are the training channels: those of shards are lists (`lehr.channel_lists`)."""
 
     version: str
     manifest_uri: str
