@@ -11,6 +11,7 @@ from __future__ import annotations
 import typer
 
 from lehr_cli import datasets, image, local
+from lehr_cli.approval import approve, reject
 from lehr_cli.compare import compare_runs
 from lehr_cli.cost import cost
 from lehr_cli.data import drop
@@ -22,6 +23,7 @@ from lehr_cli.predict import predict
 from lehr_cli.project import push
 from lehr_cli.report import report
 from lehr_cli.resume import resume
+from lehr_cli.rollback import rollback
 from lehr_cli.runs import runs
 from lehr_cli.train import train
 from lehr_cli.watch import stop, watch
@@ -44,6 +46,9 @@ app.command()(stop)
 app.command()(resume)
 app.command()(runs)
 app.command()(why)
+app.command()(approve)
+app.command()(reject)
+app.command()(rollback)
 app.command()(predict)
 app.command()(report)
 app.command("compare")(compare_runs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lehr.aws.approvals import DynamoApprovals
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
 from lehr.function_types import DEFAULT_MEMORY_MB
@@ -53,6 +54,10 @@ class Stack:
     @cached_property
     def registry(self) -> DynamoModelRegistry:
         return DynamoModelRegistry(self.target.table(self.output("RegistryTable")))
+
+    @cached_property
+    def approvals(self) -> DynamoApprovals:
+        return DynamoApprovals(self.target.table(self.output("RegistryTable")))
 
     @cached_property
     def executions(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ import typer
 
 from lehr.contracts.registry import TriggerRecord
 from lehr.contracts.workflow import StartAnswer, StartRequest
+from lehr_cli.call import call_function
 from lehr_cli.data import ProjectArgument, drop_data, require_project, show_answer
-from lehr_cli.failures import CloudError
 from lehr_cli.invocation import Invocation, command
 from lehr_cli.watch import watch_to_the_end
 
@@ -44,16 +43,7 @@ def call_start_run(invocation: Invocation, project: str, *, resume: str = "") ->
     """Call the function itself; `resume` is a failed run that shall go on. Raises CloudError for a fault in it."""
     trigger = uuid4().hex
     request = StartRequest(project=project, trigger=trigger, resume=resume)
-    answer = invocation.target.client("lambda").invoke(
-        FunctionName=invocation.stack.output("StartRunFunction"), Payload=request.to_json()
-    )
-    payload = answer["Payload"].read()
-    if answer.get("FunctionError"):
-        fault = json.loads(payload)
-        raise CloudError(
-            f"start_run failed: {fault.get('errorType', '?')}: {fault.get('errorMessage', '?')}",
-            "see the log of the function start_run",
-        )
+    payload = call_function(invocation, "StartRunFunction", request)
     started = StartAnswer.from_json(payload)
     return invocation.stack.registry.trigger(project, trigger) or started
 

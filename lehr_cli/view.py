@@ -24,14 +24,15 @@ from lehr_cli.events import (
 )
 from lehr_cli.output import Output, duration
 
+AWAIT_APPROVAL = "AwaitApproval"
 _QUIET = 0.05  # seconds: a Choice or Pass state that takes less is not worth a line of its own
 
 
 class RunView:
     """Draws run events; with --json it prints their lines instead. A context manager for the live line."""
 
-    def __init__(self, output: Output) -> None:
-        self._output = output
+    def __init__(self, output: Output, run: str = "RUN") -> None:
+        self._output, self._run = output, run
         self._live: Live | None = None
         self._state = ""
         self._since = 0.0
@@ -71,6 +72,8 @@ class RunView:
             case StateEntered():
                 self._state, self._since = event.state, time.monotonic()
                 self._detail = self._items = ""
+                if event.state == AWAIT_APPROVAL:
+                    self._output.say(_question(self._run))
             case MapProgress():
                 failed = f", {event.failed} failed" if event.failed else ""
                 self._detail = self._items = f"{event.done}/{event.of}{failed}"
@@ -118,6 +121,11 @@ class RunView:
             *held_out,
             (f"{epoch.samples_per_second:,.0f} samples/s  {duration(epoch.seconds)}", "dim"),
         )
+
+
+def _question(run: str) -> Text:
+    line = f"    waits for a person: lehr approve {run}, or lehr reject {run} --reason …"
+    return Text(line, style="bold yellow")
 
 
 def _trial(job: str) -> str:

@@ -62,7 +62,7 @@ def watch_to_the_end(invocation: Invocation, project: str, run: str, execution_a
     invocation.aftermath = f"run {run} goes on; look with: lehr watch {run}   stop it with: lehr stop {run}"
     ended: ExecutionEnded | None = None
     try:
-        with RunView(invocation.out) as view:
+        with RunView(invocation.out, run) as view:
             for event in follow(invocation.stack, project, run, execution_arn):
                 view.show(event)
                 if isinstance(event, ExecutionEnded):

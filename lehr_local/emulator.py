@@ -34,6 +34,7 @@ from pathlib import Path
 
 from lehr_local import settings as local
 from lehr_local.cloudwatch_logs import LogStream, log_permit
+from lehr_local.embedded_metrics import put_metrics
 from lehr_local.errors import LocalCloudError
 from lehr_local.layer_packages import usable
 from lehr_local.processes import ManagedProcess, Supervisor
@@ -108,7 +109,7 @@ class FunctionProcess:
     def __init__(
         self, spec: FunctionSpec, settings: local.LocalSettings, supervisor: Supervisor, emulator: Path
     ) -> None:
-        self.spec = spec
+        self.spec, self._settings = spec, settings
         self.last_used = time.monotonic()
         stream = f"{time.strftime('%Y/%m/%d')}/[{spec.version}]{uuid.uuid4().hex}"
         group = spec.log_group or f"/aws/lambda/{spec.name}"
@@ -222,6 +223,7 @@ class FunctionProcess:
         if line.startswith("REPORT RequestId:"):
             self._has_reported.set()
         self._log.write(line)
+        put_metrics(self._settings.account_id, self._settings.region, line)
 
     def _log_tail(self) -> str:
         text = "".join(f"{line}\n" for line in list(self._tail))

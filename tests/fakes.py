@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
+from lehr.contracts.approval import Approval, ApprovalStatus
 from lehr.contracts.registry import (
     Alias,
     DatasetRecord,
@@ -139,6 +141,7 @@ class InMemoryRegistry:
 
     def __init__(self) -> None:
         self.aliases: dict[str, Alias] = {}
+        self.generations: dict[str, list[Alias]] = {}
         self.model_records: dict[tuple[str, str], ModelRecord] = {}
         self.dataset_records: dict[tuple[str, str], DatasetRecord] = {}
         self.triggers: dict[tuple[str, str], TriggerRecord] = {}
@@ -155,9 +158,34 @@ class InMemoryRegistry:
             raise self.faults.pop(0)
         return self.aliases.get(project)
 
+    def champions(self, project: str) -> list[Alias]:
+        return self.generations.get(project, [])[::-1]
+
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
+        return self._move(project, version, owner=run, run=run, generation=generation)
+
+    def begin_rollout(self, alias: Alias) -> Alias:
+        current = self.aliases[alias.project]
+        if (current.owner, current.champion, current.canary) == (alias.owner, alias.champion, alias.canary):
+            return current
+        if current.generation != alias.generation - 1:
+            raise ChampionChangedError(f"{alias.project}: judged at generation {alias.generation - 1}")
+        moved = msgspec.structs.replace(alias, previous=current.previous)
+        self.aliases[alias.project] = moved
+        self.generations.setdefault(alias.project, []).append(moved)
+        return moved
+
+    def roll_back(
+        self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
+    ) -> Alias:
+        said = {"kind": "rollback", "by": by, "reason": reason}
+        return self._move(project, version, owner=owner, run=run, generation=generation, **said)
+
+    def _move(
+        self, project: str, version: str, *, owner: str, run: str, generation: int, **said: Any
+    ) -> Alias:
         current = self.aliases.get(project)
-        if current and current.owner == run and current.champion == version:
+        if current and (current.owner, current.champion) == (owner, version):
             return current
         if (current.generation if current else 0) != generation:
             raise ChampionChangedError(f"{project}: judged at generation {generation}")
@@ -166,9 +194,12 @@ class InMemoryRegistry:
             champion=version,
             previous=current.champion if current else None,
             generation=generation + 1,
-            owner=run,
+            owner=owner,
+            run=run,
             updated_at=NOW,
+            **said,
         )
+        self.generations.setdefault(project, []).append(self.aliases[project])
         return self.aliases[project]
 
     def set_refusal(self, record: TriggerRecord) -> None:
@@ -205,6 +236,7 @@ class InMemoryRegistry:
         if current and current.generation != generation:
             raise ChampionChangedError(f"{project} is no longer at generation {generation}")
         self.aliases.pop(project, None)
+        self.generations.pop(project, None)
 
     def add_erasure(self, record: ErasureRecord) -> None:
         self.erasure_records.append(record)
@@ -265,3 +297,65 @@ class InMemoryRegistry:
         record = self.run_records.get((project, run))
         if record:
             self.run_records[project, run] = msgspec.structs.replace(record, actual_usd=usd)
+
+
+class InMemoryApprovals:
+    """Approvals as a dict."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str, int], Approval] = {}
+
+    def ask(self, approval: Approval) -> bool:
+        known = self.kept.get(_asked(approval))
+        if known and known.status != "PendingManualApproval":
+            return False
+        self.kept[_asked(approval)] = approval
+        return True
+
+    def answer(self, approval: Approval, *, was: ApprovalStatus = "PendingManualApproval") -> bool:
+        known = self.kept.get(_asked(approval))
+        if known is None or (known.status, known.task_token) != (was, approval.task_token):
+            return False
+        self.kept[_asked(approval)] = approval
+        return True
+
+    def of_run(self, project: str, run: str) -> Approval | None:
+        found = [one for one in self.of_project(project) if one.run == run]
+        return max(found, key=lambda one: one.generation, default=None)
+
+    def of_project(self, project: str) -> list[Approval]:
+        return [one for (owner, *_), one in self.kept.items() if owner == project]
+
+
+def _asked(approval: Approval) -> tuple[str, str, int]:
+    return approval.project, approval.run, approval.generation
+
+
+class Tokens:
+    """Executions that wait: by token, what each was told to go on with; None while it waits."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.told: dict[str, bytes | None] = dict.fromkeys(tokens)
+
+    def go_on(self, token: str, output: bytes) -> bool:
+        if self.told.get(token, b"") is not None:
+            return False
+        self.told[token] = output
+        return True
+
+
+class KeptNotices:
+    """What was told, in order; with `is_away` nothing can be."""
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.is_away = is_away
+        self.told: list[tuple[str, str]] = []
+        self.announced: list[tuple[str, dict[str, str]]] = []
+
+    def tell(self, subject: str, message: str) -> None:
+        if self.is_away:
+            raise ConnectionError("nobody listens")
+        self.told.append((subject, message))
+
+    def announce(self, detail_type: str, detail: Mapping[str, str]) -> None:
+        self.announced.append((detail_type, dict(detail)))

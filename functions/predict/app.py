@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.predict.champions import Champions
-from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request
+from functions.predict.embedded_metrics import write_fallback, write_prediction, write_request, write_scored
 from functions.predict.handlers import Services
 from functions.predict.problems import refuse
 from functions.predict.routes import respond
@@ -82,7 +82,7 @@ def champions() -> Champions:
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
     )
-    opened = Champions(store, registry, load, logger, on_fallback=write_fallback)
+    opened = Champions(store, registry, load, logger, on_fallback=write_fallback, on_scored=write_scored)
     if is_for_snapshot(os.environ):
         projects = Settings.read(os.environ).warm_projects
         prepare_snapshot(opened, projects, [store, registry], logger)

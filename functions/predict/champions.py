@@ -13,13 +13,16 @@ enough to see a promotion.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from functions.predict.serving import Champion, Entry, Refresh, Serving
+from functions.predict.serving import Candidate, Champion, Entry, Refresh, Serving
 from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.errors import ModelPackageError, NoChampionError, UnknownProjectError, UserError
@@ -27,6 +30,7 @@ from lehr.json_log import JsonLog
 from lehr_runtime.packages import LoadedModel
 
 if TYPE_CHECKING:
+    from functions.predict.rollout import Scored
     from lehr.ports import ChampionPointers, ObjectReader
 
 REFRESH_S = 30.0
@@ -51,7 +55,7 @@ class Champions:
     """The champions of the last MAX_PROJECTS projects asked for; `load(project, version)` gives a model.
 
     `on_fallback` is called, by the next request, for each time that a champion could not be loaded and the one
-    before it serves.
+    before it serves; `on_scored`, with the project, for all that champion and candidate do while there are two.
     """
 
     def __init__(
@@ -62,11 +66,12 @@ class Champions:
         logger: JsonLog,
         *,
         on_fallback: Callable[[], None] = lambda: None,
+        on_scored: Callable[[str, Scored], None] = lambda project, scored: None,
         clock: Callable[[], float] = time.monotonic,
         spawn: Spawn = _start_thread,
     ) -> None:
         self._store, self._registry, self._load, self._logger = store, registry, load, logger
-        self._on_fallback, self._clock, self._spawn = on_fallback, clock, spawn
+        self._on_fallback, self._on_scored, self._clock, self._spawn = on_fallback, on_scored, clock, spawn
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._refused: dict[tuple[str, str], float] = {}
         self._fallbacks = 0
@@ -204,15 +209,32 @@ class Champions:
         champion = Champion(self._champion(project, alias, before, refresh), alias.generation)
         if not alias.canary or not 0 < alias.weight <= 1 or alias.canary == champion.model.version:
             return Serving(champion)
+        return Serving(champion, self._candidate(project, alias, champion, refresh))
+
+    def _candidate(
+        self, project: str, alias: Alias, champion: Champion, refresh: Refresh
+    ) -> Candidate | None:
+        """The canary or the shadow of an alias; None if it cannot be loaded, which is a failure of its own."""
+        from functions.predict.rollout import Scored, shadowed, watched
+
+        version, generation = alias.canary or "", alias.generation
+        report = partial(self._on_scored, project)
         try:
-            canary = self._model(project, alias.canary, refresh)
+            loaded = self._model(project, version, refresh)
         except Exception:
             self._logger.exception(
                 "canary not loaded, the champion answers for it",
-                extra={"project": project, "model_version": alias.canary},
+                extra={"project": project, "model_version": version},
             )
-            return Serving(champion)
-        return Serving(champion, Champion(canary, alias.generation), alias.weight)
+            report(Scored(version, has_failed=True))
+            return None
+        other = Champion(watched(champion.model, report), generation)
+        if alias.is_shadow:
+            chosen = Champion(shadowed(champion.model, loaded, report), generation)
+        else:
+            chosen = Champion(watched(loaded, report, is_candidate=True), generation)
+        until = datetime.fromisoformat(alias.bakes_until).timestamp() if alias.bakes_until else math.inf
+        return Candidate(loaded, chosen, other, alias.weight, until)
 
     def _read_alias(self, project: str) -> Alias:
         try:

@@ -41,11 +41,7 @@ PREDICT_LIMITS = {
     CSV: MAX_BODY_BYTES,
 }
 
-# Captured of what has no label of its own: pixels have.
-_NO_ROWS = np.empty((0, 1), dtype=np.float32)
-
-
-# Captured of what has no label of its own: boxes have.
+# Captured of what has no label of its own: pixels and boxes have.
 _NO_ROWS = np.empty((0, 1), dtype=np.float32)
 
 
@@ -90,7 +86,7 @@ def predict(request: Request, services: Services) -> Answer:
     begin = perf_counter()
     kind, raw = read_body(request, PREDICT_LIMITS)
     project = request.variables["project"]
-    model = services.champions().get(project).model
+    model = services.champions().get(project, request.key).model
     if (table := model.signature.of_table) is not None:
         return _predict_table(request, services, model, table, kind, raw, begin)
     if len(model.signature.output.shape) == 4:
@@ -212,7 +208,7 @@ def _decode_file(kind: str, raw: bytes, spec: TensorSpec, sample_rate: int | Non
 
 def infer(request: Request, services: Services) -> Answer:
     begin = perf_counter()
-    name, model = request.variables["model"], _asked_for(request, services).model
+    name, model = request.variables["model"], _asked_for(request, services, request.key).model
     table = model.signature.of_table
     if table and table.categories:
         raise Problem(
@@ -273,7 +269,9 @@ def get_ready(request: Request, services: Services) -> Answer:
     return json_answer(Ready(True))
 
 
-def _asked_for(request: Request, services: Services) -> Champion:
-    champion = services.champions().get(request.variables["model"])
-    protocol.check_version(request.variables.get("version"), champion.model.version)
+def _asked_for(request: Request, services: Services, key: str | None = None) -> Champion:
+    """Who answers; who asks for a version means the champion's, and gets no canary."""
+    version = request.variables.get("version")
+    champion = services.champions().get(request.variables["model"], key if version is None else None)
+    protocol.check_version(version, champion.model.version)
     return champion

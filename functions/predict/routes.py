@@ -11,6 +11,7 @@ from functions.predict.descriptions import ModelDescription, ModelList
 from functions.predict.handlers import PREDICT_LIMITS, Services
 from functions.predict.inference_requests import OCTETS, InferRequest
 from functions.predict.problems import refuse
+from functions.predict.rollout import CandidateError
 from lehr.errors import NoChampionError, UnknownProjectError
 from lehr.http.gateway import CSS, HTML, JAVASCRIPT, JSON, Answer, Request
 from lehr.http.problems import Problem, as_problem
@@ -20,9 +21,17 @@ REFUSALS = (Problem, UnknownProjectError, NoChampionError)
 
 
 def respond(request: Request, services: Services) -> Answer:
-    """The answer to a request, or the refusal in the form that its path speaks."""
+    """The answer to a request, or the refusal in the form that its path speaks.
+
+    What a canary cannot answer the champion does.
+    """
     try:
-        return TABLE.find(request).respond(request, services)
+        route = TABLE.find(request)
+        try:
+            return route.respond(request, services)
+        except CandidateError:
+            request.key = None
+            return route.respond(request, services)
     except REFUSALS as fault:
         return refuse(as_problem(fault), request.path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 
 import msgspec
 
@@ -17,22 +18,35 @@ class Champion(msgspec.Struct, frozen=True):
     generation: int
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """What a share of `weight` of the requests gets while a candidate is watched, and until when, in Unix time.
+
+    `chosen` answers them: the candidate itself as a canary, or the champion with a shadow. `other` answers the rest.
+    """
+
+    loaded: LoadedModel
+    chosen: Champion
+    other: Champion
+    weight: float
+    until: float
+
+
 class Serving(msgspec.Struct, frozen=True):
     """What answers for a project: read once per request, replaced whole."""
 
     champion: Champion
-    canary: Champion | None = None
-    weight: float = 0.0
+    candidate: Candidate | None = None
 
     def of(self, key: str | None) -> Champion:
         """Who answers a request with this key: the same key always goes the same way, none to the champion."""
-        if self.canary and key is not None and fraction(key) < self.weight:
-            return self.canary
-        return self.champion
+        candidate = self.candidate
+        if candidate is None or key is None or time.time() >= candidate.until:
+            return self.champion
+        return candidate.chosen if fraction(key) < candidate.weight else candidate.other
 
     def models(self) -> dict[str, LoadedModel]:
-        served = [self.champion, *([self.canary] if self.canary else [])]
-        return {one.model.version: one.model for one in served}
+        served = [self.champion.model, *([self.candidate.loaded] if self.candidate else [])]
+        return {model.version: model for model in served}
 
 
 class Refresh(msgspec.Struct):

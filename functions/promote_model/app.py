@@ -37,6 +37,7 @@ def registry() -> ModelRegistry:
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """PromoteRequest in, Promotion out. Raises ChampionChangedError when another run promoted first."""
     promotion = promote(PromoteRequest.from_value(event), registry())
-    metrics.add_metric(name="ModelsPromoted", unit=MetricUnit.Count, value=1)
-    logger.info("promoted", extra=promotion.to_value())
+    is_promoted = promotion.champion == event["version"]
+    metrics.add_metric(name="ModelsPromoted", unit=MetricUnit.Count, value=int(is_promoted))
+    logger.info("moved", extra=promotion.to_value())
     return promotion.to_value()

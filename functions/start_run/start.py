@@ -238,6 +238,8 @@ class StartRun:
             output_prefix=self.artifacts.uri(layout.trials_prefix(project, run)),
             initial_version=initial.version,
             initial_uri=initial.uri,
+            rollout=recipe.rollout,
+            approval_expires_s=recipe.approval.expires_after_h * 3600 if recipe.approval.required else 0,
         )
 
     def _record(self, trigger: str, answer: StartAnswer) -> None:

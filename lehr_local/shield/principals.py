@@ -102,6 +102,19 @@ class Principals:
         machines = self._backend("stepfunctions", self._region).state_machines
         return next((machine for machine in list(machines) if machine.arn == arn), None)
 
+    def machine_of_token(self, token: str) -> str | None:
+        """The ARN of the state machine in which a task waits, or has waited, for a token."""
+        # The interpreter keeps executions in a backend of its own.
+        from moto.stepfunctions.responses import get_backend
+
+        for machine in list(get_backend(self._account_id, self._region).state_machines):
+            for execution in list(machine.executions):
+                # The interpreter makes an environment in a thread of its own, so there may be none yet.
+                env = execution.exec_worker and execution.exec_worker.env
+                if env and env.callback_pool_manager.get(token) is not None:
+                    return str(machine.arn)
+        return None
+
     def _role(self, name: str) -> Any:
         roles = self._backend("iam", "aws").roles
         return next((role for role in list(roles.values()) if role.name == name), None)

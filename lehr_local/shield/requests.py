@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -21,6 +21,8 @@ import botocore.session
 from lehr_local.shield.dynamodb_requests import PartitionKeyOf, dynamodb_demands
 from lehr_local.shield.policies import Demand
 from lehr_local.shield.s3_requests import s3_demands
+
+MachineOfToken = Callable[[str], str | None]
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _PREFIXES = {"monitoring": "cloudwatch", "email": "ses"}
@@ -63,8 +65,15 @@ def signer_of(headers: Mapping[str, str], query: str) -> tuple[str, str, str] | 
     return (presigned[0], presigned[2], presigned[3]) if len(presigned) == 5 else None
 
 
-def classify(call: HttpCall, account_id: str, partition_key_of: PartitionKeyOf = lambda _: None) -> ApiCall:
-    """What a request needs. `partition_key_of` names the partition key of a DynamoDB table."""
+def classify(
+    call: HttpCall,
+    account_id: str,
+    partition_key_of: PartitionKeyOf = lambda _: None,
+    machine_of_token: MachineOfToken = lambda _: None,
+) -> ApiCall:
+    """What a request needs. `partition_key_of` names the partition key of a DynamoDB table, and `machine_of_token` the
+    state machine in which a task waits for a token.
+    """
     signer = signer_of(call.headers, call.query)
     if signer is None:
         return ApiCall(None, "", "", "", (), {})
@@ -74,7 +83,7 @@ def classify(call: HttpCall, account_id: str, partition_key_of: PartitionKeyOf =
         operation = demands[0].action.partition(":")[2] if demands else ""
         return ApiCall(access_key_id, service, region, operation, tuple(demands), {})
     operation, parameters = _operation_of(call, service)
-    reader = _Reader(service, region, account_id, operation, parameters, partition_key_of)
+    reader = _Reader(service, region, account_id, operation, parameters, partition_key_of, machine_of_token)
     return ApiCall(access_key_id, service, region, operation, tuple(reader.demands()), parameters)
 
 
@@ -135,6 +144,7 @@ class _Reader:
         operation: str,
         parameters: Mapping[str, Any],
         partition_key_of: PartitionKeyOf,
+        machine_of_token: MachineOfToken,
     ) -> None:
         self._service = _PREFIXES.get(service, service)
         self._region = region
@@ -142,6 +152,7 @@ class _Reader:
         self._operation = operation
         self._parameters = parameters
         self._partition_key_of = partition_key_of
+        self._machine_of_token = machine_of_token
 
     def demands(self) -> list[Demand]:
         if (self._service, self._operation) == ("sts", "GetCallerIdentity"):
@@ -175,6 +186,8 @@ class _Reader:
         return dynamodb_demands(self._operation, self._parameters, self._arn, self._partition_key_of)
 
     def _states(self) -> list[Demand]:
+        if "taskToken" in self._parameters:
+            return [self._demand(self._machine_of_token(str(self._parameters["taskToken"])) or "*")]
         names = ("stateMachineArn", "executionArn", "activityArn", "mapRunArn", "resourceArn")
         given = (self._parameters[name] for name in names if name in self._parameters)
         resource = next(given, None)

@@ -85,7 +85,8 @@ class Shield:
         if path.startswith("/moto-api"):
             return application(environ, start_response)
         call = _received(environ, path)
-        api_call = classify(call, self._account_id, self._principals.partition_key_of)
+        principals = self._principals
+        api_call = classify(call, self._account_id, principals.partition_key_of, principals.machine_of_token)
         try:
             actor = self._actor_of(api_call)
             for demand in api_call.demands:

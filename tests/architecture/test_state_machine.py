@@ -68,7 +68,7 @@ def test_every_error_class_stands_in_the_tree_of_the_docstring() -> None:
 
 
 def test_every_task_of_the_top_level_ends_in_record_failure_or_says_why_not(machine: dict[str, Any]) -> None:
-    after_the_fact = {"AnnounceStart", "RecordFailure", "WriteReport", "Notify", "Announce"}
+    after_the_fact = {"AnnounceStart", "ExpireApproval", "RecordFailure", "WriteReport", "Notify", "Announce"}
     for name, state in machine["States"].items():
         if state["Type"] not in {"Task", "Map"} or name in after_the_fact:
             continue
@@ -78,14 +78,14 @@ def test_every_task_of_the_top_level_ends_in_record_failure_or_says_why_not(mach
 
 def test_states_that_call_a_function_carry_its_name(machine: dict[str, Any]) -> None:
     for path, state, _ in gate.walk_states(machine):
-        if state.get("Resource") == "arn:aws:states:::lambda:invoke":
+        if state.get("Resource", "").startswith("arn:aws:states:::lambda:invoke"):
             assert state["Arguments"]["FunctionName"] == f"${{{path.rpartition('/')[2]}Function}}"
 
 
 def test_functions_that_are_throttled_are_asked_again_for_about_20_minutes(machine: dict[str, Any]) -> None:
     asked = []
     for path, state, _ in gate.walk_states(machine):
-        if state.get("Resource") != "arn:aws:states:::lambda:invoke":
+        if not state.get("Resource", "").startswith("arn:aws:states:::lambda:invoke"):
             continue
         throttled, transient = state["Retry"]
         assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"], path
@@ -101,7 +101,12 @@ def test_functions_that_are_throttled_are_asked_again_for_about_20_minutes(machi
         assert 18 * 60 < sum(waits) / 2 < 25 * 60, path
         assert waits[0] <= 10, path
         asked.append(path)
-    assert {"PrepareShards/PrepareShard", "EvaluateShards/EvaluateShard", "RecordFailure"} < set(asked)
+    assert {
+        "PrepareShards/PrepareShard",
+        "EvaluateShards/EvaluateShard",
+        "AwaitApproval",
+        "RecordFailure",
+    } < set(asked)
 
 
 def test_shards_go_through_as_many_functions_at_once_as_the_parameter_says(machine: dict[str, Any]) -> None:
@@ -155,6 +160,28 @@ def test_every_outcome_of_a_run_has_an_event_of_its_own(machine: dict[str, Any])
         if "outcome" in state.get("Assign", {})
     }
     assert assigned == events.keys()
+
+
+def test_nothing_leads_around_the_approval_that_a_recipe_asks_for(machine: dict[str, Any]) -> None:
+    states = machine["States"]
+    first, second = states["Gate"]["Choices"]
+    assert (first["Next"], second["Next"]) == ("AwaitApproval", "PromoteModel")
+    assert "$approvalExpiresS > 0" in first["Condition"]
+    (approved,) = states["IsApproved"]["Choices"]
+    assert (approved["Next"], states["IsApproved"]["Default"]) == ("PromoteModel", "RecordRejection")
+    leads = {
+        name
+        for name, state in states.items()
+        for step in [state, *state.get("Choices", []), *state.get("Catch", [])]
+        if "PromoteModel" in (step.get("Next"), step.get("Default"))
+    }
+    assert leads == {"Gate", "IsApproved", "IsBaked"}
+    # After it was watched; nothing begins there.
+    (bakes_on,) = states["IsBaked"]["Choices"]
+    assert (bakes_on["Condition"], bakes_on["Next"]) == ("{% $step = 'begin' %}", "Bake")
+    # A run that was overtaken is judged again, and passes the gate and the person again.
+    (again,) = states["JudgeAgain"]["Choices"]
+    assert again["Next"] == "PackageModel"
 
 
 @pytest.mark.parametrize("name", ["AnnounceStart", "Announce", "Notify", "WriteReport"])

@@ -9,7 +9,8 @@ import tomllib
 import pytest
 
 from functions.predict import embedded_metrics
-from lehr.contracts.workflow import PromoteRequest, StartRequest
+from lehr.contracts.rollback import RollbackRequest
+from lehr.contracts.workflow import StartRequest
 from tests.template import translated
 from tests.template.translated import EVERYTHING, KEY, ROOT, TEXT, broken_rules, deployed, of_type, translate
 
@@ -154,13 +155,10 @@ def test_the_parameters_of_samconfig_exist_and_go_together(environment: str) -> 
     assert broken_rules(translate(TEXT), overrides) == []
 
 
-def test_the_manual_rolls_back_with_a_request_that_promote_model_reads() -> None:
+def test_the_manual_rolls_back_with_a_request_that_rollback_model_reads() -> None:
     manual = (ROOT / "docs/operations.md").read_text()
     (payload,) = re.findall(r"--payload '(.+)'", manual)
-    filled = (
-        payload.replace("<project>", "mnist").replace("<previous>", "1" * 12).replace("<generation>", "3")
-    )
-    assert PromoteRequest.from_value(json.loads(filled)).generation == 3
+    assert RollbackRequest.from_value(json.loads(payload)).version == "<version>"
 
 
 def test_the_security_page_names_tests_that_exist() -> None:

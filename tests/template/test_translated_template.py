@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.answer_approval.routes import ROUTES as OF_ANSWER_APPROVAL
 from functions.predict.routes import ROUTES
 from functions.start_batch.routes import ROUTES as OF_START_BATCH
 from tests.template import translated
@@ -81,6 +82,17 @@ def test_no_route_is_open_but_health_and_pages() -> None:
 
 def test_the_open_routes_are_those_that_the_function_thinks_open() -> None:
     assert {f"{route.method} {route.path}" for route in ROUTES if route.is_open} == OPEN_ROUTES
+
+
+def test_links_of_approvals_are_open_where_they_were_asked_for_and_nowhere_else() -> None:
+    of_approvals = {f"{route.method} {route.path}" for route in OF_ANSWER_APPROVAL}
+    assert all(route.is_open for route in OF_ANSWER_APPROVAL)
+    assert not of_approvals & set(routes(deployed()))
+    with_links = routes(deployed({"ApprovalLinks": "yes"}))
+    assert {
+        route for route in with_links if route.partition(" ")[2].startswith("/approvals/")
+    } == of_approvals
+    assert {with_links[route] for route in of_approvals} == {"NONE"}
 
 
 def test_every_guarded_route_is_one_of_its_function_or_the_default() -> None:

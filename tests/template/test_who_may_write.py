@@ -16,12 +16,13 @@ EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", 
 # Partition and action: whose role may.
 MAY = {
     ("champion#mnist", "GetItem"): {
-        *("PackageModel", "PromoteModel", "Predict", "SealDataset", "StartBatch", "StartRun")
+        *("PackageModel", "PromoteModel", "RollbackModel", "WatchCanary", "Predict", "SealDataset"),
+        *("StartBatch", "StartRun"),
     },
-    ("champion#mnist", "PutItem"): {"PromoteModel"},
+    ("champion#mnist", "PutItem"): {"PromoteModel", "RollbackModel"},
     ("champion#mnist", "UpdateItem"): set(),
     ("champion#mnist", "DeleteItem"): set(),
-    ("champion#mnist", "Query"): set(),
+    ("champion#mnist", "Query"): {"RollbackModel"},
     ("project#mnist", "GetItem"): {"StartRun", "WriteReport"},
     ("project#mnist", "PutItem"): {"StartRun", "SealDataset", "PackageModel"},
     ("project#mnist", "UpdateItem"): {
@@ -29,6 +30,11 @@ MAY = {
     },
     ("project#mnist", "DeleteItem"): set(),
     ("project#mnist", "Query"): {"StartRun"},
+    ("approval#mnist", "GetItem"): set(),
+    ("approval#mnist", "Query"): {"AnswerApproval"},
+    ("approval#mnist", "PutItem"): {"AwaitApproval", "AnswerApproval"},
+    ("approval#mnist", "UpdateItem"): {"RetrainStateMachine"},
+    ("approval#mnist", "DeleteItem"): set(),
     ("other#mnist", "PutItem"): set(),
     # A scan names no partition.
     (None, "Query"): set(),
@@ -42,9 +48,12 @@ WEIGHTS = "models/mnist/v1/weights.safetensors"
 MANIFEST = "datasets/mnist/v1/manifest.json"
 # Key and action: whose role may.
 MAY_WITH_OBJECTS = {
-    (MODEL, "GetObject"): {"PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit"},
+    (MODEL, "GetObject"): {
+        *("PackageModel", "EvaluateShard", "RollbackModel", "WriteReport", "Predict", "PredictBatchUnit")
+    },
     (WEIGHTS, "GetObject"): {
-        *("PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit", "Training")
+        *("PackageModel", "EvaluateShard", "RollbackModel", "WriteReport", "Predict", "PredictBatchUnit"),
+        "Training",
     },
     (WEIGHTS, "PutObject"): {"PackageModel"},
     (MODEL, "PutObject"): {"PackageModel"},
@@ -55,7 +64,7 @@ MAY_WITH_OBJECTS = {
     ("datasets/mnist/v1/card.html", "PutObject"): {"SealDataset", "WriteReport"},
     ("models/mnist/v1/lineage.json", "GetObject"): {
         *("PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit", "SealDataset"),
-        "StartRun",
+        *("RollbackModel", "StartRun"),
     },
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
     ("batches/mnist/b1/result.json", "PutObject"): {"StartBatch", "PredictBatchUnit", "SealBatch"},
@@ -121,7 +130,8 @@ def test_a_role_that_comes_to_be_allowed_everything_moves_no_champion(
         role: judged(role, f"dynamodb:{action}", TABLE, keys, EVERYTHING_ALLOWED, *own)
         for role, own in documents.items()
     }
-    assert outcomes.pop("PromoteModelFunctionRole") == "allowed"
+    for mover in ("PromoteModelFunctionRole", "RollbackModelFunctionRole"):
+        assert outcomes.pop(mover) == "allowed"
     assert set(outcomes.values()) == {"explicitly denied"}
 
 

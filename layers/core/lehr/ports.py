@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from lehr.contracts.approval import Approval, ApprovalStatus
 from lehr.contracts.registry import (
     Alias,
     DatasetRecord,
@@ -92,7 +93,12 @@ class ModelRegistry(Protocol):
     """Runs, datasets, models, triggers and the alias of each project."""
 
     def alias(self, project: str) -> Alias | None: ...
+    def champions(self, project: str) -> list[Alias]: ...
     def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias: ...
+    def begin_rollout(self, alias: Alias) -> Alias: ...
+    def roll_back(
+        self, project: str, version: str, *, run: str, owner: str, generation: int, by: str, reason: str
+    ) -> Alias: ...
     def retire(self, project: str, *, generation: int) -> None: ...
     def add_model(self, record: ModelRecord) -> None: ...
     def models(self, project: str) -> list[ModelRecord]: ...
@@ -162,6 +168,50 @@ class RunningJob:
     project: str
     run: str
     created_at: datetime
+
+
+class Approvals(Protocol):
+    """What waits for a person, and what was said; an answer is written once."""
+
+    def ask(self, approval: Approval) -> bool: ...
+    def answer(self, approval: Approval, *, was: ApprovalStatus = "PendingManualApproval") -> bool: ...
+    def of_run(self, project: str, run: str) -> Approval | None: ...
+    def of_project(self, project: str) -> list[Approval]: ...
+
+
+class WaitingTasks(Protocol):
+    """Executions that wait for an answer; False: this one waits no more."""
+
+    def go_on(self, token: str, output: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionFigures:
+    """What the endpoint has measured of one model version since a moment; None: nothing.
+
+    `lowest` and `highest` are of one number of each answer: a model whose answers are all the same has them equal.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    latency_ms: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    compared: int = 0
+    disagreements: int = 0
+
+
+class EndpointFigures(Protocol):
+    """The figures of the versions of a project, while two of them are asked."""
+
+    def of_version(self, project: str, version: str, since: datetime) -> VersionFigures: ...
+
+
+class Notices(Protocol):
+    """Who wants to know: those who subscribed to the topic, and rules of the event bus."""
+
+    def tell(self, subject: str, message: str) -> None: ...
+    def announce(self, detail_type: str, detail: Mapping[str, str]) -> None: ...
 
 
 class RunningJobs(Protocol):

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from lehr.aws.items import champion_key
+from lehr.aws.items import champion_key, to_item
 from lehr.aws.readers import ChampionReader, S3Reader, open_readers
-from lehr.aws.registry import DynamoModelRegistry, _to_item
+from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
 from lehr.contracts.registry import Alias
 from tests.fakes import Kept
@@ -108,7 +108,7 @@ def test_an_alias_is_read_as_the_sdk_reads_it(
     alias: Alias, environ: dict[str, str], readers: tuple[S3Reader, ChampionReader]
 ) -> None:
     table = boto3.resource("dynamodb").Table("table")
-    table.put_item(Item=champion_key("mnist") | _to_item(alias))
+    table.put_item(Item=champion_key("mnist") | to_item(alias))
     assert readers[1].alias("mnist") == DynamoModelRegistry(table).alias("mnist") == alias
 
 

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.contracts.registry import DatasetRecord, RunRecord, TriggerRecord, Turn
 from lehr.errors import ChampionChangedError
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        yield boto3.resource("dynamodb").create_table(
-            TableName="registry",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        )
 
 
 @pytest.fixture
@@ -120,6 +97,52 @@ def test_the_lost_reply_is_real(table: Any) -> None:
         LosesTheReply(table).put_item(
             Item={"pk": "a", "sk": "b"}, ConditionExpression="attribute_not_exists(pk)"
         )
+
+
+def test_every_generation_is_kept_with_who_made_it_and_why(registry: DynamoModelRegistry) -> None:
+    assert registry.champions("mnist") == []
+    registry.promote("mnist", "v1", run="r1", generation=0)
+    registry.promote("mnist", "v2", run="r2", generation=1)
+    back = registry.roll_back(
+        "mnist", "v1", run="r1", owner="rollback-1", generation=2, by="ada", reason="slow"
+    )
+    again = registry.roll_back(
+        "mnist", "v1", run="r1", owner="rollback-1", generation=2, by="ada", reason="slow"
+    )
+    assert back == again == registry.alias("mnist")
+    found = registry.champions("mnist")
+    assert [(one.generation, one.champion, one.previous, one.kind, one.owner) for one in found] == [
+        (3, "v1", "v2", "rollback", "rollback-1"),
+        (2, "v2", "v1", "promotion", "r2"),
+        (1, "v1", None, "promotion", "r1"),
+    ]
+    assert (found[0].run, found[0].by, found[0].reason) == ("r1", "ada", "slow")
+
+
+def test_a_rollback_of_a_generation_that_has_passed_is_refused(registry: DynamoModelRegistry) -> None:
+    registry.promote("mnist", "v1", run="r1", generation=0)
+    registry.promote("mnist", "v2", run="r2", generation=1)
+    with pytest.raises(ChampionChangedError):
+        registry.roll_back("mnist", "v1", run="r1", owner="rollback-1", generation=1, by="", reason="")
+    with pytest.raises(ChampionChangedError):
+        registry.promote("mnist", "v3", run="r3", generation=1)
+    assert [one.champion for one in registry.champions("mnist")] == ["v2", "v1"]
+
+
+def test_a_project_without_a_champion_any_more_begins_its_history_anew(
+    registry: DynamoModelRegistry,
+) -> None:
+    for number in range(3):
+        registry.promote("mnist", f"v{number}", run=f"r{number}", generation=number)
+    with pytest.raises(ChampionChangedError):
+        registry.retire("mnist", generation=2)
+    assert len(registry.champions("mnist")) == 3
+    registry.retire("mnist", generation=3)
+    assert registry.champions("mnist") == []
+    # The same content may be trained on again, by a run of the same name.
+    for number in (0, 1):
+        registry.promote("mnist", f"w{number}", run=f"r{number}", generation=number)
+    assert [one.champion for one in registry.champions("mnist")] == ["w1", "w0"]
 
 
 def test_a_run_ends_once(registry: DynamoModelRegistry) -> None:

@@ -48,10 +48,13 @@ def install_stub_lambda() -> None:
     from moto.core.config import default_user_config
 
     failures: dict[str, int] = {}
+    scripts: dict[str, list[Any]] = {}
+    calls: dict[str, list[Any]] = {}
 
     class StubLambda(LambdaBackend):  # type: ignore[misc]
         """`echo` answers its event, `unwrap` the event's `rest`; `throttled-once` fails on its first call for each key
-        of the event."""
+        of the event; `scripted-…` gives the answers, one after the other, that `script` was given for its name, and
+        `calls` tells with what it was called."""
 
         def invoke(
             self, function_name: str, qualifier: Any, body: bytes, headers: Any, response_headers: Any
@@ -59,7 +62,15 @@ def install_stub_lambda() -> None:
             name = function_name.split(":")[-1]
             event = json.loads(body or b"{}")
             error = None
-            if name == "throttled-once":
+            if name == "script":
+                scripts[event["name"]], calls[event["name"]] = list(event["answers"]), []
+            elif name == "calls":
+                return json.dumps(calls[event["name"]]).encode()
+            elif name in scripts:
+                calls[name].append(event)
+                event = scripts[name].pop(0)
+                error = event.get("errorType")
+            elif name == "throttled-once":
                 failures[event["key"]] = failures.get(event["key"], 0) + 1
                 error = "ThrottledError" if failures[event["key"]] == 1 else None
             elif name == "broken":

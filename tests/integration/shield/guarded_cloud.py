@@ -186,7 +186,7 @@ def guarded_cloud(folder: Path) -> Iterator[GuardedCloud]:
     )
     assert started.returncode == 0, started.stderr
     try:
-        deployed = place.lehr("local", "up")
+        deployed = place.lehr("local", "up", "--parameter", "ApprovalLinks=yes")
         assert deployed.code == 0, deployed.stderr
         yield GuardedCloud(place)
     finally:

@@ -22,6 +22,7 @@ from botocore.credentials import Credentials
 
 from tests.e2e.small_mnist import IN_FOLDERS, write_data, write_folders, write_project
 from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
+from tests.integration.shield.promotions import approve_by_link, rollback, rollout
 
 Observation = dict[str, Any]
 Scenario = Callable[[GuardedCloud, str], Observation]
@@ -39,11 +40,18 @@ def promotion(cloud: GuardedCloud, project: str) -> Observation:
 
 
 def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
-    """A second recipe starts from the champion that the first one made."""
+    """A second recipe starts from the champion that the first one made, and a person approves what comes of it."""
     _push(cloud, project, **FEW_EPOCHS)
     first = _train(cloud, project)
-    _push(cloud, project, **{**FEW_EPOCHS, "epochs = 5": 'epochs = 1\nstart_from = "champion"'})
-    return {"first": first, "second": _train(cloud, project)}
+    changes = {
+        "epochs = 5": 'epochs = 1\nstart_from = "champion"',
+        "[gate]": "[approval]\nrequired = true\n\n[gate]",
+    }
+    _push(cloud, project, **FEW_EPOCHS | changes)
+    with ThreadPoolExecutor() as threads:
+        second = threads.submit(_train, cloud, project)
+        approval = approve_by_link(cloud, project, second)
+        return {"first": first, "approval": approval, "second": second.result()}
 
 
 def failure(cloud: GuardedCloud, project: str) -> Observation:
@@ -193,6 +201,8 @@ SCENARIOS: dict[str, Scenario] = {
     "drop_for_nobody": drop_for_nobody,
     "prediction_before_training": prediction_before_training,
     "lost_event": lost_event,
+    "rollback": rollback,
+    "rollout": rollout,
     "a_run_that_is_not_there": a_run_that_is_not_there,
     "failure": failure,
     "promotion": promotion,

@@ -13,6 +13,7 @@ from tests.integration.shield.guarded_cloud import STACK, GuardedCloud
 
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"}
 CHAMPION = {"pk": {"S": "champion#forbidden"}, "sk": {"S": "alias"}}
+APPROVAL = {"pk": {"S": "approval#forbidden"}, "sk": {"S": "forbidden#1"}}
 RUN = {"pk": {"S": "project#forbidden"}, "sk": {"S": "run#forbidden"}}
 
 
@@ -88,7 +89,7 @@ DEEDS = [
         "moves the champion",
         "dynamodb",
         lambda d, o: d.put_item(TableName=o["RegistryTable"], Item=CHAMPION),
-        roles("PromoteModel"),
+        roles("PromoteModel", "RollbackModel"),
     ),
     Deed(
         "moves the champion in a transaction",
@@ -112,7 +113,16 @@ DEEDS = [
         "reads the champion",
         "dynamodb",
         lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=CHAMPION),
-        roles("PackageModel", "PromoteModel", "Predict", "SealDataset", "StartBatch", "StartRun"),
+        roles(
+            "PackageModel",
+            "PromoteModel",
+            "RollbackModel",
+            "WatchCanary",
+            "Predict",
+            "SealDataset",
+            "StartBatch",
+            "StartRun",
+        ),
     ),
     Deed(
         "adds a record",
@@ -133,7 +143,7 @@ DEEDS = [
         roles("StartRun", "WriteReport"),
     ),
     Deed("lists the runs of a project", "dynamodb", listed("project#forbidden"), roles("StartRun")),
-    Deed("lists champions", "dynamodb", listed("champion#forbidden")),
+    Deed("lists champions", "dynamodb", listed("champion#forbidden"), roles("RollbackModel")),
     Deed("reads the whole registry", "dynamodb", lambda d, o: d.scan(TableName=o["RegistryTable"])),
     Deed("deletes a record", "dynamodb", lambda d, o: d.delete_item(TableName=o["RegistryTable"], Key=RUN)),
     Deed("deletes the registry", "dynamodb", lambda d, o: d.delete_table(TableName=o["RegistryTable"])),
@@ -143,6 +153,18 @@ DEEDS = [
         lambda f, o: f.start_execution(stateMachineArn=o["StateMachineArn"], input="{"),
         roles("StartRun") | {"RetrainStateMachineRole"},
     ),
+    Deed(
+        "approves a run in its place",
+        "stepfunctions",
+        lambda f, o: f.send_task_success(taskToken="of-nobody", output="{}"),
+    ),
+    Deed(
+        "writes an approval",
+        "dynamodb",
+        lambda d, o: d.put_item(TableName=o["RegistryTable"], Item=APPROVAL),
+        roles("AwaitApproval", "AnswerApproval"),
+    ),
+    Deed("reads what is to be approved", "dynamodb", listed("approval#forbidden"), roles("AnswerApproval")),
     Deed(
         "starts a batch",
         "stepfunctions",

@@ -48,6 +48,21 @@ def test_what_is_missing_reads_as_missing_and_not_as_forbidden(baseline: Baselin
     assert baseline.observations["drop_for_nobody"] == {"outcome": "refused"}
 
 
+def test_a_former_champion_serves_again_and_an_unknown_version_is_refused(baseline: Baseline) -> None:
+    seen = baseline.observations["rollback"]
+    assert seen == {"unknown": 2, "back": 0, "champion": 0, "untold": False}
+
+
+def test_a_canary_is_watched_beside_the_champion(baseline: Baseline) -> None:
+    assert baseline.observations["rollout"] == {"bakes": True, "watched": "bake", "withdrawn": True}
+
+
+def test_a_run_waits_for_a_person_and_one_answer_counts(baseline: Baseline) -> None:
+    seen = baseline.observations["fine_tuning"]
+    assert seen["approval"] == {"looked": [200, 200], "approved": 200, "again": 2, "gone": 410}
+    assert seen["second"]["statuses"] == ["promoted", "promoted"]
+
+
 def test_nothing_was_denied(baseline: Baseline) -> None:
     judged = sum(len(calls) for calls in baseline.calls.values())
     assert judged > 200
@@ -59,7 +74,8 @@ def test_every_role_of_a_run_was_judged_under_its_own_name(cloud: GuardedCloud, 
     actors = {call["actor"] for calls in baseline.calls.values() for call in calls}
     of_a_run = {
         *("StartRun", "PrepareShard", "SealDataset", "PackageModel", "EvaluateShard", "JudgeModel"),
-        *("PromoteModel", "RecordFailure", "WriteReport", "Predict"),
+        *("AwaitApproval", "AnswerApproval", "PromoteModel", "WatchCanary", "RollbackModel"),
+        *("RecordFailure", "WriteReport", "Predict"),
     }
     of_a_batch = {"StartBatch", "PredictBatchUnit", "SealBatch"}
     names = [f"{name}FunctionRole" for name in of_a_run | of_a_batch]

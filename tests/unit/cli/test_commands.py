@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import typer
 from botocore import exceptions as aws
+from msgspec import structs
 from typer.testing import CliRunner
 
+from lehr.contracts.approval import Approval
 from lehr.contracts.registry import Alias, RunRecord
 from lehr.errors import ContractError, RecipeError
 from lehr_cli.failures import CommandError, RunFailedError, explain
@@ -30,12 +32,15 @@ COMMANDS = (
     "why",
     "resume",
     "compare",
+    "approve",
+    "reject",
+    "rollback",
     "predict",
     "report",
     "cost",
     "doctor",
 )
-DATA_COMMANDS = ("data ls", "data show", "data diff", "data card")
+DATA_COMMANDS = ("data ls", "data show", "data diff", "data card", "data lineage", "data forget")
 runner = CliRunner()
 
 
@@ -181,10 +186,99 @@ def test_runs_are_lines_that_mark_the_champion_and_give_the_reason() -> None:
         ),
     ]
     alias = Alias(project="mnist", champion="c0ffee", generation=1, owner="aaa", updated_at="")
-    drawn = lines("mnist", records, alias).plain.splitlines()
+    drawn = lines("mnist", records, [alias]).plain.splitlines()
     assert [line.rstrip() for line in drawn] == [
         "mnist",
         "  bbb             failed",
         "      too [hot]",
         "● aaa             promoted 0.9794 vs 0.9761  c0ffee           1 min 05.2 s  champion  trial 3 of 8",
     ]
+
+
+def test_a_rollback_stands_among_the_runs_and_the_run_whose_model_serves_is_marked() -> None:
+    base: dict[str, Any] = {"project": "mnist", "execution_arn": "a", "code_sha": "c", "fingerprint": "f"}
+    records = [
+        RunRecord(
+            run=run,
+            status="promoted",
+            started_at=f"2026-01-0{day}T00:00:00.000Z",
+            ended_at=f"2026-01-0{day}T00:01:00.000Z",
+            model_version=version,
+            **base,
+        )
+        for day, run, version in ((3, "new", "v2"), (1, "old", "v1"))
+    ]
+    moves: list[dict[str, Any]] = [
+        {"champion": "v1", "owner": "rollback-1", "kind": "rollback", "run": "old", "previous": "v2"},
+        {"champion": "v2", "owner": "new", "run": "new", "previous": "v1"},
+        {"champion": "v1", "owner": "old", "run": "old"},
+    ]
+    champions = [
+        Alias(project="mnist", generation=3 - back, updated_at=f"2026-01-0{5 - back}T00:00:00.000Z", **move)
+        for back, move in enumerate(moves)
+    ]
+    champions[0] = structs.replace(champions[0], reason="p99 doubled", by="arn:ada")
+    drawn = lines("mnist", records, champions).plain.splitlines()
+    assert [" ".join(line.split()) for line in drawn] == [
+        "mnist",
+        "↩ rolled back v2 → v1 2026-01-05T00:00:00Z",
+        "p99 doubled (arn:ada)",
+        "new promoted v2 1 min 00.0 s",
+        "● old promoted v1 1 min 00.0 s champion",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("is_shadow", "says"),
+    [(False, "v2 answers as a canary 10 % of the requests"), (True, "v2 is asked as a shadow in 10 %")],
+)
+def test_a_run_that_bakes_says_so_and_the_champion_stays_marked(is_shadow: bool, says: str) -> None:
+    base: dict[str, Any] = {"project": "mnist", "execution_arn": "a", "code_sha": "c", "fingerprint": "f"}
+    day = "2026-01-01T00:00:00.000Z"
+    records = [
+        RunRecord(run="new", status="running", started_at=day, **base),
+        RunRecord(run="old", status="promoted", started_at=day, ended_at=day, model_version="v1", **base),
+    ]
+    alias = Alias(
+        project="mnist",
+        champion="v1",
+        canary="v2",
+        weight=0.1,
+        is_shadow=is_shadow,
+        generation=2,
+        owner="new",
+        run="old",
+        updated_at=day,
+    )
+    _, new, waits, old = lines("mnist", records, [alias]).plain.splitlines()
+    assert new.split() == ["new", "running"]
+    assert waits.strip().startswith(says)
+    assert waits.endswith("lehr rollback mnist ends it")
+    assert old.startswith("● old")
+
+
+def test_a_run_that_waits_for_a_person_says_for_what_and_how_to_answer() -> None:
+    day = "2026-01-01T00:00:00.000Z"
+    record = RunRecord(
+        project="mnist",
+        run="r7",
+        status="running",
+        started_at=day,
+        execution_arn="a",
+        code_sha="c",
+        fingerprint="f",
+    )
+    approval = Approval(
+        project="mnist",
+        run="r7",
+        version="v7",
+        generation=1,
+        status="PendingManualApproval",
+        figures="accuracy 0.98",
+        asked_at=day,
+        expires_at="2026-01-04T00:00:00.000Z",
+        task_token="t",
+    )
+    drawn = lines("mnist", [record], [], {"r7": approval}).plain.splitlines()
+    assert drawn[2].strip() == "waits for approval until 2026-01-04T00:00:00Z: accuracy 0.98"
+    assert drawn[3].strip() == "lehr approve r7, or lehr reject r7 --reason …"

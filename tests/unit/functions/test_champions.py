@@ -6,8 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from functions.predict.champions import (
     REFUSED_S,
     Champions,
 )
+from functions.predict.rollout import Scored
 from functions.predict.serving import fraction
 from lehr import layout
 from lehr.contracts.registry import Alias
@@ -37,6 +37,7 @@ class World:
         self.loads: list[str] = []
         self.broken: set[str] = set()
         self.fallbacks = 0
+        self.scored: list[tuple[str, Scored]] = []
         self.waiting: list[Callable[[], None]] = []
         self.champions = Champions(
             self.store,
@@ -44,6 +45,7 @@ class World:
             self.load,
             JsonLog(),
             on_fallback=self.count,
+            on_scored=lambda project, scored: self.scored.append((project, scored)),
             clock=lambda: self.now,
             spawn=self.waiting.append,
         )
@@ -56,7 +58,8 @@ class World:
         self.loads.append(version)
         if version in self.broken:
             raise ModelPackageError(f"{version}: broken")
-        return cast("LoadedModel", SimpleNamespace(version=version, graph="portable", reason=""))
+        nothing: Any = None
+        return LoadedModel(version=version, package=nothing, signature=nothing, predictor=nothing)
 
     def move(self, champion: str, **more: Any) -> None:
         generation = self.registry.aliases["mnist"].generation if "mnist" in self.registry.aliases else 0
@@ -373,6 +376,23 @@ def test_a_canary_that_cannot_be_loaded_is_answered_for_by_the_champion(world: W
     world.move("v1", canary="v2", weight=1.0)
     assert world.serving("key") == "v1"
     assert world.fallbacks == 0
+    # Who watches the canary has to hear of it: it answers nothing, and fails nothing else.
+    assert world.scored == [("mnist", Scored("v2", has_failed=True))]
+
+
+def test_a_canary_that_an_execution_has_left_behind_ends_by_itself(world: World) -> None:
+    until = {"past": "2026-01-01T00:00:00.000Z", "future": "2100-01-01T00:00:00.000Z"}
+    world.move("v1", canary="v2", weight=1.0, bakes_until=until["future"])
+    assert world.serving("key") == "v2"
+    world.move("v1", canary="v2", weight=1.0, bakes_until=until["past"])
+    world.refresh_all()
+    assert world.serving("key") == "v1"
+
+
+def test_a_shadow_answers_nobody(world: World) -> None:
+    world.move("v1", canary="v2", weight=1.0, is_shadow=True)
+    assert {world.serving(str(number)) for number in range(20)} == {"v1"}
+    assert world.loads == ["v1", "v2"]
 
 
 def test_the_promotion_of_a_canary_loads_nothing(world: World) -> None:

@@ -94,6 +94,8 @@ HOOKS: list[tuple[str, str, list[str] | None]] = [
     ("moto.stepfunctions.responses", "StepFunctionResponse.describe_execution", ["self"]),
     ("moto.stepfunctions.responses", "StepFunctionResponse.get_execution_history", ["self"]),
     ("moto.stepfunctions.responses", "StepFunctionResponse.send_task_failure", ["self"]),
+    # By which the shield finds who waits for a token.
+    (f"{PARSER}.asl.eval.callback.callback", "CallbackPoolManager.get", ["self", "callback_id"]),
     (f"{PARSER}.api", "InvalidDefinition.TYPE", None),
     ("moto.sagemaker.responses", "SageMakerResponse.create_training_job", ["self"]),
     *(

@@ -405,6 +405,15 @@ def test_the_signer_is_found_in_a_header_and_in_a_presigned_address() -> None:
     assert signer_of({}, urlsplit(address).query) == ("KEY", REGION, "s3")
 
 
+def test_a_task_token_stands_for_the_state_machine_that_waits_for_it() -> None:
+    call = sent("stepfunctions", lambda c: c.send_task_success(taskToken="t", output="{}"))
+    machines = {"t": MACHINE}
+    (known,) = classify(call, ACCOUNT, machine_of_token=machines.get).demands
+    assert (known.action, known.resource) == ("states:SendTaskSuccess", MACHINE)
+    (unknown,) = classify(call, ACCOUNT).demands
+    assert unknown.resource == "*"
+
+
 def test_a_request_without_a_signature_is_nobodys() -> None:
     call = classify(HttpCall("GET", "/bucket/key", "", {"host": "localhost:1"}), ACCOUNT)
     assert call.access_key_id is None

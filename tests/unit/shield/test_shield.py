@@ -36,6 +36,9 @@ class FixedPrincipals:
             {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}},
         ]
 
+    def machine_of_token(self, token: str) -> str | None:
+        return None
+
     def resource_documents(self, arn: str) -> list[dict[str, Any]]:
         if arn.startswith(CLOSED_BUCKET):
             unless = {"Null": {"s3:if-none-match": "true"}}

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from botocore.config import Config
 
+from lehr.aws.approvals import DynamoApprovals
 from lehr.aws.clients import CONFIG, make_client, make_table
-from lehr.aws.executions import StepFunctionsExecutions
+from lehr.aws.endpoint_figures import CloudWatchFigures
+from lehr.aws.executions import StepFunctionsExecutions, StepFunctionsTasks
 from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.logs import CloudWatchTrainingLogs
+from lehr.aws.notices import AwsNotices
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
 from lehr.ports import RunningJobs
@@ -23,8 +26,24 @@ def open_registry(table: str, config: Config = CONFIG) -> DynamoModelRegistry:
     return DynamoModelRegistry(make_table(table, config))
 
 
+def open_approvals(table: str) -> DynamoApprovals:
+    return DynamoApprovals(make_table(table))
+
+
+def open_waiting_tasks() -> StepFunctionsTasks:
+    return StepFunctionsTasks(make_client("stepfunctions"))
+
+
 def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:
     return StepFunctionsExecutions(state_machine_arn, make_client("stepfunctions"))
+
+
+def open_notices(topic_arn: str) -> AwsNotices:
+    return AwsNotices(topic_arn, make_client("sns"), make_client("events"))
+
+
+def open_endpoint_figures(namespace: str) -> CloudWatchFigures:
+    return CloudWatchFigures(namespace, make_client("cloudwatch"))
 
 
 def open_training_logs() -> CloudWatchTrainingLogs:

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from lehr.ports import ExecutionEnd
 
+_WAITS_NO_MORE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
 _GOING_ON = {"RUNNING", "PENDING_REDRIVE"}
 
 
@@ -63,3 +64,20 @@ class StepFunctionsExecutions:
         if answer["status"] in _GOING_ON or "stopDate" not in answer:
             return None
         return ExecutionEnd(status=str(answer["status"]), at=answer["stopDate"])
+
+
+class StepFunctionsTasks:
+    """`WaitingTasks` over task tokens."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def go_on(self, token: str, output: bytes) -> bool:
+        """Let the task of this token go on; False if it waits no more."""
+        try:
+            self._client.send_task_success(taskToken=token, output=output.decode())
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] not in _WAITS_NO_MORE:
+                raise
+            return False
+        return True

@@ -9,16 +9,15 @@ because the state machine writes the end of a rejected run without a function.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lehr.aws.items import champion_key, from_item
+from lehr.aws.champions import CONDITION_FAILED, DynamoChampions
+from lehr.aws.items import from_item, plain, to_item
 from lehr.clock import now
 from lehr.contracts.document import Document
 from lehr.contracts.registry import (
-    Alias,
     DatasetRecord,
     ErasureRecord,
     ModelRecord,
@@ -26,74 +25,14 @@ from lehr.contracts.registry import (
     TriggerRecord,
     Turn,
 )
-from lehr.errors import ChampionChangedError
 
-_CONDITION_FAILED = "ConditionalCheckFailedException"
 _TURN = "turn"
 _REFUSAL = "refusal"
 MAX_WAITING = 100
 
 
-class DynamoModelRegistry:
+class DynamoModelRegistry(DynamoChampions):
     """The registry of every project in one table; `table` is a boto3 DynamoDB Table resource."""
-
-    def __init__(self, table: Any) -> None:
-        self._table = table
-
-    def alias(self, project: str) -> Alias | None:
-        item = self._table.get_item(Key=champion_key(project), ConsistentRead=True).get("Item")
-        return from_item(item, Alias) if item else None
-
-    def promote(self, project: str, version: str, *, run: str, generation: int) -> Alias:
-        """Make `version` champion if the alias is still at `generation` (0: no alias yet).
-
-        Raises ChampionChangedError if another run moved it first. A write whose reply was lost is
-        recognised by its owner and counts as done.
-        """
-        current = self.alias(project)
-        moved = Alias(
-            project=project,
-            champion=version,
-            previous=current.champion if current else None,
-            generation=generation + 1,
-            owner=run,
-            updated_at=now(),
-        )
-        if current and current.owner == run and current.champion == version:
-            return current
-        condition = "attribute_not_exists(pk)" if generation == 0 else "generation = :judged"
-        values = {} if generation == 0 else {":judged": generation}
-        try:
-            self._table.put_item(
-                Item=champion_key(project) | _to_item(moved),
-                ConditionExpression=condition,
-                **({"ExpressionAttributeValues": values} if values else {}),
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
-                raise
-            now_serving = self.alias(project)
-            if now_serving and now_serving.owner == run and now_serving.champion == version:
-                return now_serving
-            raise ChampionChangedError(
-                f"{project}: judged at generation {generation}, the alias is now at "
-                f"{now_serving.generation if now_serving else 0}"
-            ) from fault
-        return moved
-
-    def retire(self, project: str, *, generation: int) -> None:
-        """Have no champion any more. Raises ChampionChangedError unless the alias is still at `generation`."""
-        try:
-            self._table.delete_item(
-                Key=champion_key(project),
-                ConditionExpression="attribute_not_exists(pk) OR generation = :known",
-                ExpressionAttributeValues={":known": generation},
-            )
-        except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
-                raise
-            raise ChampionChangedError(f"{project} is no longer at generation {generation}") from fault
 
     def add_model(self, record: ModelRecord) -> None:
         self._add_once(record.project, f"model#{record.version}", record)
@@ -117,7 +56,7 @@ class DynamoModelRegistry:
     def add_trigger(self, record: TriggerRecord) -> None:
         """Write what came of a trigger; a later answer takes the place of "queued" alone."""
         self._put_if(
-            _key(record.project, f"trigger#{record.trigger}") | _to_item(record),
+            _key(record.project, f"trigger#{record.trigger}") | to_item(record),
             "attribute_not_exists(pk) OR outcome = :queued",
             {":queued": "queued"},
         )
@@ -128,7 +67,7 @@ class DynamoModelRegistry:
 
     def set_refusal(self, record: TriggerRecord) -> None:
         """Keep the last refusal of a project apart: whoever drops data without the command knows no trigger's id."""
-        self._table.put_item(Item=_key(record.project, _REFUSAL) | _to_item(record))
+        self._table.put_item(Item=_key(record.project, _REFUSAL) | to_item(record))
 
     def refusal(self, project: str) -> TriggerRecord | None:
         """The last trigger that was refused."""
@@ -144,7 +83,7 @@ class DynamoModelRegistry:
 
         So whoever has waited since then is not forgotten.
         """
-        item = _key(turn.project, _TURN) | _to_item(turn)
+        item = _key(turn.project, _TURN) | to_item(turn)
         if after is None:
             return self._put_if(item, "attribute_not_exists(pk)", {})
         values = {":number": after.number, ":count": len(after.waiting)}
@@ -169,7 +108,7 @@ class DynamoModelRegistry:
                 },
             )
         except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+            if fault.response["Error"]["Code"] != CONDITION_FAILED:
                 raise
             current = self.turn(turn.project)
             return current is not None and current.number == turn.number
@@ -196,7 +135,7 @@ class DynamoModelRegistry:
         """Write how a run ended. Unnamed fields stay; a run that already ended is left alone."""
         fields = {"ended_at": now()} | {name: value for name, value in changes.items() if value is not None}
         names = {f"#{name}": name for name in fields} | {"#old": "status"}
-        values = {f":{name}": _plain(value) for name, value in fields.items()} | {":running": "running"}
+        values = {f":{name}": plain(value) for name, value in fields.items()} | {":running": "running"}
         try:
             self._table.update_item(
                 Key=_key(project, f"run#{run}"),
@@ -206,7 +145,7 @@ class DynamoModelRegistry:
                 ExpressionAttributeValues=values,
             )
         except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+            if fault.response["Error"]["Code"] != CONDITION_FAILED:
                 raise
 
     def resume_run(self, project: str, run: str, *, execution_arn: str, resumes: int) -> None:
@@ -228,7 +167,7 @@ class DynamoModelRegistry:
                 | {":failed": "failed"},
             )
         except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+            if fault.response["Error"]["Code"] != CONDITION_FAILED:
                 raise
 
     def set_run_cost(self, project: str, run: str, usd: float) -> None:
@@ -249,36 +188,15 @@ class DynamoModelRegistry:
                 Key=_key(project, f"run#{run}"),
                 UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in fields),
                 ConditionExpression="attribute_exists(pk)",
-                ExpressionAttributeValues={f":{name}": _plain(value) for name, value in fields.items()},
+                ExpressionAttributeValues={f":{name}": plain(value) for name, value in fields.items()},
             )
         except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
+            if fault.response["Error"]["Code"] != CONDITION_FAILED:
                 raise
 
     def _add_once(self, project: str, kind: str, record: Document) -> None:
         """Write an item if there is none: a retried step finds its own and changes nothing."""
-        self._put_if(_key(project, kind) | _to_item(record), "attribute_not_exists(pk)", {})
-
-    def _put_if(
-        self,
-        item: dict[str, Any],
-        condition: str,
-        values: dict[str, Any],
-        names: dict[str, str] | None = None,
-    ) -> bool:
-        """Whether it was written."""
-        try:
-            self._table.put_item(
-                Item=item,
-                ConditionExpression=condition,
-                **({"ExpressionAttributeValues": values} if values else {}),
-                **({"ExpressionAttributeNames": names} if names else {}),
-            )
-        except ClientError as fault:
-            if fault.response["Error"]["Code"] != _CONDITION_FAILED:
-                raise
-            return False
-        return True
+        self._put_if(_key(project, kind) | to_item(record), "attribute_not_exists(pk)", {})
 
     def _items(self, project: str, kind: str) -> list[dict[str, Any]]:
         query: dict[str, Any] = {
@@ -296,18 +214,3 @@ class DynamoModelRegistry:
 
 def _key(project: str, kind: str) -> dict[str, str]:
     return {"pk": f"project#{project}", "sk": kind}
-
-
-def _to_item(record: Document) -> dict[str, Any]:
-    """DynamoDB has no floats: they go as Decimal of their shortest text."""
-    return {name: _plain(value) for name, value in record.to_value().items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return Decimal(repr(value))
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value

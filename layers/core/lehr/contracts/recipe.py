@@ -21,12 +21,14 @@ from lehr.contracts.hook_rules import refuse_hook_misfits
 from lehr.contracts.model_rules import refuse_foreign_keys, refuse_model_misfits
 from lehr.contracts.process_rules import refuse_process_misfits
 from lehr.contracts.recipe_tables import (
+    Approval,
     Augment,
     Backend,
     Budget,
     Hooks,
     Model,
     Project,
+    Rollout,
     Serving,
     Training,
     Trials,
@@ -56,6 +58,8 @@ class Recipe(Document, frozen=True, kw_only=True):
     serving: Serving = Serving()
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
+    approval: Approval = Approval()
+    rollout: Rollout = Rollout()
     budget: Budget = Budget()
 
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:

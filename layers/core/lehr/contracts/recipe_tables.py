@@ -195,6 +195,32 @@ class Serving(Part, frozen=True, kw_only=True):
     precision: Literal["float32", "int8"] = "float32"
 
 
+class Approval(Part, frozen=True, kw_only=True):
+    """[approval]: whether a person has to agree to a promotion, and for how long one is waited for.
+
+    A run ends after seven days in all, and its project has no other run meanwhile.
+    """
+
+    required: bool = False
+    expires_after_h: Annotated[int, Meta(ge=1, le=120)] = 72
+
+
+class Rollout(Part, frozen=True, kw_only=True):
+    """[rollout]: how a model that may be promoted takes the champion's place.
+
+    As a "canary" it answers a share of the requests for `bake_minutes`, as a "shadow" it is asked beside the champion
+    and answers nobody. What it does then is compared with the champion. Under `min_requests` it decides nothing.
+    """
+
+    strategy: Literal["immediate", "canary", "shadow"] = "immediate"
+    share_percent: Annotated[float, Meta(gt=0.0, le=100.0)] = 10.0
+    bake_minutes: Annotated[int, Meta(ge=1, le=1440)] = 30
+    min_requests: Count = 100
+    max_error_percent: Annotated[float, Meta(ge=0.0, le=100.0)] = 1.0
+    max_latency_factor: Annotated[float, Meta(gt=1.0, le=100.0)] = 2.0
+    max_disagreement_percent: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
+
+
 class Budget(Part, frozen=True, kw_only=True):
     """[budget]: in USD, held against the worst case before a run starts; left out means no limit.
 

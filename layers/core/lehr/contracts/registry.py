@@ -15,8 +15,12 @@ TriggerOutcome = Literal["started", "queued", "nothing_new", "refused"]
 class Alias(Document, frozen=True, kw_only=True):
     """The one mutable item of a project: which model version serves.
 
-    `generation` grows by one with every move and `owner` is the run that made the last one, so that a
-    writer whose reply was lost recognises its own success.
+    `generation` grows by one with every move and `owner` is who made the last one (a run, or one request to roll
+    back), so that a writer whose reply was lost recognises its own success. `run` is the one whose model serves; it
+    is empty where an earlier release has written the item. Of a rollback, `by` and `reason` are what was said.
+
+    `canary` is a candidate on its way: a share of `weight` of the requests is answered by it or, with `is_shadow`, only
+    scored by it too; and no more from `bakes_until` on, so that what an execution leaves behind ends by itself.
     """
 
     schema: Literal[1] = 1
@@ -25,8 +29,14 @@ class Alias(Document, frozen=True, kw_only=True):
     previous: str | None = None
     canary: str | None = None
     weight: float = 0.0
+    is_shadow: bool = False
+    bakes_until: str = ""
     generation: int
     owner: str
+    kind: Literal["promotion", "rollback", "rollout", "withdrawal"] = "promotion"
+    run: str = ""
+    by: str = ""
+    reason: str = ""
     updated_at: str
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from lehr.contracts.document import Document, Part
 from lehr.contracts.explanation import Explanation
+from lehr.contracts.recipe_tables import Rollout
 from lehr.contracts.training import Trial
 
 
@@ -52,7 +53,7 @@ class RunInput(Document, frozen=True, kw_only=True):
 
     `plan` are the Map's items: the units of the plan, or the calls that share them out (see prepare_calls).
     `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
-    both are empty for random ones.
+    both are empty for random ones. `approval_expires_s` is for how long a person is waited for, 0 for not at all.
 
     In the execution of a resume, `resumes` counts it, `is_prepared` says that nothing is left to prepare, and `round`
     is the round of trials to go on with.
@@ -74,6 +75,8 @@ class RunInput(Document, frozen=True, kw_only=True):
     resumes: int = 0
     is_prepared: bool = False
     round: int = 0
+    approval_expires_s: int = 0
+    rollout: Rollout = Rollout()
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
@@ -230,20 +233,46 @@ class Judgement(Document, frozen=True, kw_only=True):
 
 
 class PromoteRequest(Document, frozen=True, kw_only=True):
-    """Input of PromoteModel: `generation` is the one that the candidate was judged at (0: no champion)."""
+    """Input of PromoteModel: `generation` is the one that the candidate was judged at (0: no champion), or watched at.
+
+    With "begin" it becomes champion or, by its rollout, a canary first; with "withdraw" it is none any more.
+    """
 
     project: str
     run: str
     version: str
     generation: int
+    step: Literal["begin", "complete", "withdraw"] = "begin"
+    rollout: Rollout = Rollout()
+    reason: str = ""
 
 
 class Promotion(Document, frozen=True, kw_only=True):
-    """Output of PromoteModel."""
+    """Output of PromoteModel. `is_baking`: the candidate is a canary, and has to be watched."""
 
     champion: str
     previous: str | None
     generation: int
+    is_baking: bool = False
+
+
+class WatchRequest(Document, frozen=True, kw_only=True):
+    """Input of WatchCanary: what bakes since `began_at`, and by which rules."""
+
+    project: str
+    run: str
+    version: str
+    generation: int
+    began_at: str
+    rollout: Rollout
+
+
+class WatchedCanary(Document, frozen=True, kw_only=True):
+    """Output of WatchCanary: whether to look again in `wait_s`, or what to do, and with which figures."""
+
+    verdict: Literal["bake", "complete", "withdraw"]
+    reason: str
+    wait_s: int = 0
 
 
 class FailureRequest(Document, frozen=True, kw_only=True):

@@ -19,14 +19,18 @@ Answer = dict[str, Any]
 
 
 class Request:
-    """One request. `variables` are what the route's path has in braces; header names come in lower case."""
+    """One request. `variables` are what the route's path has in braces; header names come in lower case.
 
-    __slots__ = ("event", "headers", "method", "path", "predicted", "variables")
+    `key` decides who answers while there are two, and is the same for one request wherever it is looked at.
+    """
+
+    __slots__ = ("event", "headers", "key", "method", "path", "predicted", "variables")
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         self.event = event
         self.method: str = event["requestContext"]["http"]["method"]
         self.path: str = event["rawPath"]
+        self.key: str | None = event["requestContext"].get("requestId")
         self.headers: Mapping[str, str] = event.get("headers") or {}
         self.variables: dict[str, str] = {}
         # Rows and milliseconds, once there is a prediction: what the metrics want to know.
