@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 
 from lehr.aws.s3 import S3ObjectStore
 from lehr.clock import now
-from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
+from tests.integration.shield.guarded_cloud import STACK, GuardedCloud, eventually
 from tests.small_packages import publish_small_package
 
 
@@ -58,7 +58,17 @@ def approve_by_link(cloud: GuardedCloud, project: str, run: Future[Any]) -> dict
     again = cloud.place.lehr("reject", project, "--reason", "late").code
     if approved != HTTPStatus.OK:
         _stop(cloud, project, run)
-    return {"looked": looked, "approved": approved, "again": again, "gone": _visit(cloud, link)}
+    gone, untold = _visit(cloud, link), _was_untold(cloud, project)
+    return {"looked": looked, "approved": approved, "again": again, "gone": gone, "untold": untold}
+
+
+def _was_untold(cloud: GuardedCloud, project: str) -> bool:
+    """Whether the function says in its log that somebody was not told: a run waits all the same."""
+    logs = cloud.place.client("logs")
+    group = f"/aws/lambda/{STACK}-await-approval"
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+    lines = [event["message"] for page in pages for event in page["events"]]
+    return any("nobody could be told" in line and project in line for line in lines)
 
 
 def _stop(cloud: GuardedCloud, project: str, run: Future[Any]) -> None:

@@ -59,7 +59,13 @@ def test_a_canary_is_watched_beside_the_champion(baseline: Baseline) -> None:
 
 def test_a_run_waits_for_a_person_and_one_answer_counts(baseline: Baseline) -> None:
     seen = baseline.observations["fine_tuning"]
-    assert seen["approval"] == {"looked": [200, 200], "approved": 200, "again": 2, "gone": 410}
+    assert seen["approval"] == {
+        "looked": [200, 200],
+        "approved": 200,
+        "again": 2,
+        "gone": 410,
+        "untold": False,
+    }
     assert seen["second"]["statuses"] == ["promoted", "promoted"]
 
 

@@ -280,7 +280,7 @@ def test_the_card_says_what_the_output_is_and_how_good_it_was() -> None:
 def ask(
     found: LoadedModel, body: bytes, kind: str = "application/json", query: str = ""
 ) -> tuple[int, dict[str, Any]]:
-    champions = SimpleNamespace(get=lambda project: SimpleNamespace(model=found))
+    champions = SimpleNamespace(get=lambda project, key=None: SimpleNamespace(model=found))
     services = handlers.Services(champions=lambda: champions, catalogue=lambda: None)  # type: ignore[arg-type, return-value]
     event = {
         "version": "2.0",
