@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from functions.prepare_shard.decoded import Decoded, Fault
+from functions.prepare_shard.decoded import Decoded, Fault, bare
 from functions.prepare_shard.masks import Fetch
 from lehr.contracts.file_units import FileExample, PrepareFilesUnit
 from lehr.errors import MalformedDataError, MismatchedDataError
@@ -42,7 +42,7 @@ def read_archived(
             label = _label(unit, name, place)
             yield place, Decoded(decode_file(body, unit.input, place=place), np.array(label, dtype=np.uint8))
         except (MalformedDataError, MismatchedDataError) as fault:
-            yield place, fault
+            yield place, bare(fault)
     if not count:
         raise MalformedDataError("holds no files", place=key)
 

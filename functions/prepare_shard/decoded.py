@@ -18,3 +18,8 @@ class Decoded:
 
     x: np.ndarray
     y: np.ndarray
+
+
+def bare(fault: Fault) -> Fault:
+    """The fault without its traceback, whose frames would keep the file and its pixels in memory as long as it is."""
+    return type(fault)(fault.message, place=fault.place, hint=fault.hint)

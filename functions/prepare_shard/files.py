@@ -15,7 +15,7 @@ import numpy as np
 
 from functions.prepare_shard.archived import read_archived
 from functions.prepare_shard.boxes import box_targets
-from functions.prepare_shard.decoded import Decoded, Fault
+from functions.prepare_shard.decoded import Decoded, Fault, bare
 from functions.prepare_shard.masks import Fetch, read_mask
 from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
@@ -149,7 +149,7 @@ def _decode(unit: PrepareFilesUnit, example: FileExample, fetch: Fetch) -> Decod
             return Decoded(x, box_targets(unit, example, raw))
         return Decoded(x, _target(unit, example))
     except (MalformedDataError, MismatchedDataError) as fault:
-        return fault
+        return bare(fault)
 
 
 def _target(unit: PrepareFilesUnit, example: FileExample) -> np.ndarray:

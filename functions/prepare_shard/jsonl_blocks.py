@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,33 @@ from lehr.errors import MalformedDataError
 from lehr_runtime.tables import read_values
 
 BLOCK_BYTES = 256 << 10
+# Of arrays: a line of three bytes is a row of as many cells as there are columns.
+MAX_BLOCK_CELLS = 4_000_000
+_SHORTEST_LINE = len("{}\n")
+# In the name of a field; https://jcristharif.com/msgspec/structs.html#renaming-fields
+_UNNAMEABLE = re.compile(r'["\\\x00-\x1f]')
+
+
+class _Decoder:
+    """Objects as tuples of the values of some keys, None for one that is absent. Raises msgspec.DecodeError."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names, self._are_fields = names, not any(map(_UNNAMEABLE.search, names))
+        kind: Any = dict[str, Any]
+        if self._are_fields:
+            fields = [(f"key_{place}", Any, None) for place in range(len(names))]
+            rename = {f"key_{place}": name for place, name in enumerate(names)}
+            kind = msgspec.defstruct("Row", fields, rename=rename, gc=False)
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def rows(self, lines: bytes) -> list[tuple[Any, ...]]:
+        return [self._values(row) for row in self._decoder.decode_lines(lines)]
+
+    def row(self, line: bytes) -> tuple[Any, ...]:
+        return self._values(self._decoder.decode(line))
+
+    def _values(self, row: Any) -> tuple[Any, ...]:
+        return msgspec.structs.astuple(row) if self._are_fields else tuple(map(row.get, self._names))
 
 
 class JsonlBlocks:
@@ -26,17 +54,14 @@ class JsonlBlocks:
         if not schema.labels:
             self._columns.append(Column(name=schema.target, kind="number"))
         names = [*(column.name for column in schema.columns), schema.target]
-        fields = [(f"key_{place}", Any, None) for place in range(len(names))]
-        row = msgspec.defstruct(
-            "Row", fields, rename={f"key_{place}": name for place, name in enumerate(names)}, gc=False
-        )
-        self._decoder = msgspec.json.Decoder(row)
+        self._decoder = _Decoder(names)
+        self._block_bytes = min(BLOCK_BYTES, max(1, MAX_BLOCK_CELLS * _SHORTEST_LINE // len(names)))
 
     def read(self, raw: bytes, first: int, end: int, line: int) -> Iterator[tuple[int, Block]]:
         """Blocks of the rows in bytes [first, end), each with the byte behind it; `line` is the number of the first."""
         position = first
         while position < end:
-            stop = block_end(raw, position, end, BLOCK_BYTES)
+            stop = block_end(raw, position, end, self._block_bytes)
             block = raw[position:stop]
             yield stop, self._together(block, line) or self._one_by_one(block, line)
             line += block.count(b"\n")
@@ -46,7 +71,7 @@ class JsonlBlocks:
         """All rows at once; None if there is anything to say of one."""
         count = block.count(b"\n") + (not block.endswith(b"\n"))
         try:
-            rows = [msgspec.structs.astuple(row) for row in self._decoder.decode_lines(block)]
+            rows = self._decoder.rows(block)
             if len(rows) != count:  # there are blank lines
                 return None
             return self._block(rows, np.arange(line, line + count))
@@ -98,7 +123,7 @@ class JsonlBlocks:
 
     def _row(self, text: bytes) -> tuple[Any, ...]:
         """The values of a line; a text that means a missing value says so for numbers too."""
-        row = list(msgspec.structs.astuple(self._decoder.decode(text)))
+        row = list(self._decoder.row(text))
         for place, column in enumerate(self._columns):
             value = row[place]
             if isinstance(value, dict | list):

@@ -9,7 +9,7 @@ import numpy as np
 
 from functions.prepare_shard.cell_grid import REFUSED
 from functions.prepare_shard.parquet_pages import Values, read_chunk
-from functions.prepare_shard.table_blocks import Block, TableReader
+from functions.prepare_shard.table_blocks import Block, TableReader, max_rows
 from lehr.errors import MalformedDataError, MismatchedDataError
 from lehr.number_cells import FLOAT32_MAX
 from lehr.parquet_footer import BOOLEAN, BYTE_ARRAY, ParquetColumn, ParquetFile, RowGroup
@@ -48,6 +48,14 @@ class ParquetBlocks:
 
     def _block(self, group: RowGroup) -> Block:
         reader, problems = self._reader, dict[int, str]()
+        # Of equal values a page of a few bytes holds as many as its header says.
+        most = max_rows(len(reader.numbers), len(reader.categories))
+        if group.rows > most:
+            raise MalformedDataError(
+                f"has a row group of {group.rows} rows, more than the {most} that fit",
+                place=self._place,
+                hint="write it with smaller row groups, for example row_group_size=1_000_000",
+            )
         numbers = np.empty((group.rows, len(reader.numbers)), dtype=np.float32)
         for place, name in enumerate(reader.numbers):
             numbers[:, place] = self._numbers(group, name, problems)

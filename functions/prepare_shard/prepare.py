@@ -20,6 +20,9 @@ from lehr_runtime.profiles import pixel_sums, profile_images
 from lehr_runtime.row_hashes import array_hashes
 from lehr_runtime.shard_storing import put_shard
 
+# Of the function's 2 GB: the images, and those of the unit as rows and as the bytes of a shard.
+MAX_BYTES = 1536 << 20
+
 
 def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> UnitResult:
     """Write the unit's shards (one per split that got rows) and its UnitResult.
@@ -28,7 +31,7 @@ def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> Uni
     put right, ContractError for a unit that no plan of ours contains.
     """
     # The images, about fifty times larger, come first: what decoding them needs is free again by then.
-    images = _decode(unit.images, data)
+    images = _decode(unit.images, data, int(MAX_BYTES / (1 + 2 * unit.count / max(1, unit.total))))
     labels = _decode(unit.labels, data)
     _check(unit, images, labels)
     rows = np.random.Generator(np.random.PCG64(unit.seed)).permutation(unit.total)
@@ -84,7 +87,7 @@ def belongs_to_validation(images: np.ndarray, rows: np.ndarray, fraction: float)
     return np.frombuffer(digests, dtype=">u8") <= np.uint64(last) if last >= 0 else np.zeros(len(rows), bool)
 
 
-def _decode(ref: ObjectRef, data: ObjectStore) -> np.ndarray:
+def _decode(ref: ObjectRef, data: ObjectStore, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """The array of a raw object, if it is still the one that the plan saw."""
     if ref.bucket != data.bucket:
         raise ContractError(f"the unit names bucket {ref.bucket}; raw data is read from {data.bucket} only")
@@ -93,7 +96,7 @@ def _decode(ref: ObjectRef, data: ObjectStore) -> np.ndarray:
         raw = data.get(ref.key, etag=ref.etag, version=ref.version_or_none)
     except KeyError as fault:
         raise MissingDataError("is not there", place=place, hint="it was deleted after _READY") from fault
-    return decode_idx(raw, place=place)
+    return decode_idx(raw, place=place, max_bytes=max_bytes)
 
 
 def _check(unit: PrepareUnit, images: np.ndarray, labels: np.ndarray) -> None:

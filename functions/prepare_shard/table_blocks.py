@@ -12,6 +12,9 @@ from lehr.contracts.tables import TableSchema
 from lehr.number_cells import read_number
 from lehr_runtime.tables import RowReader, schema_reader
 
+# What the rows take beside the text: narrow ones are many, and an array and its copy are there at once.
+MAX_ARRAY_BYTES = 1 << 30
+
 
 @dataclass(frozen=True)
 class Block:
@@ -23,6 +26,11 @@ class Block:
     targets: np.ndarray
     lines: np.ndarray
     refused: list[Refused] = field(default_factory=list)
+
+
+def max_rows(numbers: int, categories: int) -> int:
+    """How many rows of so many columns fit beside what they are read from."""
+    return MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 64)
 
 
 class Texts:

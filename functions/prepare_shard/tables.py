@@ -18,7 +18,7 @@ from functions.prepare_shard.parts import settle
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from functions.prepare_shard.ranges import Ranges
 from functions.prepare_shard.splits import RowHasher, choose_splits
-from functions.prepare_shard.table_blocks import Block, TableReader
+from functions.prepare_shard.table_blocks import Block, TableReader, max_rows
 from functions.prepare_shard.table_sources import AT_END, open_blocks
 from lehr import layout
 from lehr.contracts.dataset import Shard, Split
@@ -33,8 +33,6 @@ from lehr_runtime.tables import Table
 # Of one column in one file: five times what may be learnt in the end, and little enough to merge over many files.
 MAX_DISTINCT = 100_000
 MAX_DISTINCT_TOGETHER = 1_000_000
-# What the rows take beside the text: narrow ones are many, and an array and its copy are there at once.
-MAX_ARRAY_BYTES = 1 << 30
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -146,7 +144,7 @@ def read_file(
     reader, blocks = open_blocks(unit, data, pii_key)
     ranges = Ranges(unit, reader)
     numbers, categories = len(reader.numbers), len(reader.categories)
-    max_rows = MAX_ARRAY_BYTES // (8 * numbers + 16 * categories + 64)
+    most = max_rows(numbers, categories)
     max_distinct = min(MAX_DISTINCT * categories, MAX_DISTINCT_TOGETHER)
     kept: list[Block] = []
     quarantine: list[Refused] = []
@@ -162,9 +160,9 @@ def read_file(
         quarantine += block.refused[: MAX_QUARANTINED - len(quarantine)]
         if len(reader.texts) > max_distinct:
             raise _too_many_values(kept, reader.categories, place)
-        if rows > max_rows:
+        if rows > most:
             raise MalformedDataError(
-                f"has more than {max_rows} rows",
+                f"has more than {most} rows",
                 place=place,
                 hint="cut it into several files, each with the header",
             )

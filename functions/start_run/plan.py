@@ -22,9 +22,13 @@ MAX_PIXEL_BYTES = 1 << 30
 
 
 def list_raw(data: ObjectStore, project: str) -> dict[str, StoredObject]:
-    """The project's raw objects by their path below incoming/<project>/, without `_READY`, each with its version."""
+    """The project's raw objects by their path below incoming/<project>/, without `_READY`, each with its version.
+
+    The S3 console makes a folder by an empty object whose key ends with a slash: that is no file.
+    """
     prefix = incoming_prefix(project)
-    found = {entry.key.removeprefix(prefix): entry for entry in data.list_versions(prefix)}
+    entries = (entry for entry in data.list_versions(prefix) if not entry.key.endswith("/"))
+    found = {entry.key.removeprefix(prefix): entry for entry in entries}
     found.pop(READY, None)
     return found
 

@@ -29,6 +29,8 @@ tree with the state machine.
 
 from __future__ import annotations
 
+MAX_REASON_CHARACTERS = 4_000
+
 
 class LehrError(Exception):
     """The root: everything Lehr raises on purpose."""
@@ -39,10 +41,15 @@ class ConfigurationError(LehrError):
 
 
 class UserError(LehrError):
-    """Raised for what a person can put right: `place` says where, `hint` says how."""
+    """Raised for what a person can put right: `place` says where, `hint` says how.
+
+    What is quoted of a file may be of any length, and a reason has to fit a registry's item and a state's output: what
+    is longer than MAX_REASON_CHARACTERS is cut in its middle.
+    """
 
     def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
-        self.message, self.place, self.hint = message, place, hint
+        self.message, self.place, self.hint = _clipped(message), _clipped(place), _clipped(hint)
+        place, message, hint = self.place, self.message, self.hint
         super().__init__(
             ": ".join(part for part in (place, message) if part) + (f" ({hint})" if hint else "")
         )
@@ -122,3 +129,11 @@ class OrphanError(LehrError):
 
 class ChampionChangedError(LehrError):
     """Raised when the alias moved between judging and promoting."""
+
+
+def _clipped(text: str) -> str:
+    """All of it, or its beginning and its end."""
+    if len(text) <= MAX_REASON_CHARACTERS:
+        return text
+    half = MAX_REASON_CHARACTERS // 2
+    return f"{text[:half]} … {text[-half:]}"

@@ -11,6 +11,8 @@ from lehr.csv_rows import MAX_NAME_CHARACTERS
 from lehr.errors import MalformedDataError, MismatchedDataError
 
 Cell = str | float | None
+# Of a sample of 8 MB at most: where there are more, hardly one in ten says anything.
+MAX_CELLS = 8_000_000
 
 
 def jsonl_objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -28,7 +30,8 @@ def jsonl_rows(text: str, told: Mapping[str, str], *, place: str) -> tuple[list[
     """The keys in the order in which they come, and of each object the value of each, None where it has none.
 
     A line that is no object is passed over; it is refused when all are read. Raises MismatchedDataError for a value
-    that is neither a number nor a text, of a key that `told` does not say to ignore, MalformedDataError for such a key.
+    that is neither a number nor a text, of a key that `told` does not say to ignore, MalformedDataError for such a key,
+    and for objects that have hardly a key in common.
     """
     names: dict[str, None] = {}
     objects: list[dict[str, Any]] = []
@@ -54,6 +57,12 @@ def jsonl_rows(text: str, told: Mapping[str, str], *, place: str) -> tuple[list[
             raise MalformedDataError(
                 f"has a key of {len(name)} characters, not 1 to {MAX_NAME_CHARACTERS}", place=place
             )
+    if len(names) * len(objects) > MAX_CELLS:
+        raise MalformedDataError(
+            f"has {len(names)} different keys in {len(objects)} lines, most of them in few",
+            place=place,
+            hint="a table has the same keys in every line: are there names or dates among the keys?",
+        )
     return list(names), [[_cell(one.get(name)) for name in names] for one in objects]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -99,6 +100,8 @@ def _zipped(raw: bytes, place: str, max_bytes: int) -> Iterator[tuple[str, bytes
         zlib.error,
         EOFError,
         ValueError,
+        LookupError,  # of a member without a name
+        struct.error,
         NotImplementedError,
         OSError,
         RuntimeError,

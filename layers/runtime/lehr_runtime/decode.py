@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Iterator
 
@@ -60,10 +61,12 @@ def inflate_text(raw: bytes, *, place: str, max_bytes: int = MAX_BYTES) -> bytes
 
 def inflate(raw: bytes, *, place: str, max_bytes: int) -> bytes:
     """What is gzipped in `raw`. Raises MalformedDataError as `decode_idx` does."""
-    found = b"".join(_inflated(raw, max_bytes + 1, place))
-    if len(found) > max_bytes:
+    target = io.BytesIO()  # which, unlike a list of blocks, is there once
+    for block in _inflated(raw, max_bytes + 1, place):
+        target.write(block)
+    if target.tell() > max_bytes:
         raise _too_large(max_bytes, place)
-    return found
+    return target.getvalue()
 
 
 def _too_large(max_bytes: int, place: str) -> MalformedDataError:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ import numpy as np
 from lehr.errors import MalformedDataError
 
 MAX_PIXELS = 25_000_000
+# Preparation decodes ten files at once. One of 25 million pixels takes up to 500 MB on the way, ten small ones 200 MB.
+LARGE_PIXELS = 1_000_000
 # Each scan of a progressive JPEG goes over all pixels, and a scan may be a few bytes: encoders write about ten.
 MAX_SCANS = 64
 _START_OF_SCAN = b"\xff\xda"
@@ -30,6 +33,7 @@ _DRAFT_FACTOR = 2
 _ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 _JPEG = b"\xff\xd8\xff"
 _FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", _JPEG: "JPEG"}
+_ONE_LARGE = threading.Lock()
 
 
 def is_image_shape(shape: list[int]) -> bool:
@@ -51,6 +55,16 @@ def count_pixels(raw: bytes, *, place: str) -> int:
     return pixels
 
 
+@contextmanager
+def memory_for(pixels: int) -> Iterator[None]:
+    """Of images that are large, one at a time is decoded in here."""
+    if pixels <= LARGE_PIXELS:
+        yield
+        return
+    with _ONE_LARGE:
+        yield
+
+
 def oriented_size(raw: bytes, *, place: str) -> tuple[int, int]:
     """Height and width of a PNG or JPEG file with its orientation in EXIF applied. Raises MalformedDataError."""
     with opened_image(raw, place) as image:
@@ -68,8 +82,8 @@ def decode_image(raw: bytes, shape: list[int], *, place: str) -> np.ndarray:
     if layout is None:
         raise ValueError(f"{shape} is no shape of an image")
     height, width, channels, axis = layout
-    count_pixels(raw, place=place)
-    array = np.asarray(_decode(raw, height, width, channels, place), dtype=np.uint8)
+    with memory_for(count_pixels(raw, place=place)):
+        array = np.asarray(_decode(raw, height, width, channels, place), dtype=np.uint8)
     if axis is None:
         return array
     last = array.reshape(height, width, channels)

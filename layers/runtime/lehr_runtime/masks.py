@@ -17,7 +17,7 @@ import numpy as np
 from lehr.contracts.file_units import IGNORED
 from lehr.errors import MalformedDataError, MismatchedDataError
 from lehr.mask_palette import COLOURS, colour
-from lehr_runtime.images import count_pixels, opened_image
+from lehr_runtime.images import count_pixels, memory_for, opened_image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Pillow spreads grey of a few bits over 0 to 255.
@@ -40,24 +40,30 @@ def decode_mask(
     """
     if not raw.startswith(_PNG):
         raise MalformedDataError("is no PNG file, which a mask has to be", place=place)
-    count_pixels(raw, place=place)
-    values = _values(raw, place)
-    if values.shape != of_size:
-        raise MismatchedDataError(
-            f"is {_shown(values.shape)}, its image {_shown(of_size)} (height x width)", place=place
-        )
-    ignored = np.zeros(values.shape, dtype=bool) if ignore_value is None else values == ignore_value
-    wrong = np.argwhere((values >= labels) & ~ignored)
-    if len(wrong):
-        row, column = wrong[0].tolist()
-        raise MismatchedDataError(
-            f"has the value {int(values[row, column])} in row {row}, column {column}; data.labels names {labels} "
-            f"labels, 0 to {labels - 1} ({len(wrong)} such pixels)",
-            place=place,
-            hint="name every label in data.labels, or the value of pixels without one in data.ignore_value",
-        )
-    mask = np.where(ignored, IGNORED, values).astype(np.uint8)
-    return mask if mask.shape == size else _nearest(mask, size)
+    with memory_for(count_pixels(raw, place=place)):
+        values = _values(raw, place)
+        if values.shape != of_size:
+            raise MismatchedDataError(
+                f"is {_shown(values.shape)}, its image {_shown(of_size)} (height x width)", place=place
+            )
+        ignored = np.zeros(values.shape, dtype=bool) if ignore_value is None else values == ignore_value
+        _refuse_wrong(values, (values >= labels) & ~ignored, labels, place)
+        mask = values.astype(np.uint8)
+        mask[ignored] = IGNORED
+        return mask if mask.shape == size else _nearest(mask, size)
+
+
+def _refuse_wrong(values: np.ndarray, is_wrong: np.ndarray, labels: int, place: str) -> None:
+    count = int(np.count_nonzero(is_wrong))
+    if not count:
+        return
+    row, column = divmod(int(np.argmax(is_wrong)), is_wrong.shape[1])
+    raise MismatchedDataError(
+        f"has the value {int(values[row, column])} in row {row}, column {column}; data.labels names {labels} "
+        f"labels, 0 to {labels - 1} ({count} such pixels)",
+        place=place,
+        hint="name every label in data.labels, or the value of pixels without one in data.ignore_value",
+    )
 
 
 def encode_mask(mask: np.ndarray) -> bytes:
@@ -94,8 +100,10 @@ def _values(raw: bytes, place: str) -> np.ndarray:
             )
         raw_mode = image.tile[0][3] if image.tile else ""
         image.load()
-        values = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
-    return values // _SPREAD.get(raw_mode if isinstance(raw_mode, str) else raw_mode[0], 1)
+        values = np.asarray(ImageOps.exif_transpose(image))
+    spread = _SPREAD.get(raw_mode if isinstance(raw_mode, str) else raw_mode[0], 1)
+    # As the file has them: of 25 million pixels eight bytes each would be a tenth of the memory.
+    return values.astype(np.uint8) if values.dtype == np.bool_ else values // spread if spread > 1 else values
 
 
 def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from functions.prepare_shard.files import prepare_files
+from functions.prepare_shard.files import _decode, prepare_files
 from lehr import layout
 from lehr.contracts.data_checks import DataChecks
 from lehr.contracts.dataset import DatasetManifest
@@ -285,3 +285,25 @@ def test_an_archive_that_is_none_fails_the_unit_and_so_does_an_empty_one() -> No
         (unit,) = world.plan().units
         with pytest.raises(MalformedDataError, match=words):
             prepare_files(unit, world.data, world.artifacts)
+
+
+def test_what_a_console_makes_of_a_folder_is_no_file() -> None:
+    """An empty object whose key ends with a slash."""
+    objects = some_images(60) | {
+        "incoming/shapes/round/": b"",
+        "incoming/shapes/": b"",
+        "incoming/shapes/x/": b"",
+    }
+    world = World(objects, RECIPE.replace('"*.png"', '"*"'))
+    assert sum(unit.count for unit in world.plan().units) == 60
+
+
+def test_what_is_set_aside_keeps_no_file_in_memory() -> None:
+    """A traceback has frames, and these have the file and its pixels: for every file that is refused."""
+    world = World(some_images(60) | {"incoming/shapes/round/b.png": b"no image"})
+    (unit,) = world.plan().units
+    (files,) = world.plan().lists.values()
+    (broken,) = [one for one in files.examples if one.file.key.endswith("b.png")]
+    found = _decode(unit, broken, lambda file: world.data.get(file.key))
+    assert isinstance(found, MalformedDataError)
+    assert (found.__traceback__, found.__context__, found.__cause__) == (None, None, None)

@@ -240,3 +240,13 @@ def test_thrift_that_breaks_off_or_nests_without_end_is_an_error() -> None:
     for broken in (b"", b"\x15", b"\x18\x05a", b"\x19\xf5\xff\xff\x7f", b"\x1c" * 99, b"\x1d"):
         with pytest.raises(ThriftError):
             read_struct(broken)
+
+
+def test_a_row_group_of_more_rows_than_fit_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Equal values take no room in the file, whatever they take in memory."""
+    monkeypatch.setattr("functions.prepare_shard.table_blocks.MAX_ARRAY_BYTES", 199 * (8 * 7 + 16 * 2 + 64))
+    monkeypatch.setattr("functions.prepare_shard.parquet_blocks.read_chunk", None)
+    with pytest.raises(MalformedDataError, match=r"a row group of 200 rows, more than the 199 that fit"):
+        prepare(RECIPE, {"part-1.parquet": written(200)})

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.prepare_shard import app
+from functions.prepare_shard import prepare as prepare_module
 from functions.prepare_shard.prepare import belongs_to_validation, prepare
 from lehr import layout
 from lehr.contracts.dataset import ObjectRef, PrepareUnit, UnitResult
@@ -213,6 +214,15 @@ def test_a_truncated_file_is_malformed(key: str) -> None:
     data.put(key, data.objects[key][:-9])
     with pytest.raises(MalformedDataError, match=key):
         prepare(unit(data), data, artifacts)
+
+
+def test_images_that_would_not_fit_beside_their_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once as they are, once as the rows of the unit, once as the bytes of its shard."""
+    data, artifacts = stores(*raw_data())
+    monkeypatch.setattr(prepare_module, "MAX_BYTES", 3 * 200 * 4 * 5 - 1)
+    with pytest.raises(MalformedDataError, match=r"images: holds 4000 bytes, more than"):
+        prepare(unit(data), data, artifacts)
+    prepare(unit(data, count=100), data, artifacts)
 
 
 def test_a_unit_that_names_another_bucket_reads_nothing() -> None:

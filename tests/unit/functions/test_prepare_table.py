@@ -247,7 +247,7 @@ def test_of_many_refused_rows_the_first_are_kept_and_all_are_counted(monkeypatch
 
 
 def test_more_rows_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.prepare_shard.tables.MAX_ARRAY_BYTES", 200 * (8 + 16 + 64))
+    monkeypatch.setattr("functions.prepare_shard.table_blocks.MAX_ARRAY_BYTES", 200 * (8 + 16 + 64))
     prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 200)).encode()})
     with pytest.raises(MalformedDataError, match=r"more than 200 rows.*several files"):
         prepare(RECIPE, {"part-1.csv": (HEADER + lines(0, 201)).encode()})

@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.prepare_shard.digits import PADDING, parse_numbers, words_of
+from functions.prepare_shard.jsonl_blocks import MAX_BLOCK_CELLS, JsonlBlocks
 from functions.prepare_shard.splits import RowHasher, choose_splits
+from functions.prepare_shard.table_blocks import TableReader
 from functions.start_run import table_cuts
+from lehr.contracts.tables import Column, TableSchema
 from lehr.errors import MalformedDataError
 from tests.tables import prepare
 from tests.unit.functions.test_prepare_table import HEADER, RECIPE, lines, rows_of
@@ -122,3 +125,30 @@ def test_zeros_are_one_number_and_what_is_missing_is_one() -> None:
     for pair in (zeros, missing):
         first, second = hasher.hashes(pair, nothing, np.zeros(2, np.float32))
         assert first == second
+
+
+@pytest.mark.parametrize("name", ['a "b"', "a\\b", "a\tb", "ä{}"])
+def test_a_key_of_any_characters_is_a_column(name: str) -> None:
+    rows = [{name: row["km"], "carrier": row["carrier"], "class": row["class"]} for row in ROWS]
+    raw = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+    recipe = RECIPE.replace('format = "csv"', 'format = "jsonl"').replace(".csv", ".jsonl")
+    found = rows_of(*prepare(recipe, {"part-1.jsonl": raw})[:2])
+    named = b"".join(msgspec.json.encode(row) + b"\n" for row in ROWS)
+    assert found == rows_of(*prepare(recipe, {"part-1.jsonl": named})[:2])
+
+
+def test_lines_that_have_hardly_a_key_in_common_are_no_table() -> None:
+    raw = b"".join(b'{"k%d":1,"class":"cheap"}\n' % number for number in range(3_000))
+    recipe = RECIPE.replace('format = "csv"', 'format = "jsonl"').replace(".csv", ".jsonl")
+    with pytest.raises(MalformedDataError, match=r"3001 different keys in 3000 lines"):
+        prepare(recipe, {"part-1.jsonl": raw})
+
+
+def test_a_block_of_short_lines_has_no_more_cells_than_fit() -> None:
+    columns = [Column(name=f"c{number}", kind="number") for number in range(5_000)]
+    schema = TableSchema(columns=columns, target="y", labels=[], delimiter="", missing=[])
+    blocks = [
+        block for _, block in JsonlBlocks(TableReader(schema, "a")).read(b'{"y":1}\n' * 9_000, 0, 72_000, 1)
+    ]
+    assert sum(len(block.targets) for block in blocks) == 9_000
+    assert max(block.numbers.size for block in blocks) <= MAX_BLOCK_CELLS

@@ -169,3 +169,9 @@ def test_a_mutated_archive_gives_files_or_a_reason(mutations: int) -> None:
             continue
         assert sum(map(len, files.values())) <= ROOM
     assert refused > mutations // 10
+
+
+def test_a_member_without_a_name_is_refused() -> None:
+    """Of which zipfile says that an index is out of range."""
+    with pytest.raises(MalformedDataError, match="damaged zip"):
+        read(zipped({"x": b"1"}).replace(b"x", b"\0"))

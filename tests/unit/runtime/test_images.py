@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import time
 import zlib
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lehr.errors import MalformedDataError
+from lehr_runtime import images
 from lehr_runtime.images import MAX_PIXELS, MAX_SCANS, count_pixels, decode_image, is_image_shape
 
 GREY = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
@@ -188,3 +191,29 @@ def test_a_shape_says_whether_it_is_an_image(shape: list[int], is_image: bool) -
     if not is_image:
         with pytest.raises(ValueError, match="shape"):
             decode(encode(Image.fromarray(GREY)), shape)
+
+
+def test_of_large_images_one_at_a_time_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of 25 million pixels at once would take more than the function has."""
+    monkeypatch.setattr(images, "LARGE_PIXELS", 100)
+    at_once, most = 0, {"small": 0, "large": 0}
+    both_in = threading.Barrier(2, timeout=10)
+
+    def decode(pixels: int, kind: str) -> None:
+        nonlocal at_once
+        with images.memory_for(pixels):
+            at_once += 1
+            most[kind] = max(most[kind], at_once)
+            if kind == "small":
+                both_in.wait()
+            else:
+                time.sleep(0.05)
+            at_once -= 1
+
+    for kind, pixels in (("small", 100), ("large", 101)):
+        threads = [threading.Thread(target=decode, args=(pixels, kind)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most == {"small": 2, "large": 1}

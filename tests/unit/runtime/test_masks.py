@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lehr.errors import DataError
+from lehr.errors import DataError, MismatchedDataError
 from lehr.mask_palette import colour
 from lehr_runtime.images import oriented_size
 from lehr_runtime.masks import decode_mask, encode_image, encode_mask
@@ -142,3 +143,19 @@ def test_pixels_are_written_as_they_are(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     found = np.asarray(Image.open(io.BytesIO(encode_image(pixels))))
     np.testing.assert_array_equal(found, pixels.reshape(found.shape))
+
+
+def test_a_mask_full_of_unknown_values_takes_few_bytes_for_each_pixel() -> None:
+    stream = io.BytesIO()
+    Image.new("L", (1000, 1000), 77).save(stream, "PNG")
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            MismatchedDataError, match=r"the value 77 in row 0, column 0.*\(1000000 such pixels\)"
+        ):
+            decode_mask(
+                stream.getvalue(), (8, 8), of_size=(1000, 1000), labels=2, ignore_value=255, place="m.png"
+            )
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
