@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import numpy as np
 
-from functions.prepare_shard.archived import read_archived
 from functions.prepare_shard.boxes import box_targets
 from functions.prepare_shard.decoded import Decoded, Fault, bare
 from functions.prepare_shard.masks import Fetch, read_mask
 from functions.prepare_shard.origins import write_origins
 from functions.prepare_shard.quarantine import MAX_QUARANTINED, Refused
 from lehr import layout
+from lehr.archived_objects import ArchivedObjects
 from lehr.contracts.dataset import Split, UnitResult
 from lehr.contracts.file_units import FileExample, FileList, FileVersions, PrepareFilesUnit, StoredFile
 from lehr.contracts.profile import UnitProfile
@@ -109,9 +109,11 @@ def _fetcher(unit: PrepareFilesUnit, versions: Mapping[str, str], data: ObjectSt
     if unit.bucket != data.bucket:
         raise ContractError(f"the unit names bucket {unit.bucket}; raw data is read from {data.bucket} only")
 
+    objects = ArchivedObjects(data)
+
     def fetch(file: StoredFile) -> bytes:
         try:
-            return data.get(file.key, etag=file.etag, version=versions.get(file.key, ""))
+            return objects.get(file.key, etag=file.etag, version=versions.get(file.key, ""))
         except KeyError as fault:
             raise MissingDataError(
                 "is not there", place=data.uri(file.key), hint="it was deleted after _READY"
@@ -124,10 +126,6 @@ def _all_decoded(
     unit: PrepareFilesUnit, examples: Sequence[FileExample], fetch: Fetch
 ) -> Iterator[tuple[str, bool, Decoded | Fault]]:
     """Name of every example, whether it is the test's, and what it is or what is wrong with it."""
-    if unit.archive_labels:
-        for name, found in read_archived(unit, examples[0], fetch):
-            yield name, examples[0].is_test, found
-        return
     with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
         decoded = pool.map(lambda one: _decode(unit, one, fetch), examples)
         for example, found in zip(examples, decoded, strict=True):

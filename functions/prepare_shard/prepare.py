@@ -12,6 +12,7 @@ import numpy as np
 
 from functions.prepare_shard.origins import write_origins
 from lehr import layout
+from lehr.archived_objects import ArchivedObjects
 from lehr.contracts.dataset import ObjectRef, PrepareUnit, Split, UnitResult
 from lehr.errors import ContractError, MismatchedDataError, MissingDataError
 from lehr.ports import ObjectStore
@@ -30,6 +31,7 @@ def prepare(unit: PrepareUnit, data: ObjectStore, artifacts: ObjectStore) -> Uni
     Raises MissingDataError, ChangedDataError, MalformedDataError or MismatchedDataError for raw data to
     put right, ContractError for a unit that no plan of ours contains.
     """
+    data = ArchivedObjects(data)
     # The images, about fifty times larger, come first: what decoding them needs is free again by then.
     images = _decode(unit.images, data, int(MAX_BYTES / (1 + 2 * unit.count / max(1, unit.total))))
     labels = _decode(unit.labels, data)

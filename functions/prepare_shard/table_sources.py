@@ -9,9 +9,11 @@ from functions.prepare_shard.borders import WINDOW_BYTES, csv_border, line_borde
 from functions.prepare_shard.csv_blocks import UNCUT, CsvBlocks
 from functions.prepare_shard.jsonl_blocks import JsonlBlocks
 from functions.prepare_shard.table_blocks import Block, TableReader
+from lehr.archived_objects import ArchivedObjects
 from lehr.contracts.table_units import PrepareTableUnit
 from lehr.csv_rows import byte_rows, read_header
 from lehr.errors import ContractError, MalformedDataError, MissingDataError
+from lehr.file_formats import shown_name
 from lehr.parquet_footer import read_footer
 from lehr.ports import ObjectStore
 from lehr_runtime.decode import inflate_text
@@ -32,7 +34,7 @@ def open_blocks(unit: PrepareTableUnit, data: ObjectStore, pii_key: str = "") ->
         raise ContractError(
             f"the unit names bucket {unit.file.bucket}; raw data is read from {data.bucket} only"
         )
-    source, file = _Source(unit, data), unit.file.key.rpartition("/")[2]
+    source, file = _Source(unit, ArchivedObjects(data)), shown_name(unit.file.key)
     if unit.format == "parquet":
         return source.parquet(TableReader(unit.table, file, pii_key))
     raw, offset = source.text()

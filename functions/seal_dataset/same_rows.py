@@ -19,6 +19,7 @@ from lehr.contracts.dataset import PrepareUnit, Split, UnitResult
 from lehr.contracts.file_units import FileList, PrepareFilesUnit
 from lehr.contracts.table_units import PrepareTableUnit, TableUnitResult
 from lehr.errors import ContractError
+from lehr.file_formats import shown_name
 from lehr.ports import ObjectStore
 from lehr_runtime.shards import read_shard
 
@@ -80,7 +81,7 @@ def _origins_of(unit: Unit, result: UnitResult | TableUnitResult, artifacts: Obj
     parts = [read_shard(artifacts.get(key), place=artifacts.uri(key)) for key in keys]
     splits = [np.full(shard.rows, SPLITS.index(shard.split), dtype=np.uint8) for shard in result.shards]
     origins = Origins(
-        file=_file(unit, artifacts),
+        file=_file(unit),
         names=cache(partial(_names, unit, artifacts)),
         hashes=np.concatenate([tensors["hash"] for tensors in parts]),
         lines=np.concatenate([tensors["line"] for tensors in parts]),
@@ -98,10 +99,10 @@ def parts_of(result: UnitResult | TableUnitResult) -> list[str]:
     return (isinstance(result, TableUnitResult) and result.parts) or [""]
 
 
-def _file(unit: Unit, artifacts: ObjectStore) -> str:
+def _file(unit: Unit) -> str:
     if isinstance(unit, PrepareFilesUnit):
-        return _names(unit, artifacts)[0] if unit.archive_labels else ""
-    return (unit.file if isinstance(unit, PrepareTableUnit) else unit.images).key.rpartition("/")[2]
+        return ""
+    return shown_name((unit.file if isinstance(unit, PrepareTableUnit) else unit.images).key)
 
 
 def _names(unit: Unit, artifacts: ObjectStore) -> list[str]:

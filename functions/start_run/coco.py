@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from posixpath import normpath
 
 import msgspec
 
@@ -19,6 +18,7 @@ from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import Box, Boxes, FileExample, StoredFile
 from lehr.contracts.recipe import Recipe
 from lehr.errors import InsufficientDataError, MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.file_formats import beside, is_archive_name, member_name
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
@@ -99,7 +99,7 @@ def read_annotations(recipe: Recipe, raw: Mapping[str, StoredObject], data: Obje
         found, passed = _boxes_by_image(coco, images, labels, place)
         crowds, ignored = crowds + passed[0], ignored + passed[1]
         for image in images.values():
-            path = normpath(_folder(said, name) + image.file_name)
+            path = beside(_folder(said, name) + "x", image.file_name)
             if path not in raw:
                 raise MissingDataError(
                     f"image {image.id}: {path} not found", place=place, hint=f"upload it, then {READY} again"
@@ -130,11 +130,10 @@ def annotation_files(data: Data) -> list[str]:
 
 
 def _folder(data: Data, annotations: str) -> str:
-    """Where the images of a file of annotations lie; empty for the project's own folder."""
+    """Where the images of a file of annotations lie, up to the first character of a name there."""
     if data.images:
-        return f"{data.images.rstrip('/')}/"
-    folder = annotations.rpartition("/")[0]
-    return f"{folder}/" if folder else ""
+        return member_name(data.images, "") if is_archive_name(data.images) else f"{data.images.rstrip('/')}/"
+    return beside(annotations, "x").removesuffix("x")
 
 
 def _refuse_too_large(entries: Sequence[StoredObject], data: ObjectStore) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from functions.start_run.archived import matching
 from functions.start_run.coco import annotated_files, annotation_files, read_annotations
 from functions.start_run.manifests import read_manifest
 from functions.start_run.masks import pair_masks
@@ -14,7 +14,7 @@ from lehr.contracts.data_tables import Data
 from lehr.contracts.file_units import FileExample, StoredFile
 from lehr.contracts.recipe import Recipe
 from lehr.errors import InsufficientDataError, MismatchedDataError, MissingDataError
-from lehr.file_formats import is_archive_name
+from lehr.file_formats import unpacked_name
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
@@ -66,8 +66,7 @@ def _of_folders(said: Data, raw: dict[str, StoredObject], data: ObjectStore, pla
     examples = [
         FileExample(
             file=_stored(raw[name]),
-            # The files of an archive have theirs once it is unpacked.
-            label=None if is_archive_name(name) else _label(name, said.labels, data.uri(raw[name].key)),
+            label=_label(name, said.labels, data.uri(raw[name].key)),
             is_test=name in test,
         )
         for name in images
@@ -113,17 +112,13 @@ def _named(said: Data, raw: dict[str, StoredObject], place: str) -> tuple[list[s
     return matching((*said.files, *said.test_files), names), test
 
 
-def matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
-
-
 def _stored(found: StoredObject) -> StoredFile:
     return StoredFile(key=found.key, etag=found.etag, bytes=found.bytes)
 
 
 def _label(name: str, labels: Sequence[str], place: str) -> int:
     """The place in `labels` of the folder that a file is in."""
-    folder = name.rpartition("/")[0].rpartition("/")[2]
+    folder = unpacked_name(name).rpartition("/")[0].rpartition("/")[2]
     if folder not in labels:
         raise MismatchedDataError(
             f"its folder {folder!r} is none of data.labels" if folder else "lies in no folder of a label",
@@ -135,8 +130,6 @@ def _label(name: str, labels: Sequence[str], place: str) -> int:
 
 
 def _refuse_absent_labels(examples: Sequence[FileExample], labels: Sequence[str], place: str) -> None:
-    if any(example.label is None for example in examples):
-        return
     counts = Counter(example.label for example in examples if not example.is_test)
     absent = [label for number, label in enumerate(labels) if not counts[number]]
     if absent:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from functions.start_run.archived import with_members
 from functions.start_run.examples import describing_files, list_examples
-from functions.start_run.file_cuts import cut_files, draw
+from functions.start_run.file_cuts import cut_files
 from functions.start_run.pins import pin
 from lehr import layout
 from lehr.contracts.data_rules import (
@@ -27,7 +28,7 @@ from lehr.contracts.file_units import (
     PrepareFilesUnit,
 )
 from lehr.contracts.recipe import Recipe
-from lehr.file_formats import is_archive_name
+from lehr.file_formats import split_member
 from lehr.ports import ObjectStore, StoredObject
 
 # Small objects come at a few hundred a second to a function that asks for many at once.
@@ -53,15 +54,14 @@ class FilePlan:
 def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, run: str) -> FilePlan:
     """Find every example, draw their order, and cut it into units. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
-    listed = list_examples(recipe, raw, data)
+    raw, store = with_members(said, raw, data)
+    listed = list_examples(recipe, raw, store)
     lists, pins, units = {}, {}, []
     versions = {entry.key: entry.version for entry in raw.values()}
     file_input = input_of(said)
     described_by = [pin(raw[name], data) for name in describing_files(said)]
-    archives = [one for one in listed.examples if is_archive_name(one.file.key)]
-    archives.sort(key=lambda one: draw(said.seed, one.file.key))
-    plain = [one for one in listed.examples if not is_archive_name(one.file.key)]
-    cut = [*([one] for one in archives), *cut_files(plain, _most(plain, said, file_input), said.seed)]
+    most = _most(listed.examples, said, file_input)
+    cut = [part for group in _by_archive(listed.examples) for part in cut_files(group, most, said.seed)]
     for index, part in enumerate(cut):
         key = layout.file_list_key(project, run, index)
         lists[key] = FileList(examples=part)
@@ -86,7 +86,6 @@ def plan_files(recipe: Recipe, raw: dict[str, StoredObject], data: ObjectStore, 
                 classes=len(said.labels),
                 ignore_value=said.ignore_value,
                 max_boxes=(said.max_boxes or DEFAULT_MAX_BOXES) if said.format == "coco" else None,
-                archive_labels=said.labels if index < len(archives) else [],
                 validation_fraction=said.validation_fraction,
                 test_fraction=0.0 if listed.has_test else _or(said.test_fraction, DEFAULT_TEST_FRACTION),
                 max_refused_fraction=_or(said.max_refused_fraction, DEFAULT_MAX_REFUSED_FRACTION),
@@ -112,6 +111,14 @@ def input_of(data: Data) -> FileInput:
     assert data.image_size is not None  # data_rules
     channels = DEFAULT_CHANNELS if data.channels is None else data.channels
     return ImageInput(shape=[*data.image_size] if channels == 1 else [*data.image_size, channels])
+
+
+def _by_archive(examples: Sequence[FileExample]) -> Iterator[list[FileExample]]:
+    """Those that lie in one archive together, so that a unit fetches one, and those that lie in none."""
+    groups: dict[str, list[FileExample]] = {}
+    for example in examples:
+        groups.setdefault((split_member(example.file.key) or ("",))[0], []).append(example)
+    return (groups[archive] for archive in sorted(groups))
 
 
 def _most(examples: Sequence[FileExample], said: Data, file_input: FileInput) -> int:

@@ -5,7 +5,6 @@ Everything that it says is held against what was dropped before anything is star
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from functions.start_run.pins import read
 from lehr.contracts.data_tables import Data
 from lehr.csv_rows import find_delimiter, iterate_rows, read_header
 from lehr.errors import MalformedDataError, MismatchedDataError, MissingDataError
+from lehr.file_formats import beside
 from lehr.layout import READY, incoming_prefix
 from lehr.ports import ObjectStore, StoredObject
 
@@ -67,10 +67,10 @@ def read_manifest(said: Data, raw: dict[str, StoredObject], data: ObjectStore, p
     lines = _json_lines if said.manifest.lower().endswith(_JSON_LINES) else _rows
     listed: list[Listed] = []
     seen: dict[str, int] = {}
-    folder, has_split = posixpath.dirname(said.manifest), False
+    has_split = False
     for number, line in lines(text, place):
         where = f"{place} line {number}"
-        name = posixpath.normpath(posixpath.join(folder, line.file))
+        name = beside(said.manifest, line.file)
         if name not in raw:
             raise MissingDataError(
                 f"names {line.file!r}, which is not there",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from lehr.errors import MismatchedDataError, MissingDataError
+from lehr.file_formats import unpacked_name
 
 
 def pair_masks(images: Sequence[str], masks: Sequence[str], place: str) -> dict[str, str]:
@@ -24,8 +25,8 @@ def pair_masks(images: Sequence[str], masks: Sequence[str], place: str) -> dict[
         )
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for mask in masks:
-        by_stem[PurePosixPath(mask).stem].append(mask)
-    pairs = {image: _nearest(image, by_stem[PurePosixPath(image).stem], place) for image in images}
+        by_stem[_stem(mask)].append(mask)
+    pairs = {image: _nearest(image, by_stem[_stem(image)], place) for image in images}
     owners: dict[str, str] = {}
     for image, mask in pairs.items():
         if mask in owners:
@@ -44,12 +45,16 @@ def pair_masks(images: Sequence[str], masks: Sequence[str], place: str) -> dict[
     return pairs
 
 
+def _stem(name: str) -> str:
+    return PurePosixPath(unpacked_name(name)).stem
+
+
 def _nearest(image: str, masks: Sequence[str], place: str) -> str:
     if not masks:
         raise MissingDataError(
             f"{image} has no mask",
             place=place,
-            hint=f"add a mask called {PurePosixPath(image).stem}.png that data.masks matches, or take the image away",
+            hint=f"add a mask called {_stem(image)}.png that data.masks matches, or take the image away",
         )
     shared = [_shared_folders(image, mask) for mask in masks]
     nearest = [mask for mask, count in zip(masks, shared, strict=True) if count == max(shared)]
@@ -64,7 +69,8 @@ def _nearest(image: str, masks: Sequence[str], place: str) -> str:
 
 def _shared_folders(one: str, other: str) -> int:
     count = 0
-    for mine, theirs in zip(one.split("/")[:-1], other.split("/")[:-1], strict=False):
+    folders = (unpacked_name(name).split("/")[:-1] for name in (one, other))
+    for mine, theirs in zip(*folders, strict=False):
         if mine != theirs:
             break
         count += 1

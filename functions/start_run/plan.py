@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from functions.start_run.archived import with_members
 from functions.start_run.pins import pin, read_start
 from lehr.contracts.data_tables import Data
 from lehr.contracts.dataset import PrepareUnit
@@ -55,6 +56,7 @@ def plan_units(
     Raises MissingDataError, MalformedDataError or MismatchedDataError before anything was started.
     """
     project = recipe.project.name
+    raw, data = with_members(recipe.data, raw, data)
     missing = [name for name in named_files(recipe.data) if name not in raw]
     if missing:
         raise MissingDataError(

@@ -9,6 +9,7 @@ from functools import partial
 
 import msgspec
 
+from functions.start_run.archived import named_archives
 from functions.start_run.calls import plan_calls, seconds_of_files, seconds_of_pairs, seconds_of_tables
 from functions.start_run.examples import example_files
 from functions.start_run.files import plan_files
@@ -43,7 +44,11 @@ class Planned:
 
 
 def names_of(recipe: Recipe, present: Sequence[str]) -> list[str]:
-    """The files that the recipe names."""
+    """The files that the recipe names, and the archives that others of them lie in."""
+    return sorted({*_files_of(recipe, present), *named_archives(recipe.data, present)})
+
+
+def _files_of(recipe: Recipe, present: Sequence[str]) -> list[str]:
     if is_table(recipe.project.task):
         return table_files(recipe.data, present)
     if recipe.data.format in FILES:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from math import ceil
 
+from functions.start_run.archived import matching, with_members
 from functions.start_run.pins import pin, read_start
 from functions.start_run.ranges import refuse_foreign_ranges
 from functions.start_run.table_cuts import cut_parquet, cut_text
@@ -31,7 +31,7 @@ MIN_ROWS_PER_SHARD = 20_000
 
 def table_files(data: Data, names: Sequence[str]) -> list[str]:
     """The names that `files` and `test_files` mean: what is there by that name or fits that pattern, in order."""
-    return sorted({*_matching(data.files, names), *_matching(data.test_files, names)})
+    return sorted({*matching(data.files, names), *matching(data.test_files, names)})
 
 
 def plan_table(
@@ -39,10 +39,11 @@ def plan_table(
 ) -> tuple[list[PrepareTableUnit], Inferred]:
     """Units of work for all files, with the schema of the first. Raises DataError's children."""
     project, said = recipe.project.name, recipe.data
+    raw, data = with_members(said, raw, data)
     table_format = table_format_of(said)
-    training = _matching(said.files, list(raw))
-    test = _matching(said.test_files, list(raw))
-    wanted = [pattern for pattern in (*said.files, *said.test_files) if not _matching([pattern], list(raw))]
+    training = matching(said.files, list(raw))
+    test = matching(said.test_files, list(raw))
+    wanted = [pattern for pattern in (*said.files, *said.test_files) if not matching([pattern], list(raw))]
     if wanted:
         raise MissingDataError(
             f"{', '.join(wanted)} not found",
@@ -162,10 +163,6 @@ def table_format_of(data: Data) -> TableFormat:
     if data.format == "jsonl" or data.format == "parquet":
         return data.format
     return "csv"
-
-
-def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def _or(value: float | None, default: float) -> float:

@@ -60,43 +60,51 @@ class _Executions:
     def is_running(self, arn: str) -> bool:
         return False
 
+    def input_of(self, arn: str) -> bytes | None:
+        return None
+
+
+class RefusedStart(Exception):
+    """Raised with the reason of a start that was refused."""
+
 
 def take(recipe: str, files: Mapping[str, bytes], folder: Path) -> Outcome:
     """The outcome of a drop. Raises UnsoundError, and whatever else comes out that should not."""
-    data = InMemoryObjectStore("data", {f"incoming/{PROJECT}/{name}": raw for name, raw in files.items()})
-    artifacts = InMemoryObjectStore("artifacts")
-    artifacts.objects[layout.project_head_key(PROJECT)] = b'{"code_sha": "c0de"}'
-    artifacts.objects[f"{layout.project_prefix(PROJECT, 'c0de')}lehr.toml"] = recipe.encode()
-    starter = StartRun(data=data, artifacts=artifacts, registry=InMemoryRegistry(), executions=_Executions())
-    answer = starter.start(StartRequest(project=PROJECT, trigger="drop-1"))
-    if answer.outcome == "refused":
-        return _refused(answer.reason)
-    if answer.outcome != "started":
-        raise UnsoundError(f"a start is {answer.outcome}: {answer.reason}")
-    return _prepared(parse_recipe(recipe), answer.run, data, artifacts, folder)
-
-
-def _prepared(
-    recipe: Recipe, run: str, data: InMemoryObjectStore, artifacts: InMemoryObjectStore, folder: Path
-) -> Outcome:
-    plan = msgspec.json.decode(artifacts.objects[layout.plan_key(PROJECT, run)])
     try:
-        for unit in plan:
-            prepare_unit(read_unit(unit), data, artifacts, PII_KEY)
-        sealed = seal(SealRequest(project=PROJECT, run=run), artifacts, InMemoryRegistry())
+        manifest, artifacts = sealed_drop(recipe, files)
+    except RefusedStart as fault:
+        return _refused(str(fault))
     except DataError as fault:
         if not isinstance(fault, _NO_PLACE) and not fault.place:
             raise UnsoundError(f"refused without a place: {fault}") from fault
         return _refused(str(fault), is_place_known=True)
-    raw = artifacts.objects[layout.dataset_manifest_key(PROJECT, sealed.version)]
-    manifest = DatasetManifest.from_json(raw)
-    _check_shards(recipe, manifest, artifacts, folder)
+    _check_shards(parse_recipe(recipe), manifest, artifacts, folder)
     lines = [raw for key, raw in artifacts.objects.items() if key.startswith("quarantine/")]
     set_aside = [msgspec.json.decode(line) for raw in lines for line in raw.splitlines()]
     for one in set_aside:
         if not one["file"] or not one["reason"]:
             raise UnsoundError(f"set aside without a reason or a place: {one}")
     return Outcome("accepted", set_aside=len(set_aside))
+
+
+def sealed_drop(
+    recipe: str, files: Mapping[str, bytes], registry: InMemoryRegistry | None = None
+) -> tuple[DatasetManifest, InMemoryObjectStore]:
+    """The dataset of a drop, with the store that it lies in. Raises RefusedStart, and what preparing and sealing do."""
+    data = InMemoryObjectStore("data", {f"incoming/{PROJECT}/{name}": raw for name, raw in files.items()})
+    artifacts = InMemoryObjectStore("artifacts")
+    artifacts.objects[layout.project_head_key(PROJECT)] = b'{"code_sha": "c0de"}'
+    artifacts.objects[f"{layout.project_prefix(PROJECT, 'c0de')}lehr.toml"] = recipe.encode()
+    registry = registry or InMemoryRegistry()
+    starter = StartRun(data=data, artifacts=artifacts, registry=registry, executions=_Executions())
+    answer = starter.start(StartRequest(project=PROJECT, trigger="drop-1"))
+    if answer.outcome != "started":
+        raise RefusedStart(answer.reason)
+    for unit in msgspec.json.decode(artifacts.objects[layout.plan_key(PROJECT, answer.run)]):
+        prepare_unit(read_unit(unit), data, artifacts, PII_KEY)
+    sealed = seal(SealRequest(project=PROJECT, run=answer.run), artifacts, registry)
+    raw = artifacts.objects[layout.dataset_manifest_key(PROJECT, sealed.version)]
+    return DatasetManifest.from_json(raw), artifacts
 
 
 def _refused(said: str, *, is_place_known: bool = False) -> Outcome:
@@ -114,7 +122,7 @@ def _check_shards(
     recipe: Recipe, manifest: DatasetManifest, artifacts: InMemoryObjectStore, folder: Path
 ) -> None:
     """Read everything that was sealed with the trainer's own readers, and hold it against the manifest."""
-    prefix = layout.dataset_prefix(PROJECT, manifest.sha256()[:16])
+    prefix = layout.datasets_prefix(PROJECT)
     task = recipe.project.task
     for split in ("train", "validation", "test"):
         paths = []

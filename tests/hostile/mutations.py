@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from tests.hostile.seeds import PACKERS
 
 Files = dict[str, bytes]
 Bytes = Callable[[bytearray, random.Random], bytes]
@@ -332,9 +337,44 @@ def mutate(files: Mapping[str, bytes], foreign: bytes, draw: random.Random) -> F
                 changed[name] = in_text(raw, draw)
             except (ValueError, RecursionError):  # it is no such text any more
                 changed[name] = flip_bits(bytearray(raw), draw)
+        elif name.endswith(tuple(UNPACKERS)) and choice < 0.7:
+            changed[name] = _in_archive(name, raw, foreign, draw)
         elif raw:
             changed[name] = _on_bytes(raw, draw)
     return changed
+
+
+def _in_archive(name: str, raw: bytes, foreign: bytes, draw: random.Random) -> bytes:
+    """Of what is in it one file is another."""
+    kind = next(kind for kind in UNPACKERS if name.endswith(kind))
+    try:
+        files = UNPACKERS[kind](raw)
+        return PACKERS[kind](mutate(files, foreign, draw)) if files else raw
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        LookupError,
+        OSError,
+        ValueError,
+        RuntimeError,
+    ):
+        return _on_bytes(raw, draw) if raw else foreign  # it has come to harm before
+
+
+def _unzipped(raw: bytes) -> Files:
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _untarred(raw: bytes) -> Files:
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        files = ((entry.name, archive.extractfile(entry)) for entry in archive)
+        return {name: file.read() for name, file in files if file}
+
+
+UNPACKERS: dict[str, Callable[[bytes], Files]] = {"zip": _unzipped, "tar": _untarred, "tar.gz": _untarred}
 
 
 def _worth_changing(names: list[str], draw: random.Random) -> str:

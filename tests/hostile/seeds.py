@@ -7,12 +7,14 @@ import gzip
 import io
 import json
 import random
+import re
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -205,10 +207,19 @@ _UNET = '[model]\nname = "unet"\nchannels = [4, 8]\n'
 _DETECTOR = '[model]\nname = "detector"\n'
 
 
-def _in(
-    archive: str, pack: Callable[[Mapping[str, bytes]], bytes], files: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    return {archive: pack(files)}
+PACKERS: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
+    "zip": zipped,
+    "tar": tarred,
+    "tar.gz": lambda files: gzip.compress(tarred(files), mtime=0),
+}
+# What a recipe says of files; all else in quotes are labels and columns.
+_NAME = re.compile(r'"((?:part-|images/|masks/|boxes/|list\.|train-|test-|\*)[^"]*)"')
+
+
+def in_archive(seed: Seed, kind: str) -> Seed:
+    """The same files in one archive, by the names that they have there."""
+    recipe = _NAME.sub(rf'"all.{kind}!\1"', seed.recipe)
+    return Seed(f"{seed.name} in {kind}", recipe, {f"all.{kind}": PACKERS[kind](seed.files)})
 
 
 @cache
@@ -264,11 +275,8 @@ def seeds() -> tuple[Seed, ...]:
         ),
     ]
     packed = [
-        Seed(kind, _IMAGE_FOLDERS.replace("*/*", "*"), {f"all.{kind}": raw})
-        for kind, raw in (
-            ("zip", zipped(folders)),
-            ("tar", tarred(folders)),
-            ("tar.gz", gzip.compress(tarred(folders), mtime=0)),
-        )
+        Seed(kind, _IMAGE_FOLDERS.replace("*/*", "*"), {f"all.{kind}": pack(folders)})
+        for kind, pack in PACKERS.items()
     ]
-    return (*plain, *packed)
+    kinds = cycle(PACKERS)
+    return (*plain, *packed, *(in_archive(seed, next(kinds)) for seed in plain))

@@ -18,6 +18,7 @@ from lehr.contracts.file_units import FileExample, FileList, StoredFile
 from lehr.contracts.package import LINEAGE_FILE, Lineage
 from lehr.contracts.registry import DatasetRecord, ModelRecord
 from lehr.errors import ContractError
+from lehr.file_formats import split_member
 from lehr.ports import ModelRegistry, ObjectStore
 
 
@@ -88,7 +89,7 @@ def read_lineage(project: str, artifacts: ObjectStore, registry: ModelRegistry) 
             body = artifacts.get(layout.dataset_manifest_key(project, version))
         except KeyError:
             continue
-        raw[version] = list(_raw_of(DatasetManifest.from_json(body), project, artifacts, lists))
+        raw[version] = _objects(_raw_of(DatasetManifest.from_json(body), project, artifacts, lists))
     models, initial = {}, {}
     for record in registry.models(project):
         try:
@@ -128,6 +129,16 @@ def _files_of(examples: Iterable[FileExample]) -> Iterator[RawFile]:
                 yield RawFile(file.key, file.etag, file.bytes)
 
 
+def _objects(files: Iterable[RawFile]) -> list[RawFile]:
+    """The objects that files are or, as those of archives, lie in; of an archive the bytes of what was read of it."""
+    sizes: dict[tuple[str, str], int] = {}
+    for file in dict.fromkeys(files):
+        named = split_member(file.key)
+        found = (named[0] if named else file.key, file.etag)
+        sizes[found] = sizes.get(found, 0) + file.bytes
+    return [RawFile(key, etag, size) for (key, etag), size in sizes.items()]
+
+
 def files_of_run(project: str, run: str, artifacts: ObjectStore) -> list[RawFile] | None:
     """What a run's plan says that it reads, sealed or not; None where the plan, or a list of it, is gone."""
     try:
@@ -137,7 +148,7 @@ def files_of_run(project: str, run: str, artifacts: ObjectStore) -> list[RawFile
             found += _files_of(FileList.from_json(artifacts.get(key)).examples)
     except (KeyError, ContractError, msgspec.DecodeError):
         return None
-    return list(dict.fromkeys(found))
+    return _objects(found)
 
 
 def _pinned(value: Any) -> Iterator[RawFile]:

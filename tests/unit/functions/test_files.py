@@ -255,20 +255,15 @@ def test_files_in_archives_are_the_rows_that_they_would_be_alone() -> None:
 
 def test_what_is_wrong_in_an_archive_is_set_aside_with_its_place() -> None:
     objects = some_images(100) | {
-        "incoming/shapes/oval/7.png": png(np.zeros((6, 5), np.uint8)),
         "incoming/shapes/round/b.png": b"no image",
         "incoming/shapes/.DS_Store": b"passed over",
+        "incoming/shapes/__MACOSX/round/._1.png": b"passed over",
     }
     recipe = RECIPE.replace('["*.png"]', '["*.zip"]') + "max_refused_fraction = 0.05"
     world = World({"incoming/shapes/a.zip": packed(objects)}, recipe)
     sealed, _ = world.sealed()
     (kept,) = [raw for key, raw in world.artifacts.objects.items() if key.startswith("quarantine/")]
     assert [json.loads(line) for line in kept.splitlines()] == [
-        {
-            "file": "incoming/shapes/a.zip!oval/7.png",
-            "line": 0,
-            "reason": "its folder 'oval' is none of data.labels",
-        },
         {
             "file": "incoming/shapes/a.zip!round/b.png",
             "line": 0,
@@ -278,13 +273,56 @@ def test_what_is_wrong_in_an_archive_is_set_aside_with_its_place() -> None:
     assert sum(sealed.rows.values()) == 100
 
 
-def test_an_archive_that_is_none_fails_the_unit_and_so_does_an_empty_one() -> None:
-    recipe = RECIPE.replace('["*.png"]', '["*.zip"]')
-    for raw, words in ((b"nothing", "neither a zip nor a tar"), (packed({}), "holds no files")):
-        world = World({"incoming/shapes/a.zip": raw}, recipe)
-        (unit,) = world.plan().units
-        with pytest.raises(MalformedDataError, match=words):
-            prepare_files(unit, world.data, world.artifacts)
+@pytest.mark.parametrize(
+    ("objects", "words"),
+    [
+        ({"round/1.png": b"", "oval/7.png": b""}, r"a\.zip!oval/7\.png: its folder 'oval' is none"),
+        ({"1.png": b""}, r"a\.zip!1\.png: lies in no folder of a label"),
+        ({"round/1.png": b""}, "no file of square"),
+        ({}, r"a\.zip: holds no files"),
+        (None, r"a\.zip: is neither a zip nor a tar"),
+        ({"round/../../x": b""}, r"a\.zip!round/\.\./\.\./x: has a name that leads out"),
+        ({"round/x.zip": b""}, r"a\.zip!round/x\.zip: is an archive within an archive"),
+    ],
+)
+def test_an_archive_with_what_cannot_be_learnt_is_refused_before_anything_starts(
+    objects: dict[str, bytes] | None, words: str
+) -> None:
+    raw = b"nothing" if objects is None else packed(objects)
+    with pytest.raises(DataError, match=words):
+        World({"incoming/shapes/a.zip": raw}, ARCHIVES.replace('"*.tar.gz", "*.png"', "")).plan()
+
+
+def test_units_have_the_files_of_one_archive_each() -> None:
+    objects = list(some_images(240).items())
+    mixed = {"incoming/shapes/one.zip": packed(dict(objects[:150])), **dict(objects[150:])}
+    plan = World(mixed, ARCHIVES.replace('"*.tar.gz", ', "")).plan()
+    assert len(plan.units) > 2
+    for files in plan.lists.values():
+        assert len({"!" in example.file.key for example in files.examples}) == 1
+
+
+def test_an_archive_in_the_folder_of_a_label_has_files_of_that_label() -> None:
+    """As if it had been unpacked where it lies."""
+    objects = {
+        f"incoming/shapes/{label}/a.zip": packed(
+            {f"{row}.png": png(np.full((6, 5), row, np.uint8)) for row in range(9)}
+        )
+        for label in ("round", "square")
+    }
+    plan = World(objects, RECIPE.replace("*.png", "*.zip")).plan()
+    labels = {
+        one.file.key.split("/")[2]: one.label for files in plan.lists.values() for one in files.examples
+    }
+    assert labels == {"round": 0, "square": 1}
+
+
+def test_an_archive_that_was_overwritten_fails_the_unit() -> None:
+    world = World({"incoming/shapes/a.zip": packed(some_images(40))}, RECIPE.replace("*.png", "*.zip"))
+    (unit,) = world.plan().units
+    world.data.put("incoming/shapes/a.zip", packed(some_images(41)))
+    with pytest.raises(ChangedDataError):
+        prepare_files(unit, world.data, world.artifacts)
 
 
 def test_what_a_console_makes_of_a_folder_is_no_file() -> None:

@@ -98,8 +98,7 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     has a version.
 
     What belongs to validation is a function of each example's own content, and so is the test, unless files of the test
-    are named. Pixels of a mask that have `ignore_value` become IGNORED. With `archive_labels` the one file is an
-    archive of examples, each in a folder of one of these labels. `described_by` are the files that say what the
+    are named. Pixels of a mask that have `ignore_value` become IGNORED. `described_by` are the files that say what the
     examples are: annotations, or a manifest.
     """
 
@@ -118,7 +117,6 @@ class PrepareFilesUnit(Document, frozen=True, kw_only=True):
     classes: int
     ignore_value: int | None = None
     max_boxes: int | None = None
-    archive_labels: list[str] = msgspec.field(default_factory=list)
     validation_fraction: float
     test_fraction: float
     max_refused_fraction: float

@@ -11,10 +11,10 @@ import zipfile
 
 import pytest
 
+from lehr import archives
+from lehr.archives import Archive, checked_name
 from lehr.errors import MalformedDataError
 from lehr.file_formats import is_archive_name
-from lehr_runtime import archives
-from lehr_runtime.archives import checked_name, read_members
 
 FILES = {"round/1.png": b"\x89PNG one", "square/2.png": b"", "square/ü 3.png": bytes(range(256)) * 40}
 ROOM = 1 << 20
@@ -51,7 +51,9 @@ PACKED = {
 
 
 def read(raw: bytes, max_bytes: int = ROOM) -> dict[str, bytes]:
-    return dict(read_members(raw, place="a", max_bytes=max_bytes))
+    pieces = (raw[first : first + 1000] for first in range(0, len(raw), 1000))
+    archive = Archive(pieces, place="a", max_bytes=max_bytes)
+    return {name: archive.read(name) for name in archive.sizes}
 
 
 @pytest.mark.parametrize("kind", PACKED)
@@ -105,7 +107,7 @@ def _linked() -> bytes:
         (zipped({"inner.zip": zipped(FILES)}), "archive within an archive"),
         (tarred({"inner": tarred(FILES)}), "archive within an archive"),
         (zipped(FILES, zipfile.ZIP_BZIP2), "packed by method 12"),
-        (zipped(FILES)[:-30], "damaged zip|neither"),
+        (zipped(FILES)[:-30], "damaged|neither"),
         (tarred(FILES)[:700], "truncated|damaged"),
         (b"no archive at all", "neither a zip nor a tar"),
         (gzip.compress(b"no archive at all"), "neither a zip nor a tar"),
@@ -173,5 +175,5 @@ def test_a_mutated_archive_gives_files_or_a_reason(mutations: int) -> None:
 
 def test_a_member_without_a_name_is_refused() -> None:
     """Of which zipfile says that an index is out of range."""
-    with pytest.raises(MalformedDataError, match="damaged zip"):
+    with pytest.raises(MalformedDataError, match="leads out of the archive, or is none"):
         read(zipped({"x": b"1"}).replace(b"x", b"\0"))
