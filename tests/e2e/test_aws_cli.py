@@ -106,7 +106,8 @@ def test_an_execution_is_started_described_and_listed(workplace: Workplace, aws:
     """Its plan is not there, so it fails: what matters is that the CLI can follow it."""
     project, machine = workplace.project("no-plan"), workplace.outputs()["StateMachineArn"]
     plan = {"bucket": workplace.outputs()["ArtifactBucket"], "key": f"runs/{project}/1/plan.json"}
-    request = json.dumps({"project": project, "run": "1", "plan": plan})
+    whole = json.loads((ROOT / "tests/unit/core/golden/run_input.json").read_text())
+    request = json.dumps(whole | {"project": project, "run": "1", "plan": plan})
     started = aws("stepfunctions", "start-execution", "--state-machine-arn", machine, "--input", request)
     describe = ("stepfunctions", "describe-execution", "--execution-arn", started["executionArn"])
     deadline = time.monotonic() + 30

@@ -114,7 +114,7 @@ class AwsStandIn:
         item: dict[str, Any] = {"pk": {"S": f"champion#{project}"}, "sk": {"S": "alias"}}
         for name, value in alias.to_value().items():
             if value is not None:
-                item[name] = {"S": value} if isinstance(value, str) else {"N": str(value)}
+                item[name] = _typed(value)
         return msgspec.json.encode({"Item": item})
 
     def _read(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -152,3 +152,10 @@ def aws_stand_in() -> Iterator[AwsStandIn]:
     finally:
         stand_in.hang_s = 0
         stand_in.stop()
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    """A value in DynamoDB's JSON."""
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}

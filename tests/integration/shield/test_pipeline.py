@@ -39,7 +39,7 @@ def test_a_failing_trainer_is_explained_by_the_tail_of_its_log(baseline: Baselin
 
 
 def test_a_stopped_run_stops_its_job_and_can_be_tried_again(baseline: Baseline) -> None:
-    assert baseline.observations["second_try"] == {"first": True, "second": True}
+    assert baseline.observations["second_try"] == {"first": True, "second": True, "resumed": True}
 
 
 def test_what_is_missing_reads_as_missing_and_not_as_forbidden(baseline: Baseline) -> None:
