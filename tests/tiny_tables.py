@@ -16,8 +16,8 @@ COLUMNS = [
 ]
 
 
-def signature(labels: list[str], *, has_categories: bool) -> Signature:
-    """x float32 [-1, 2], and text [-1, 1] if there are categories."""
+def signature(labels: list[str], *, has_categories: bool, hashed_for: str = "") -> Signature:
+    """x float32 [-1, 2], and text [-1, 1] if there are categories, which may be pseudonyms of a project."""
     categories = TensorSpec(name="categories", dtype="string", shape=[-1, 1]) if has_categories else None
     return Signature(
         task="tabular_classification" if labels else "tabular_regression",
@@ -27,7 +27,13 @@ def signature(labels: list[str], *, has_categories: bool) -> Signature:
         ),
         labels=labels,
         table=TableSignature(
-            columns=[column for column in COLUMNS if has_categories or column.kind == "number"],
+            columns=[
+                Column(name=column.name, kind=column.kind, hashed_for=hashed_for)
+                if column.kind == "category" and hashed_for
+                else column
+                for column in COLUMNS
+                if has_categories or column.kind == "number"
+            ],
             missing=["", "NA"],
             target="price",
             categories=categories,
@@ -35,9 +41,11 @@ def signature(labels: list[str], *, has_categories: bool) -> Signature:
     )
 
 
-def files(labels: list[str], *, has_categories: bool = True) -> dict[str, bytes]:
-    """A value is km + hour, missing ones 0, and 100 for the class "best"; labels are told apart by its sign."""
-    told = signature(labels, has_categories=has_categories)
+def files(
+    labels: list[str], *, has_categories: bool = True, best: str = "best", hashed_for: str = ""
+) -> dict[str, bytes]:
+    """A value is km + hour, missing ones 0, and 100 for the class `best`; labels are told apart by its sign."""
+    told = signature(labels, has_categories=has_categories, hashed_for=hashed_for)
     output = told.output.name
     nodes = [
         helper.make_node("IsNaN", ["x"], ["missing"]),
@@ -55,7 +63,7 @@ def files(labels: list[str], *, has_categories: bool = True) -> dict[str, bytes]
                 ["categories"],
                 ["price"],
                 domain="ai.onnx.ml",
-                keys_strings=["best"],
+                keys_strings=[best],
                 values_floats=[100.0],
                 default_float=0.0,
             ),
