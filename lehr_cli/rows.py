@@ -15,6 +15,7 @@ from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.tables import ColumnKind, TableSchema
 from lehr.csv_rows import iterate_rows, read_header
 from lehr.errors import MissingDataError, UnknownProjectError, UserError
+from lehr.file_formats import is_archive_name, split_member
 from lehr.idx import is_gzipped, parse_header
 from lehr.jsonl_rows import Cell, jsonl_objects
 from lehr.number_cells import read_number
@@ -120,8 +121,16 @@ def _rows(
 
 
 def _first_of(entries: Sequence[StoredObject], prefix: str, patterns: Sequence[str]) -> StoredObject:
+    archives = [(split_member(pattern) or (pattern,))[0] for pattern in patterns]
     for entry in entries:
-        if any(fnmatchcase(entry.key.removeprefix(prefix), pattern) for pattern in patterns):
+        name = entry.key.removeprefix(prefix)
+        if is_archive_name(name) and any(fnmatchcase(name, pattern) for pattern in archives):
+            raise UserError(
+                "rows of archives cannot be taken out here",
+                place=name,
+                hint="give one yourself: lehr predict PROJECT --input FILE",
+            )
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
             return entry
     raise MissingDataError("is not in the bucket", place=prefix + patterns[0], hint="drop the data first")
 

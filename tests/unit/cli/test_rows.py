@@ -90,3 +90,9 @@ def test_of_a_large_file_the_rows_at_its_start_are_there(monkeypatch: pytest.Mon
 def test_a_row_of_parquet_is_asked_for_in_another_way() -> None:
     with pytest.raises(UserError, match="--input"):
         row(0, {"part-1.parquet": "PAR1"}, RECIPE.replace("csv", "parquet"))
+
+
+@pytest.mark.parametrize("pattern", ["*.zip", "a.zip!x/*.csv"])
+def test_a_row_in_an_archive_is_asked_for_in_another_way(pattern: str) -> None:
+    with pytest.raises(UserError, match=r"a\.zip: rows of archives cannot be taken out here \(.*--input"):
+        row(0, {"a.zip": "PK"}, RECIPE.replace("part-*.csv", pattern))
