@@ -9,6 +9,7 @@ must have the probabilities that a bare ONNX Runtime session gives. All contende
 onnxruntime, except torch_eager, which runs in the project's own environment.
 
     predict                 the function as `sam build` makes it: its own layers, nothing written beside the code
+    predict_signed          the same under PackageSignatures=require: KMS is asked about the package's signature
     naive                   boto3, onnxruntime's defaults, json
     powertools_validation   Powertools' resolver with validation, Logger, Metrics, boto3
     fastapi_mangum          FastAPI behind Mangum, boto3
@@ -93,7 +94,7 @@ def targets(
 
 
 def main() -> None:
-    options = figures.arguments(__doc__ or "", ("predict", *EMULATED), rounds=ROUNDS)
+    options = figures.arguments(__doc__ or "", ("predict", "predict_signed", *EMULATED), rounds=ROUNDS)
     with open_bench(options.only, options.models, is_built=not options.source) as bench:
         starts = measure(bench, options.rounds)
         sessions = session_creation(bench, options.rounds) if "predict" in options.only else {}

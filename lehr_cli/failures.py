@@ -1,7 +1,7 @@
 """What a person sees when a command cannot do what was asked: one sentence, the way out, an exit code.
 
 0    done, and also: the gate kept the champion, or there was nothing new to train on
-1    the run failed, was stopped, or was refused (RunFailedError)
+1    the run failed, was stopped, or was refused (RunFailedError); a model is not what it should be (VerificationError)
 2    the person can put it right (lehr.errors.UserError, LocalCloudError)
 3    the cloud cannot be reached or said no (CloudError and botocore's errors)
 130  Ctrl-C
@@ -51,6 +51,12 @@ class CloudError(CommandError):
 
 class RunFailedError(CommandError):
     """Raised when a run ended without a decision, or was never started."""
+
+    exit_code = RUN_FAILED
+
+
+class VerificationError(CommandError):
+    """Raised when a model package is not what was published and signed, or could not be reproduced."""
 
     exit_code = RUN_FAILED
 

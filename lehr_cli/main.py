@@ -26,6 +26,7 @@ from lehr_cli.resume import resume
 from lehr_cli.rollback import rollback
 from lehr_cli.runs import runs
 from lehr_cli.train import train
+from lehr_cli.verify import verify
 from lehr_cli.watch import stop, watch
 from lehr_cli.why import why
 
@@ -52,6 +53,7 @@ app.command()(rollback)
 app.command()(predict)
 app.command()(report)
 app.command("compare")(compare_runs)
+app.command()(verify)
 app.command()(cost)
 app.command("plan")(plan_backend)
 app.command()(doctor)

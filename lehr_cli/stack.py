@@ -75,6 +75,11 @@ class Stack:
         return int(self.parameters.get("TrainerFunctionMemoryMb") or DEFAULT_MEMORY_MB)
 
     @property
+    def signing_key(self) -> str:
+        """ARN of the key that signs model packages; empty for a stack that signs none."""
+        return self.outputs.get("SigningKeyArn", "")
+
+    @property
     def endpoint_url(self) -> str:
         """Base URL of the predictions, without a slash at its end."""
         return self.output("EndpointUrl").rstrip("/")

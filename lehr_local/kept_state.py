@@ -16,6 +16,12 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from moto.cloudformation import models as cloudformation_models
 from moto.core.base_backend import BackendDict
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
@@ -124,7 +130,7 @@ def _reductions(blobs: BlobStore) -> dict[type, Any]:
         StackResources: lambda value: without(value, "record", "lazy_condition_map"),
         IAMBackend: _reduce_iam,
         RSAPrivateKey: lambda value: without(value, "private_key"),
-        ECDSAPrivateKey: lambda value: without(value, "private_key"),
+        ECDSAPrivateKey: _reduce_signing_key,
     }
 
 
@@ -137,6 +143,12 @@ def _reduce_execution(execution: Any) -> dict[str, Any]:
     with contextlib.suppress(AttributeError):  # It may not have begun.
         history = list(execution.to_history_output()["events"])
     return {**without(execution, "exec_worker", "_cloud_watch_logging_session"), "history": history}
+
+
+def _reduce_signing_key(key: Any) -> dict[str, Any]:
+    """What it has signed must be its own after a restart too; the snapshot is as private as the local credentials."""
+    raw = key.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return {**without(key, "private_key"), "pem": raw.decode()}
 
 
 def _reduce_stream(stream: Any) -> dict[str, Any]:
@@ -172,7 +184,7 @@ def _revivals(blobs: BlobStore) -> dict[type, Any]:
         LogStream: _revive_stream,
         IAMBackend: _revive_iam,
         RSAPrivateKey: lambda made, state: made.__init__(state["key_size"]),
-        ECDSAPrivateKey: lambda made, state: made.__init__(state["key_spec"]),
+        ECDSAPrivateKey: _revive_signing_key,
         FakeTrainingJob: _revive_training_job,
     }
 
@@ -187,6 +199,12 @@ def _revive_execution(made: Any, state: dict[str, Any]) -> None:
         made.exec_status = ExecutionStatus.ABORTED
         made.error, made.cause = "LocalCloudStopped", _STOPPED
         made.stop_date = datetime.datetime.now(tz=datetime.UTC)
+
+
+def _revive_signing_key(made: Any, state: dict[str, Any]) -> None:
+    pem = state.pop("pem").encode()
+    set_attributes(made, state)
+    made.private_key = load_pem_private_key(pem, password=None)
 
 
 def _revive_stream(made: Any, state: dict[str, Any]) -> None:

@@ -118,6 +118,7 @@ def compose(
         cloudformation,
         event_delivery,
         object_listing,
+        signing_keys,
         step_functions,
         training_jobs,
     )
@@ -126,6 +127,7 @@ def compose(
     from lehr_local.interruptions import interruption
 
     object_listing.install()
+    signing_keys.install()
     delivery = event_delivery.install(settings, runtime)
     cloudformation.install(settings)
     step_functions.install(settings)

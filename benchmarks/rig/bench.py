@@ -57,9 +57,9 @@ def open_bench(names: Sequence[str], models: Sequence[str], *, is_built: bool) -
     contenders, left_out, versions = [], {}, {}
     for name in names:
         try:
-            if name == "predict":
+            if name.startswith("predict"):
                 tree, python = environments.predict_tree(is_built=is_built)
-                contenders.append(predict_contender(tree, python))
+                contenders.append(predict_contender(tree, python, is_signed=name == "predict_signed"))
                 header["predict"] = tree.kind
             else:
                 contenders.append(peer(name))

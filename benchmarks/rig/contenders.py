@@ -27,6 +27,8 @@ EMULATED = ("naive", "powertools_validation", "fastapi_mangum", "torch_eager")
 SERVERS = ("litserve", "bentoml")
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _TIMEOUT_S = 60
+# Of a stack with the template's defaults there is none.
+NO_SIGNING_KEY = {"Fn::If": ["RequiresSignatures", {"Fn::GetAtt": ["SigningKey", "Arn"]}, ""]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +43,20 @@ class Contender:
     code: Path
     packages: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    is_signed: bool = False
 
 
-def predict_contender(tree: Tree, python: Path, *, handler: str = "", code: Path | None = None) -> Contender:
-    """The predict function as the template describes it; `handler` in `code` may stand before its own."""
+def predict_contender(
+    tree: Tree, python: Path, *, handler: str = "", code: Path | None = None, is_signed: bool = False
+) -> Contender:
+    """The predict function as the template describes it; `handler` in `code` may stand before its own.
+
+    With `is_signed` as under PackageSignatures=require: it loads what the store's key has signed, and nothing else.
+    """
     function = template()["Resources"]["PredictFunction"]["Properties"]
     return Contender(
-        name="predict",
+        name="predict_signed" if is_signed else "predict",
+        is_signed=is_signed,
         python=python,
         handler=handler or function["Handler"],
         code=tree.code,
@@ -194,6 +203,7 @@ def process_environment(
         "MODEL_KEY": f"peers/{model}/model.onnx",
         "MODEL_STATE_KEY": f"peers/{model}/state.pt",
         **one.environment,
+        **({"SIGNING_KEY": store.signing_key} if one.is_signed else {}),
     }
 
 
@@ -204,6 +214,8 @@ def _variables(properties: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, value in properties.get("Environment", {}).get("Variables", {}).items():
         if isinstance(value, dict):
+            if value == NO_SIGNING_KEY:
+                continue
             reference = str(value.get("Ref"))
             value = names.get(reference, parameters.get(reference, {}).get("Default"))
             if value is None:

@@ -174,6 +174,7 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
         "HOME": os.environ.get("HOME", "/"),
         "ARTIFACT_BUCKET": BUCKET,
         "REGISTRY_TABLE": TABLE,
+        "SIGNING_KEY": store.signing_key,
         "POWERTOOLS_TRACE_DISABLED": "1",
         "POWERTOOLS_METRICS_NAMESPACE": "Lehr",
         "POWERTOOLS_SERVICE_NAME": "package_model",

@@ -1,4 +1,4 @@
-"""A local S3 and DynamoDB: moto in a process of its own, with the project's bucket and registry table."""
+"""A local S3, DynamoDB and KMS: moto in a process of its own, with the project's bucket, registry table and key."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class LocalStore:
         except BaseException:
             self.close()
             raise
+        made = self._client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+        self.signing_key: str = made["KeyMetadata"]["Arn"]
         self.objects = S3ObjectStore(BUCKET, self._client("s3"))
         self.registry = DynamoModelRegistry(
             self._session().resource("dynamodb", endpoint_url=self.endpoint_url).Table(TABLE)

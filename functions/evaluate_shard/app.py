@@ -26,20 +26,22 @@ tracer = Tracer()
 
 class Settings(Environment, frozen=True, kw_only=True):
     artifact_bucket: str
+    signing_key: str = ""
 
 
 @cache
 def dependencies() -> tuple[ObjectStore, Callable[[str, str], LoadedModel]]:
     """The composition root: the store, and a loader that keeps the models of the last few units."""
-    from lehr.aws.connect import open_bucket
+    from lehr.aws.connect import open_bucket, open_verifier
 
-    store = open_bucket(Settings.read(os.environ).artifact_bucket)
+    settings = Settings.read(os.environ)
+    store, verifier = open_bucket(settings.artifact_bucket), open_verifier(settings.signing_key)
     directory = Path(tempfile.mkdtemp(prefix="lehr-models-"))
     threads = threads_for_memory(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU)))
 
     @lru_cache(maxsize=4)
     def load(project: str, version: str) -> LoadedModel:
-        return load_package(store, project, version, directory=directory, threads=threads)
+        return load_package(store, project, version, directory=directory, threads=threads, verifier=verifier)
 
     return store, load
 

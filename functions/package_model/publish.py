@@ -25,17 +25,19 @@ from lehr.contracts.package import (
     Signature,
 )
 from lehr.contracts.profile import DatasetStatistics
+from lehr.contracts.provenance import PROVENANCE_FILE, Statement
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import ModelRecord
 from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location
 from lehr.costs import planned_shards, record_cost, run_cost, trial_costs
-from lehr.errors import NoCompletedTrialError
+from lehr.errors import NoCompletedTrialError, OverwriteError
 from lehr.function_types import memory_of
 from lehr.model_archive import fetch_archive
-from lehr.ports import ModelRegistry, ObjectStore
+from lehr.ports import ModelRegistry, ObjectStore, PackageSigner
 from lehr.prices import load_prices
+from lehr.provenance import is_signed_as, sign, state
 from lehr.slicing import needs_statistics, plan_slices
 
 # From the trained files to those to publish beside them.
@@ -43,9 +45,16 @@ Prepare = Callable[[dict[str, bytes]], dict[str, bytes]]
 
 
 def package_best_trial(
-    request: PackageRequest, artifacts: ObjectStore, registry: ModelRegistry, prepare: Prepare
+    request: PackageRequest,
+    artifacts: ObjectStore,
+    registry: ModelRegistry,
+    prepare: Prepare,
+    signer: PackageSigner | None = None,
 ) -> PackagedModel:
-    """Publish the best trial of the sweep as the candidate. Raises NoCompletedTrialError if there is none."""
+    """Publish the best trial of the sweep as the candidate, signed if there is a signer.
+
+    Raises NoCompletedTrialError if there is none.
+    """
     sweep = Sweep.from_json(artifacts.get(layout.sweep_key(request.project, request.run)))
     _record_cost(request, sweep, artifacts, registry)
     if not sweep.best:
@@ -57,7 +66,7 @@ def package_best_trial(
     manifest = DatasetManifest.from_json(
         artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
     )
-    version = _publish(request, sweep, best, files | prepare(files), manifest, artifacts, registry)
+    version = _publish(request, sweep, best, files | prepare(files), manifest, artifacts, registry, signer)
     alias = registry.alias(request.project)
     champion = alias.champion if alias else None
     return PackagedModel(
@@ -101,6 +110,7 @@ def _publish(
     manifest: DatasetManifest,
     artifacts: ObjectStore,
     registry: ModelRegistry,
+    signer: PackageSigner | None,
 ) -> str:
     """Write the package under the version that its own bytes give it; package.json last.
 
@@ -125,12 +135,8 @@ def _publish(
         instance_type=result.instance_type or request.instance_type,
         hyperparameters=hyperparameters,
     )
-    card = write_card(
-        Signature.from_json(trained[SIGNATURE_FILE]),
-        TrainingSummary.from_json(trained[TRAINING_FILE]),
-        lineage,
-        manifest,
-    )
+    summary = TrainingSummary.from_json(trained[TRAINING_FILE])
+    card = write_card(Signature.from_json(trained[SIGNATURE_FILE]), summary, lineage, manifest)
     files = trained | {LINEAGE_FILE: lineage.to_json(), CARD_FILE: card}
     package = ModelPackage(
         project=request.project,
@@ -142,6 +148,8 @@ def _publish(
     version = package.version
     for name, body in files.items():
         artifacts.put_once(layout.model_file_key(request.project, version, name), body)
+    if signer:
+        _sign(state(package, lineage, summary, manifest), signer, artifacts)
     artifacts.put_once(
         layout.model_file_key(request.project, version, PACKAGE_FILE),
         package.to_json(),
@@ -160,6 +168,20 @@ def _publish(
         )
     )
     return version
+
+
+def _sign(statement: Statement, signer: PackageSigner, artifacts: ObjectStore) -> None:
+    """Write the signature beside the package, once: of the same statement a second one would have other bytes.
+
+    Raises OverwriteError if something else is there.
+    """
+    said = statement.predicate
+    key = layout.model_file_key(said.project, said.version, PROVENANCE_FILE)
+    try:
+        artifacts.put_once(key, sign(statement, signer), content_type="application/json")
+    except OverwriteError:
+        if not is_signed_as(statement, artifacts.get(key)):
+            raise
 
 
 def _plan_evaluation(

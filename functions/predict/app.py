@@ -36,6 +36,7 @@ from lehr_runtime.session import MEMORY_MB_PER_VCPU, threads_for_memory
 if TYPE_CHECKING:
     from functions.predict.capture import Capture
     from functions.predict.catalogue import Catalogue
+    from lehr.aws.kms_reader import SignatureReader
     from lehr.aws.readers import ChampionReader, S3Reader
 
 logger = JsonLog()
@@ -45,11 +46,13 @@ class OptionalSettings(Environment, frozen=True, kw_only=True):
     """What may be left out. `pii_key` is the stack's secret; without one no model with a hashed column answers.
 
     `capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too.
+    `signing_key` is the key that must have signed a package; without one signatures are not asked for.
     """
 
     pii_key: str = ""
     capture_rate: float = 0.0
     capture_features: str = "false"
+    signing_key: str = ""
 
 
 class Settings(OptionalSettings, frozen=True, kw_only=True):
@@ -68,9 +71,20 @@ def readers() -> tuple[S3Reader, ChampionReader]:
 
 
 @cache
+def signatures() -> SignatureReader | None:
+    """Who is asked whether a package is signed by the stack's key; None where no package has to be."""
+    key = OptionalSettings.read(os.environ).signing_key
+    if not key:
+        return None
+    from lehr.aws.kms_reader import open_signature_reader
+
+    return open_signature_reader(key)
+
+
+@cache
 def champions() -> Champions:
     """What answers predictions, opened by the first of them, or for the snapshot."""
-    store, registry = readers()
+    (store, registry), verifier = readers(), signatures()
     # As tempfile would make it, without the five modules that it imports.
     folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"lehr-models-{os.urandom(8).hex()}"  # noqa: S108
     folder.mkdir(mode=0o700)
@@ -81,11 +95,12 @@ def champions() -> Champions:
         threads=threads_for_memory(
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
+        verifier=verifier,
     )
     opened = Champions(store, registry, load, logger, on_fallback=write_fallback, on_scored=write_scored)
     if is_for_snapshot(os.environ):
         projects = Settings.read(os.environ).warm_projects
-        prepare_snapshot(opened, projects, [store, registry], logger)
+        prepare_snapshot(opened, projects, [store, registry, *([verifier] if verifier else [])], logger)
     return opened
 
 

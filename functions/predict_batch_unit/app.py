@@ -29,21 +29,25 @@ class Settings(Environment, frozen=True, kw_only=True):
     data_bucket: str
     artifact_bucket: str
     pii_key: str = ""
+    signing_key: str = ""
 
 
 @cache
 def dependencies() -> tuple[ObjectStore, ObjectStore, Callable[[str, str], LoadedModel], str]:
     """The composition root: two buckets, a loader that keeps the models of the last few units, the pseudonyms' key."""
-    from lehr.aws.connect import open_bucket
+    from lehr.aws.connect import open_bucket, open_verifier
 
     settings = Settings.read(os.environ)
     artifacts = open_bucket(settings.artifact_bucket)
+    verifier = open_verifier(settings.signing_key)
     directory = Path(tempfile.mkdtemp(prefix="lehr-models-"))
     threads = threads_for_memory(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU)))
 
     @lru_cache(maxsize=2)
     def load(project: str, version: str) -> LoadedModel:
-        return load_package(artifacts, project, version, directory=directory, threads=threads)
+        return load_package(
+            artifacts, project, version, directory=directory, threads=threads, verifier=verifier
+        )
 
     return open_bucket(settings.data_bucket), artifacts, load, settings.pii_key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from lehr.clock import iso, now
@@ -13,11 +14,20 @@ from lehr.ports import ModelRegistry
 LEFT_OVER_S = 900
 
 
-def promote(request: PromoteRequest, registry: ModelRegistry, *, at: datetime | None = None) -> Promotion:
+# Of a project and a version: raises ModelPackageError unless every byte of its package is what was published.
+Check = Callable[[str, str], object]
+
+
+def promote(
+    request: PromoteRequest, registry: ModelRegistry, check: Check, *, at: datetime | None = None
+) -> Promotion:
     """Make the candidate champion, a canary first, or none again. Raises ChampionChangedError if the alias has moved.
 
-    Without a champion there is nobody to compare it with: it is promoted at once.
+    Without a champion there is nobody to compare it with: it is promoted at once. Before it answers anybody its package
+    is checked, once more after a bake; taking it away asks nothing.
     """
+    if request.step != "withdraw":
+        check(request.project, request.version)
     alias = _moved(request, registry, at or datetime.now(UTC))
     return Promotion(
         champion=alias.champion,

@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.rollback_model.rollback import roll_back
 from lehr.contracts.rollback import RollbackRequest
-from lehr.ports import ModelRegistry, Notices, ObjectStore
+from lehr.ports import ModelRegistry, Notices, ObjectStore, PackageVerifier
 from lehr.settings import Environment
 
 logger = Logger()
@@ -26,18 +26,20 @@ class Settings(Environment, frozen=True, kw_only=True):
     artifact_bucket: str
     registry_table: str
     notification_topic_arn: str
+    signing_key: str = ""
 
 
 @cache
-def adapters() -> tuple[ObjectStore, ModelRegistry, Notices]:
+def adapters() -> tuple[ObjectStore, ModelRegistry, Notices, PackageVerifier | None]:
     """The composition root: adapters are built on the first invocation."""
-    from lehr.aws.connect import open_bucket, open_notices, open_registry
+    from lehr.aws.connect import open_bucket, open_notices, open_registry, open_verifier
 
     settings = Settings.read(os.environ)
     return (
         open_bucket(settings.artifact_bucket),
         open_registry(settings.registry_table),
         open_notices(settings.notification_topic_arn),
+        open_verifier(settings.signing_key),
     )
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from functions.rollback_model.wholeness import refuse_broken_package
 from lehr import layout
 from lehr.contracts.package import PACKAGE_FILE
 from lehr.contracts.registry import Alias
 from lehr.contracts.rollback import RollbackAnswer, RollbackRequest
-from lehr.errors import ChampionChangedError, UserError
-from lehr.ports import ModelRegistry, Notices, ObjectStore
+from lehr.errors import ChampionChangedError, ModelPackageError, UserError
+from lehr.model_packages import check_package
+from lehr.ports import ModelRegistry, Notices, ObjectStore, PackageVerifier
 
 _SHOWN = 5
 
 
 def roll_back(
-    request: RollbackRequest, artifacts: ObjectStore, registry: ModelRegistry, notices: Notices
+    request: RollbackRequest,
+    artifacts: ObjectStore,
+    registry: ModelRegistry,
+    notices: Notices,
+    verifier: PackageVerifier | None,
 ) -> RollbackAnswer:
     """Move the alias to a version that was champion before; a refusal changes nothing."""
     try:
-        alias = _moved(request, artifacts, registry)
+        alias = _moved(request, artifacts, registry, verifier)
     except UserError as fault:
         return RollbackAnswer(
             project=request.project, outcome="refused", reason=fault.message, hint=fault.hint
@@ -65,7 +69,12 @@ def choose(history: list[Alias], version: str, *, is_known: bool) -> Alias:
     return former[meant[0]]
 
 
-def _moved(request: RollbackRequest, artifacts: ObjectStore, registry: ModelRegistry) -> Alias:
+def _moved(
+    request: RollbackRequest,
+    artifacts: ObjectStore,
+    registry: ModelRegistry,
+    verifier: PackageVerifier | None,
+) -> Alias:
     project = layout.checked_name(request.project)
     history = registry.champions(project)
     if not history:
@@ -79,7 +88,13 @@ def _moved(request: RollbackRequest, artifacts: ObjectStore, registry: ModelRegi
             return one
     is_known = bool(request.version) and _is_published(artifacts, project, request.version)
     target = choose(history, request.version, is_known=is_known)
-    refuse_broken_package(artifacts, project, target.champion)
+    try:
+        check_package(artifacts, project, target.champion, verifier)
+    except ModelPackageError as fault:
+        raise UserError(
+            f"the package of {target.champion} is not whole: {fault}",
+            hint="restore it within 30 days as docs/operations.md says, or name another former champion",
+        ) from fault
     try:
         return registry.roll_back(
             project,

@@ -228,6 +228,10 @@ class _Reader:
         role = self._parameters.get("RoleName")
         return [self._demand(f"arn:aws:iam::{self._account_id}:role/{role}" if role else "*")]
 
+    def _kms(self) -> list[Demand]:
+        key = str(self._parameters.get("KeyId") or "")
+        return [self._demand(key if not key or key.startswith("arn:") else self._arn(f"key/{key}"))]
+
     def _logs(self) -> list[Demand]:
         # Group and stream are in the ARN of every action, each empty when the call names none.
         group, stream = (self._parameters.get(name) or "" for name in ("logGroupName", "logStreamName"))

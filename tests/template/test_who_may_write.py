@@ -49,10 +49,26 @@ MANIFEST = "datasets/mnist/v1/manifest.json"
 # Key and action: whose role may.
 MAY_WITH_OBJECTS = {
     (MODEL, "GetObject"): {
-        *("PackageModel", "EvaluateShard", "RollbackModel", "WriteReport", "Predict", "PredictBatchUnit")
+        *(
+            "PackageModel",
+            "EvaluateShard",
+            "PromoteModel",
+            "RollbackModel",
+            "WriteReport",
+            "Predict",
+            "PredictBatchUnit",
+        )
     },
     (WEIGHTS, "GetObject"): {
-        *("PackageModel", "EvaluateShard", "RollbackModel", "WriteReport", "Predict", "PredictBatchUnit"),
+        *(
+            "PackageModel",
+            "EvaluateShard",
+            "PromoteModel",
+            "RollbackModel",
+            "WriteReport",
+            "Predict",
+            "PredictBatchUnit",
+        ),
         "Training",
     },
     (WEIGHTS, "PutObject"): {"PackageModel"},
@@ -63,8 +79,16 @@ MAY_WITH_OBJECTS = {
     (SHARD, "DeleteObject"): set(),
     ("datasets/mnist/v1/card.html", "PutObject"): {"SealDataset", "WriteReport"},
     ("models/mnist/v1/lineage.json", "GetObject"): {
-        *("PackageModel", "EvaluateShard", "WriteReport", "Predict", "PredictBatchUnit", "SealDataset"),
-        *("RollbackModel", "StartRun"),
+        *(
+            "PackageModel",
+            "EvaluateShard",
+            "PromoteModel",
+            "RollbackModel",
+            "WriteReport",
+            "Predict",
+            "PredictBatchUnit",
+        ),
+        *("SealDataset", "StartRun"),
     },
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
     ("batches/mnist/b1/result.json", "PutObject"): {"StartBatch", "PredictBatchUnit", "SealBatch"},

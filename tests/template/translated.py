@@ -83,6 +83,7 @@ EVERYTHING = {
     "JwtIssuer": "https://issuer.example",
     "KmsKeyArn": KEY,
     "MonthlyBudgetUsd": "20",
+    "PackageSignatures": "require",
     "NotificationEmail": "operator@example.com",
     "PredictReservedConcurrency": "5",
     "RetrainProject": "mnist",

@@ -34,7 +34,7 @@ RUN_FUNCTIONS = {
     "propose_trials": (1.0, 600),
     "package_model": (2.9375, 300),
     "judge_model": (1.0, 120),
-    "promote_model": (0.25, 30),
+    "promote_model": (1769 / 1024, 120),
     "write_report": (0.5, 60),
 }
 # After a run: a call is taken to have used this share of its timeout.

@@ -62,6 +62,22 @@ class FolderReader(ObjectReader, Protocol):
     def folders(self, prefix: str) -> Iterator[str]: ...
 
 
+class PackageSigner(Protocol):
+    """Who signs packages; `key_id` names the key."""
+
+    @property
+    def key_id(self) -> str: ...
+    def sign(self, message: bytes) -> bytes: ...
+
+
+class PackageVerifier(Protocol):
+    """Whether a signature is one of the key `key_id`."""
+
+    @property
+    def key_id(self) -> str: ...
+    def verify(self, message: bytes, signature: bytes) -> bool: ...
+
+
 class ChampionPointers(Protocol):
     """Which model version serves a project; None before its first promotion."""
 

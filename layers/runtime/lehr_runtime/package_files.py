@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lehr import layout
 from lehr.contracts.package import PACKAGE_FILE, ModelPackage, PackagedFile
 from lehr.errors import ModelPackageError
+from lehr.model_packages import check_file, get_start
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -31,7 +32,7 @@ class PackageFiles:
         """The checked bytes of one file. Raises ModelPackageError."""
         entry = self._entry(name, max_bytes)
         raw = get_start(self._store, self._key(name), entry.bytes + 1)
-        self._check(name, entry, len(raw), lambda: hashlib.sha256(raw).hexdigest())
+        check_file(self._version, name, entry, len(raw), hashlib.sha256(raw).hexdigest())
         return raw
 
     def write(self, graph: str, folder: Path) -> list[str]:
@@ -60,7 +61,7 @@ class PackageFiles:
                 self._store.get_into(key, entry.bytes + 1, sink)
             except KeyError as fault:
                 raise ModelPackageError(f"{self._store.uri(key)} is not there") from fault
-        self._check(name, entry, sink.size, sink.sha256)
+        check_file(self._version, name, entry, sink.size, sink.sha256())
 
     def _entry(self, name: str, max_bytes: int) -> PackagedFile:
         entry = self._package.files.get(name)
@@ -72,25 +73,6 @@ class PackageFiles:
 
     def _key(self, name: str) -> str:
         return layout.model_file_key(self._project, self._version, name)
-
-    def _check(self, name: str, entry: PackagedFile, size: int, sha256: Callable[[], str]) -> None:
-        if size != entry.bytes:
-            raise ModelPackageError(
-                f"{self._version}: {name} does not have the {entry.bytes} bytes of {PACKAGE_FILE}"
-            )
-        digest = sha256()
-        if digest != entry.sha256:
-            raise ModelPackageError(
-                f"{self._version}: {name} has sha256 {digest}, {PACKAGE_FILE} says {entry.sha256}"
-            )
-
-
-def get_start(store: ObjectReader, key: str, count: int) -> bytes:
-    """At most `count` bytes are read, whatever lies there. Raises ModelPackageError if nothing does."""
-    try:
-        return store.get_start(key, count)
-    except KeyError as fault:
-        raise ModelPackageError(f"{store.uri(key)} is not there") from fault
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
-from lehr import layout
 from lehr.contracts.package import (
     GOLDEN_FILE,
     INT8_FILE,
-    PACKAGE_FILE,
     SIGNATURE_FILE,
     ModelPackage,
     Signature,
     serving_file,
 )
 from lehr.errors import ContractError, ModelPackageError
+from lehr.model_packages import MAX_DOCUMENT_BYTES, read_envelope, read_package
 from lehr_runtime.golden import (
     INT8_TOLERANCE,
     MAX_GOLDEN_BYTES,
@@ -37,17 +36,15 @@ from lehr_runtime.golden import (
     read_golden,
 )
 from lehr_runtime.graphs import check_graph
-from lehr_runtime.package_files import PackageFiles, get_start, together
+from lehr_runtime.package_files import PackageFiles, together
 from lehr_runtime.predictor import Predictor
 from lehr_runtime.session import check_signature, open_session, runtime_of_this_process
 from lehr_runtime.tables import Inputs, Table
 
 if TYPE_CHECKING:
-    from lehr.ports import ObjectReader
+    from lehr.ports import ObjectReader, PackageVerifier
 
-MAX_DOCUMENT_BYTES = 1 << 20
 _numbers = itertools.count()
-_FILE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +62,15 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_package(
-    store: ObjectReader, project: str, version: str, *, directory: Path, threads: int
+    store: ObjectReader,
+    project: str,
+    version: str,
+    *,
+    directory: Path,
+    threads: int,
+    verifier: PackageVerifier | None = None,
 ) -> LoadedModel:
-    """Fetch, check and open models/<project>/<version>/.
+    """Fetch, check and open models/<project>/<version>/. With a `verifier`, only what its key has signed is opened.
 
     The graph that was optimised for this processor and this ONNX Runtime is opened if the package has one, and
     the signature's (model.onnx, or model.int8.onnx) otherwise, or where the optimised one does not give the golden
@@ -77,7 +80,7 @@ def load_package(
 
     Raises ModelPackageError saying which file is absent, too large, or not what package.json says.
     """
-    package = _read_package(store, project, version)
+    package, digest = read_package(store, project, version)
     files = PackageFiles(store, project, version, package)
     serving = serving_file(*runtime_of_this_process())
     directory.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,9 @@ def load_package(
     folder.mkdir(mode=0o700)
     try:
         is_there = serving in package.files and GOLDEN_FILE in package.files
-        raw_signature, raw_golden, names = together(
+        signed = [partial(_check_provenance, store, project, package, digest, verifier)] if verifier else []
+        *_, raw_signature, raw_golden, names = together(
+            *signed,
             lambda: files.fetch(SIGNATURE_FILE, MAX_DOCUMENT_BYTES),
             lambda: files.fetch(GOLDEN_FILE, MAX_GOLDEN_BYTES) if GOLDEN_FILE in package.files else b"",
             lambda: files.write(serving, folder) if is_there else [],
@@ -155,20 +160,13 @@ def _zeros(signature: Signature) -> Inputs:
     return numbers
 
 
-def _read_package(store: ObjectReader, project: str, version: str) -> ModelPackage:
-    raw = get_start(store, layout.model_file_key(project, version, PACKAGE_FILE), MAX_DOCUMENT_BYTES)
-    try:
-        package = ModelPackage.from_json(raw)
-    except ContractError as fault:
-        raise ModelPackageError(f"{version}: {PACKAGE_FILE}: {fault}") from fault
-    if package.version != version or package.project != project:
-        raise ModelPackageError(
-            f"{PACKAGE_FILE} is of {package.project} {package.version}, not of {project} {version}"
-        )
-    for name in package.files:
-        if not 1 <= len(name) <= 128 or name[0] in ".-" or not _FILE_CHARACTERS.issuperset(name):
-            raise ModelPackageError(f"{version}: {PACKAGE_FILE} names a file {name[:80]!r}")
-    return package
+def _check_provenance(
+    store: ObjectReader, project: str, package: ModelPackage, digest: str, verifier: PackageVerifier
+) -> None:
+    """Raises ModelPackageError for a package that the verifier's key has not signed."""
+    from lehr.provenance import check_provenance  # only imported for a stack whose packages are signed
+
+    check_provenance(read_envelope(store, project, package.version), package, digest, verifier)
 
 
 def _read_signature(raw: bytes) -> Signature:

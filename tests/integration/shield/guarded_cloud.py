@@ -186,7 +186,9 @@ def guarded_cloud(folder: Path) -> Iterator[GuardedCloud]:
     )
     assert started.returncode == 0, started.stderr
     try:
-        deployed = place.lehr("local", "up", "--parameter", "ApprovalLinks=yes")
+        deployed = place.lehr(
+            "local", "up", "--parameter", "ApprovalLinks=yes", "--parameter", "PackageSignatures=require"
+        )
         assert deployed.code == 0, deployed.stderr
         yield GuardedCloud(place)
     finally:

@@ -12,9 +12,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.error import HTTPError
 
+from lehr.aws.kms import KmsSigner
 from lehr.aws.s3 import S3ObjectStore
 from lehr.clock import now
 from tests.integration.shield.guarded_cloud import STACK, GuardedCloud, eventually
+from tests.signing import sign_package
 from tests.small_packages import publish_small_package
 
 
@@ -23,7 +25,9 @@ def rollback(cloud: GuardedCloud, project: str) -> dict[str, Any]:
     versions = [_promote(cloud, project, number) for number in range(2)]
     unknown = cloud.place.lehr("rollback", project, "ffffffffffffffff")
     back = cloud.place.lehr("rollback", project, "--reason", "tried")
-    seen: dict[str, Any] = {"unknown": unknown.code, "back": back.code}
+    absent = {"project": project, "run": "run-9", "version": "ffffffffffffffff", "generation": 9}
+    refused = _call(cloud, "PromoteModel", absent).get("errorType")
+    seen: dict[str, Any] = {"unknown": unknown.code, "back": back.code, "absent": refused}
     if back.code == 0:
         told = back.only("rollback")
         seen |= {"champion": versions.index(told["champion"]), "untold": told["untold"] != ""}
@@ -116,7 +120,10 @@ def _promote(cloud: GuardedCloud, project: str, generation: int) -> str:
 
 def _publish(cloud: GuardedCloud, project: str, number: int) -> str:
     artifacts = S3ObjectStore(cloud.place.outputs()["ArtifactBucket"], cloud.place.client("s3"))
-    return publish_small_package(artifacts, project, f"{project}-{number}".encode())
+    version = publish_small_package(artifacts, project, f"{project}-{number}".encode())
+    key = cloud.place.outputs()["SigningKeyArn"]
+    sign_package(artifacts, project, version, KmsSigner(key, cloud.place.client("kms")))
+    return version
 
 
 def _call(cloud: GuardedCloud, function: str, request: dict[str, Any]) -> Any:

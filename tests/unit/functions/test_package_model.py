@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import tarfile
 from typing import Any
@@ -22,7 +23,9 @@ from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import PackageRequest, TrialResult
 from lehr.errors import ModelPackageError, NoCompletedTrialError, OverwriteError
 from lehr.model_archive import read_archive
+from lehr.model_packages import check_package
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
+from tests.signing import LocalKey
 from tests.sweeps import record_trials
 from tests.unit.functions.test_start_run import RECIPE
 
@@ -317,3 +320,42 @@ def test_weights_over_the_cap_are_left_out_and_the_model_is_published(
 def test_an_archive_of_a_folder_is_read_like_one_of_files() -> None:
     files = trained()
     assert read_archive(packed({f"./{name}": body for name, body in files.items()}), place="p") == files
+
+
+def test_a_package_is_signed_before_it_is_there() -> None:
+    store, request = world(0.90)
+    key = LocalKey()
+    packaged = package_best_trial(request, store, InMemoryRegistry(), without_more, key)
+    names = [name.rpartition("/")[2] for name in store.writes if name.startswith("models/")]
+    assert names[-2:] == ["provenance.json", "package.json"]
+    package, statement = check_package(store, "mnist", packaged.version, key)
+    assert statement is not None
+    said = statement.predicate
+    assert (said.run, said.code_sha, said.image) == ("r1", "c0de", "image")
+    manifest = store.objects[layout.dataset_manifest_key("mnist", "d1")]
+    assert said.dataset_sha256 == hashlib.sha256(manifest).hexdigest()
+    assert (said.metrics.accuracy, said.version) == (0.90, package.version)
+
+
+def test_a_second_attempt_leaves_the_signature_of_the_first() -> None:
+    store, request = world(0.90)
+    key = LocalKey()
+    first = package_best_trial(request, store, InMemoryRegistry(), without_more, key)
+    signed = store.objects[layout.model_file_key("mnist", first.version, "provenance.json")]
+    second = package_best_trial(request, store, InMemoryRegistry(), without_more, key)
+    assert second.version == first.version
+    assert store.objects[layout.model_file_key("mnist", first.version, "provenance.json")] == signed
+
+
+def test_something_else_in_the_place_of_a_signature_is_not_taken_for_one() -> None:
+    store, request = world(0.90)
+    version = package_best_trial(request, store, InMemoryRegistry(), without_more).version
+    store.put(layout.model_file_key("mnist", version, "provenance.json"), b"{}")
+    with pytest.raises(OverwriteError, match=r"provenance\.json"):
+        package_best_trial(request, store, InMemoryRegistry(), without_more, LocalKey())
+
+
+def test_without_a_signer_nothing_is_signed() -> None:
+    store, request = world(0.90)
+    version = package_best_trial(request, store, InMemoryRegistry(), without_more).version
+    assert not store.exists(layout.model_file_key("mnist", version, "provenance.json"))

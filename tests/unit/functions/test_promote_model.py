@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from functions.promote_model.promote import promote
+from lehr import layout
 from lehr.contracts.registry import Alias
 from lehr.contracts.workflow import PromoteRequest, Promotion
-from lehr.errors import ChampionChangedError
-from tests.fakes import InMemoryRegistry
+from lehr.errors import ChampionChangedError, ModelPackageError
+from lehr.model_packages import check_package
+from tests import tiny_models as models
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry
+from tests.signing import LocalKey, sign_package
 
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -22,11 +28,17 @@ class World:
     def __init__(self) -> None:
         self.registry = InMemoryRegistry()
         self.registry.promote("mnist", "v0", run="r0", generation=0)
+        self.checked: list[tuple[str, str]] = []
+
+    def check(self, project: str, version: str) -> None:
+        self.checked.append((project, version))
 
     def promote(self, generation: int = 1, strategy: str = "canary", **more: Any) -> Promotion:
         value = {"project": "mnist", "run": "r1", "version": "v1", "generation": generation}
         rollout = {"strategy": strategy, "share_percent": 25.0, "bake_minutes": 30}
-        return promote(PromoteRequest.from_value(value | {"rollout": rollout} | more), self.registry, at=AT)
+        return promote(
+            PromoteRequest.from_value(value | {"rollout": rollout} | more), self.registry, self.check, at=AT
+        )
 
     @property
     def alias(self) -> Alias:
@@ -83,3 +95,35 @@ def test_the_first_model_of_a_project_has_nobody_beside_it() -> None:
     world = World()
     world.registry = InMemoryRegistry()
     assert world.promote(0).champion == "v1"
+
+
+def test_what_is_to_answer_is_checked_and_what_is_taken_away_is_not() -> None:
+    world = World()
+    world.promote()
+    world.promote(2, step="withdraw")
+    assert world.checked == [("mnist", "v1")]
+
+
+def promoted(store: InMemoryObjectStore, version: str, key: LocalKey | None) -> InMemoryRegistry:
+    """As the function promotes: with all of a package checked, and its signature with a key."""
+    registry = InMemoryRegistry()
+    request = PromoteRequest(project="mnist", run="r1", version=version, generation=0)
+    with suppress(ModelPackageError):
+        promote(request, registry, partial(check_package, store, verifier=key))
+    return registry
+
+
+def test_a_signed_package_becomes_the_champion_and_one_that_is_not_moves_no_alias() -> None:
+    store, key = InMemoryObjectStore(), LocalKey()
+    version = models.publish(store, "mnist", models.files())
+    assert promoted(store, version, key).alias("mnist") is None
+    sign_package(store, "mnist", version, key)
+    assert promoted(store, version, key).aliases["mnist"].champion == version
+
+
+def test_without_signatures_a_package_is_checked_to_its_last_file_all_the_same() -> None:
+    store = InMemoryObjectStore()
+    version = models.publish(store, "mnist", models.files() | {"weights.safetensors": b"weights"})
+    assert promoted(store, version, None).aliases["mnist"].champion == version
+    store.put(layout.model_file_key("mnist", version, "weights.safetensors"), b"weightz")
+    assert promoted(store, version, None).alias("mnist") is None

@@ -248,7 +248,7 @@ def with_logits(folder: Path) -> None:
 def overtaken() -> None:
     registry = InMemoryRegistry()
     registry.promote("mnist", "old", run="r0", generation=0)
-    promote(PromoteRequest(project="mnist", run="r1", version="new", generation=0), registry)
+    promote(PromoteRequest(project="mnist", run="r1", version="new", generation=0), registry, lambda *_: None)
 
 
 def of_another_release() -> None:

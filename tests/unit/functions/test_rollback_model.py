@@ -39,7 +39,9 @@ class World:
             "owner": f"request-{self.asked}",
             "by": "ada",
         } | more
-        return roll_back(RollbackRequest.from_value(request), self.artifacts, self.registry, self.notices)
+        return roll_back(
+            RollbackRequest.from_value(request), self.artifacts, self.registry, self.notices, None
+        )
 
     def refusal(self, version: str = "", **more: Any) -> RollbackAnswer:
         before = self.registry.aliases.get("mnist")
@@ -163,7 +165,7 @@ def test_what_may_mean_two_versions_is_refused() -> None:
 def test_a_project_without_a_champion_is_refused(project: str) -> None:
     world = World()
     request = RollbackRequest(project=project, owner="request-1")
-    answer = roll_back(request, world.artifacts, world.registry, world.notices)
+    answer = roll_back(request, world.artifacts, world.registry, world.notices, None)
     assert answer.outcome == "refused"
 
 

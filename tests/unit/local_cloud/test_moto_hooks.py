@@ -97,6 +97,9 @@ HOOKS: list[tuple[str, str, list[str] | None]] = [
     # By which the shield finds who waits for a token.
     (f"{PARSER}.asl.eval.callback.callback", "CallbackPoolManager.get", ["self", "callback_id"]),
     (f"{PARSER}.api", "InvalidDefinition.TYPE", None),
+    ("moto.kms.responses", "KmsResponse._get_param", ["self", "param_name", "if_none"]),
+    ("moto.kms.utils", "ECDSAPrivateKey.sign", ["self", "message", "signing_algorithm"]),
+    ("moto.kms.utils", "ECDSAPrivateKey.verify", ["self", "message", "signature", "signing_algorithm"]),
     ("moto.sagemaker.responses", "SageMakerResponse.create_training_job", ["self"]),
     *(
         ("moto.batch.responses", f"BatchResponse.{name}", ["self"])

@@ -11,6 +11,7 @@ from lehr.aws.clients import CONFIG, make_client, make_table
 from lehr.aws.endpoint_figures import CloudWatchFigures
 from lehr.aws.executions import StepFunctionsExecutions, StepFunctionsTasks
 from lehr.aws.jobs import BatchJobs, SageMakerJobs
+from lehr.aws.kms import KmsSigner, KmsVerifier
 from lehr.aws.logs import CloudWatchTrainingLogs
 from lehr.aws.notices import AwsNotices
 from lehr.aws.registry import DynamoModelRegistry
@@ -32,6 +33,16 @@ def open_approvals(table: str) -> DynamoApprovals:
 
 def open_waiting_tasks() -> StepFunctionsTasks:
     return StepFunctionsTasks(make_client("stepfunctions"))
+
+
+def open_signer(key_id: str) -> KmsSigner | None:
+    """None for no key: packages are not signed."""
+    return KmsSigner(key_id, make_client("kms")) if key_id else None
+
+
+def open_verifier(key_id: str) -> KmsVerifier | None:
+    """None for no key: signatures are not asked for."""
+    return KmsVerifier(key_id, make_client("kms")) if key_id else None
 
 
 def open_executions(state_machine_arn: str) -> StepFunctionsExecutions:
