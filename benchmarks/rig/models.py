@@ -24,6 +24,7 @@ from benchmarks.rig.store import BUCKET, ROOT, TABLE, LocalStore
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard
 from lehr.contracts.package import MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE, Signature
+from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.sweep import DEFAULT_OBJECTIVE, Sweep, TrialRecord
 from lehr.contracts.training import EpochRecord, Parity, TrainingSummary
 from lehr.contracts.workflow import PackageRequest, TrialResult
@@ -122,6 +123,8 @@ def publish(model: ExportedModel, store: LocalStore, *, project: str = "", run: 
             archive.addfile(member, io.BytesIO(body))
     key = f"runs/{project}/{run}/trials/job-0/output/model.tar.gz"
     store.objects.put(key, buffer.getvalue())
+    recipe = parse_recipe((ROOT / "examples/mnist/lehr.toml").read_text("utf-8"))
+    store.objects.put(layout.recipe_key(project, run), recipe.to_json())
     classes = len(model.signature.labels)
     shard = write_shard({"x": model.row, "y": np.zeros(len(model.row), np.uint8)})
     store.objects.put(layout.datasets_prefix(project) + "shards/0", shard)
