@@ -17,6 +17,7 @@ from lehr_cli.cost import cost
 from lehr_cli.data import drop
 from lehr_cli.demo import demo
 from lehr_cli.doctor import doctor
+from lehr_cli.drift import drift
 from lehr_cli.invocation import shared_options
 from lehr_cli.plan import plan_backend
 from lehr_cli.predict import predict
@@ -54,6 +55,7 @@ app.command()(predict)
 app.command()(report)
 app.command("compare")(compare_runs)
 app.command()(verify)
+app.command()(drift)
 app.command()(cost)
 app.command("plan")(plan_backend)
 app.command()(doctor)

@@ -17,6 +17,7 @@ from lehr.contracts.package import (
     CARD_FILE,
     LINEAGE_FILE,
     PACKAGE_FILE,
+    REFERENCE_FILE,
     SIGNATURE_FILE,
     TRAINING_FILE,
     Lineage,
@@ -38,6 +39,7 @@ from lehr.model_archive import fetch_archive
 from lehr.ports import ModelRegistry, ObjectStore, PackageSigner
 from lehr.prices import load_prices
 from lehr.provenance import is_signed_as, sign, state
+from lehr.references import reference_of
 from lehr.slicing import needs_statistics, plan_slices
 
 # From the trained files to those to publish beside them.
@@ -137,7 +139,7 @@ def _publish(
     )
     summary = TrainingSummary.from_json(trained[TRAINING_FILE])
     card = write_card(Signature.from_json(trained[SIGNATURE_FILE]), summary, lineage, manifest)
-    files = trained | {LINEAGE_FILE: lineage.to_json(), CARD_FILE: card}
+    files = trained | {LINEAGE_FILE: lineage.to_json(), CARD_FILE: card} | _reference(request, artifacts)
     package = ModelPackage(
         project=request.project,
         files={
@@ -182,6 +184,16 @@ def _sign(statement: Statement, signer: PackageSigner, artifacts: ObjectStore) -
     except OverwriteError:
         if not is_signed_as(statement, artifacts.get(key)):
             raise
+
+
+def _reference(request: PackageRequest, artifacts: ObjectStore) -> dict[str, bytes]:
+    """reference.json, or nothing of a dataset version from before there were statistics."""
+    key = layout.dataset_statistics_key(request.project, request.dataset_version)
+    try:
+        statistics = DatasetStatistics.from_json(artifacts.get(key))
+    except KeyError:
+        return {}
+    return {REFERENCE_FILE: reference_of(statistics).to_json()}
 
 
 def _plan_evaluation(

@@ -45,14 +45,16 @@ logger = JsonLog()
 class OptionalSettings(Environment, frozen=True, kw_only=True):
     """What may be left out. `pii_key` is the stack's secret; without one no model with a hashed column answers.
 
-    `capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too.
     `signing_key` is the key that must have signed a package; without one signatures are not asked for.
+    `capture_rate` is a share of the predictions, 0 to 1; `capture_features` is "true" for their inputs too,
+    `capture_columns` for counts of each column by itself.
     """
 
     pii_key: str = ""
     capture_rate: float = 0.0
     capture_features: str = "false"
     signing_key: str = ""
+    capture_columns: str = "false"
 
 
 class Settings(OptionalSettings, frozen=True, kw_only=True):
@@ -96,6 +98,7 @@ def champions() -> Champions:
             int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB_PER_VCPU))
         ),
         verifier=verifier,
+        has_reference=_captures_columns(OptionalSettings.read(os.environ)),
     )
     opened = Champions(store, registry, load, logger, on_fallback=write_fallback, on_scored=write_scored)
     if is_for_snapshot(os.environ):
@@ -121,6 +124,10 @@ def capture() -> Capture | None:
     from functions.predict.capture import Capture
 
     return Capture(settings.capture_rate, logger, has_features=settings.capture_features == "true")
+
+
+def _captures_columns(settings: OptionalSettings) -> bool:
+    return settings.capture_rate > 0 and settings.capture_columns == "true"
 
 
 @cache

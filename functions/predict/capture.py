@@ -26,8 +26,10 @@ from lehr.contracts.capture import (
     InputStatistics,
     PredictionCapture,
 )
+from lehr.contracts.reference import CategoryReference, ModelReference, NumberReference
 from lehr.json_log import JsonLog
 from lehr_runtime.packages import LoadedModel
+from lehr_runtime.row_numbers import row_numbers
 from lehr_runtime.tables import Inputs, Table
 
 MAX_PREDICTIONS = 100
@@ -78,6 +80,10 @@ def describe(
     has_features: bool,
 ) -> str:
     """A PredictionCapture as one line of at most MAX_LINE_BYTES: what has no room is left out, last rows first."""
+    number_counts: list[list[int]] = []
+    category_counts: list[list[int]] = []
+    if model.reference is not None:
+        number_counts, category_counts = count_columns(model.reference, batch)
     if isinstance(batch, Table):
         batch, has_features = batch.numbers, False
     kept = min(len(batch), MAX_PREDICTIONS) if model.signature.labels else 0
@@ -98,6 +104,8 @@ def describe(
             inputs=inputs,
             predictions=predictions,
             features=features,
+            number_counts=number_counts,
+            category_counts=category_counts,
         ).to_json()
 
     raw = encode()
@@ -142,6 +150,36 @@ def summarise(batch: np.ndarray) -> InputStatistics:
         histogram=histogram.tolist(),
         **moments,
     )
+
+
+def count_columns(reference: ModelReference, batch: Inputs) -> tuple[list[list[int]], list[list[int]]]:
+    """Of each number and each category of a batch [n, …], the rows in each bin of its reference."""
+    if isinstance(batch, Table):
+        numbers, categories = batch.numbers, batch.categories
+    elif batch.dtype == np.float32:
+        numbers, categories = batch.reshape(len(batch), -1), np.empty((len(batch), 0), dtype=object)
+    else:
+        numbers, categories = row_numbers(batch)[:, np.newaxis], np.empty((len(batch), 0), dtype=object)
+    columns = zip(reference.numbers, numbers.T, strict=False)
+    texts = zip(reference.categories, categories.T, strict=False)
+    return [_count_number(one, column) for one, column in columns], [
+        _count_category(one, column.tolist()) for one, column in texts
+    ]
+
+
+def _count_number(reference: NumberReference, column: np.ndarray) -> list[int]:
+    is_given = ~np.isnan(column)
+    places = np.searchsorted(reference.edges, column[is_given].astype(np.float64), side="right")
+    counts: list[int] = np.bincount(places, minlength=len(reference.edges) + 1).tolist()
+    return [*counts, len(column) - int(is_given.sum())]
+
+
+def _count_category(reference: CategoryReference, cells: list[str]) -> list[int]:
+    known = {value: place for place, value in enumerate(reference.values)} | {"": len(reference.values) + 1}
+    counts = [0] * (len(reference.values) + 2)
+    for cell in cells:
+        counts[known.get(cell, len(reference.values))] += 1
+    return counts
 
 
 def _features(batch: np.ndarray) -> CapturedFeatures:

@@ -21,6 +21,7 @@ from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw
 from functions.start_run.planned import names_of, plan_run, write_plan
 from functions.start_run.resume import ResumeRun
+from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
@@ -64,9 +65,7 @@ class StartRun:
             trigger = "" if request.is_end_of_run else request.trigger or uuid4().hex
             try:
                 answer = (
-                    self._resume(request, turn)
-                    if request.resume
-                    else self._start(request.project, turn, trigger)
+                    self._resume(request, turn) if request.resume else self._start(request, turn, trigger)
                 )
             except TurnMovedError:
                 continue
@@ -76,7 +75,9 @@ class StartRun:
                     project=request.project, outcome="refused", reason=str(fault), error=error
                 )
             # A run that is resumed knows nothing of what was dropped since it began: who waits goes on waiting.
-            served = [] if answer.outcome == "queued" or request.resume else waiting
+            # Nor is anybody refused for what speaks against a run that starts by itself.
+            is_own = request.resume or (request.cause and answer.outcome == "refused")
+            served = [] if answer.outcome == "queued" or is_own else waiting
             for each in dict.fromkeys([*served, *([trigger] if trigger else [])]):
                 self._record(each, answer)
             return answer
@@ -94,8 +95,12 @@ class StartRun:
             raise TurnMovedError
         return answer
 
-    def _start(self, project: str, turn: Turn | None, trigger: str) -> StartAnswer:
+    def _start(self, request: StartRequest, turn: Turn | None, trigger: str) -> StartAnswer:
+        project = request.project
         code_sha, recipe = self._project(project)
+        if request.cause:
+            goes_on = turn.run if turn is not None and self._goes_on(turn) else ""
+            refuse_unwanted(recipe, request.cause, self.registry, goes_on=goes_on)
         raw = list_raw(self.data, project)
         named = [raw[name] for name in names_of(recipe, list(raw)) if name in raw]
         initial = find_initial(recipe, self.registry, self.artifacts)
@@ -118,6 +123,7 @@ class StartRun:
         estimated_usd = check_budget(
             recipe, self.registry, shards=planned.shards, function_memory_mb=self.function_memory_mb
         )
+        refuse_unaffordable(recipe, request.cause, self.registry, estimated_usd=estimated_usd)
         if turn is None or turn.run != run:
             mine = Turn(project=project, run=run, execution_arn=arn, number=turn.number + 1 if turn else 1)
             if not self.registry.take_turn(mine, after=turn):
@@ -135,6 +141,7 @@ class StartRun:
             code_sha=code_sha,
             fingerprint=inputs,
             estimated_usd=estimated_usd,
+            cause=request.cause,
         )
         # Also when it had been started already: the one who did may have died before this line.
         self.registry.add_run(record)

@@ -1,6 +1,6 @@
 """What a trigger says: which project, and by which id its sender will look for the answer.
 
-The end of an execution is a trigger too: somebody may have waited for it.
+The end of an execution is a trigger too: somebody may have waited for it. So is drift, which start_run may refuse.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 
 from lehr.contracts.workflow import StartRequest
 from lehr.errors import ContractError
-from lehr.layout import project_of_incoming
+from lehr.layout import checked_name, project_of_incoming
 from lehr.ports import ObjectStore
 
 _TRIGGER_ID = re.compile(r"[a-z0-9-]{8,64}")
 
 
 def read_message(body: str, data: ObjectStore) -> StartRequest:
-    """Read a queue message: an EventBridge event of a `_READY` object, or of an execution that has ended.
+    """Read a queue message: an EventBridge event of a `_READY` object, of an execution that has ended, or of drift.
 
     Raises ContractError for anything else.
     """
@@ -26,10 +26,14 @@ def read_message(body: str, data: ObjectStore) -> StartRequest:
         if event.get("source") == "aws.states":
             run = json.loads(event["detail"]["input"])
             return StartRequest(project=str(run["project"]), trigger=event["id"], is_end_of_run=True)
+        if event.get("source") == "lehr":
+            return StartRequest(
+                project=checked_name(event["detail"]["project"]), trigger=event["id"], cause="drift"
+            )
         key, event_id = event["detail"]["object"]["key"], event["id"]
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise ContractError(
-            f"neither an S3 nor a Step Functions event from EventBridge: {fault!r}"
+            f"no event from EventBridge of S3, Step Functions or our own: {fault!r}"
         ) from fault
     return StartRequest(project=project_of_incoming(key), trigger=_drop_id(key, data) or event_id)
 

@@ -17,13 +17,16 @@ tree with the state machine.
     │   │   └── RejectedDataError     a check of [checks] whose policy is "reject" has failed
     │   ├── MissingKeyError       a recipe hashes a column, and the stack has no key to do it with
     │   ├── UnknownPriceError     an instance type is not in the price table
-    │   └── BudgetError           a run could cost more than its recipe allows
+    │   ├── BudgetError           a run could cost more than its recipe allows
+    │   └── RetrainError          a run that would start by itself is not wanted, or comes too soon
     ├── ContractError             a document that crossed a process boundary does not fit its type
     ├── ModelPackageError         a model package is incomplete, too large, or its bytes are not its sha256
     ├── NoCompletedTrialError     every trial of a run failed
     ├── NoChampionError           a project has no model to serve yet
     ├── OverwriteError            a file that is written once is there already, with other bytes
     ├── OrphanError               a training job has outlived its execution and could not be stopped
+    ├── EventError                the event bus did not take an event
+    ├── WatchError                the predictions of a project could not be compared with its data
     └── ChampionChangedError      another run promoted first; judge again against the new champion
 """
 
@@ -103,6 +106,10 @@ class BudgetError(UserError):
     """Raised before anything is started, when the worst case of a run exceeds [budget]."""
 
 
+class RetrainError(UserError):
+    """Raised when [retrain] of the recipe speaks against a run that nobody asked for."""
+
+
 class ContractError(LehrError):
     """Raised when a document does not fit the type that its reader expects."""
 
@@ -125,6 +132,14 @@ class OverwriteError(LehrError):
 
 class OrphanError(LehrError):
     """Raised when a job whose execution has ended goes on because stopping it was refused."""
+
+
+class EventError(LehrError):
+    """Raised when EventBridge answers that it has not taken an event."""
+
+
+class WatchError(LehrError):
+    """Raised at the end of a look that failed for a project, after the others were looked at."""
 
 
 class ChampionChangedError(LehrError):

@@ -8,6 +8,7 @@ datasets/<project>/shards/<sha256>           what versions are made of, each onc
 quarantine/<project>/<run>/…                 refused records with reasons
 runs/<project>/<run>/…                       plan, staged shards, trials, sweep, evaluation, decision, report
 models/<project>/<version>/                  model package
+drift/<project>/latest.json                  what the last look at the endpoint found; <time>.json where drift
 batches/<project>/…                          rows to predict: by their owner, or upload-<id>/input      (data bucket)
 batches/<project>/<batch>/                   plan, units, parts and result of a batch prediction
 trainer/<version>/                           the trainer's source, for a stock container of AWS
@@ -288,6 +289,16 @@ def model_prefix(project: str, version: str) -> str:
 
 def model_file_key(project: str, version: str, name: str) -> str:
     return model_prefix(project, version) + name
+
+
+def drift_report_key(project: str) -> str:
+    """Of the last look at the endpoint's predictions."""
+    return f"drift/{checked_name(project)}/latest.json"
+
+
+def drift_found_key(project: str, at: str) -> str:
+    """Of a look that found drift, at a time as `lehr.clock` gives it."""
+    return f"drift/{checked_name(project)}/{at.replace(':', '').replace('.', '')}.json"
 
 
 def trainer_prefix(version: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from lehr.contracts.approval import Approval, ApprovalStatus
 from lehr.contracts.registry import (
@@ -244,3 +244,23 @@ class TrainingLogs(Protocol):
     def tail_of_batch(self, stream: str, lines: int) -> list[str]: ...
     def tail_of_function(self, group: str, stream: str, lines: int) -> list[str]: ...
     def url(self, job: str) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadLines:
+    """Lines of a log, each a JSON object; `is_sampled`: there were more, which were left out evenly over the time."""
+
+    lines: list[bytes]
+    is_sampled: bool
+
+
+class CapturedLines(Protocol):
+    """What the endpoint has written to its log about a project, from one moment until before another (epoch, ms)."""
+
+    def read(self, kind: str, project: str, since_ms: int, until_ms: int) -> ReadLines: ...
+
+
+class Events(Protocol):
+    """The bus on which others hear of us."""
+
+    def put(self, detail_type: str, detail: Mapping[str, Any]) -> None: ...

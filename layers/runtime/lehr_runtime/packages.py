@@ -20,6 +20,7 @@ import numpy as np
 from lehr.contracts.package import (
     GOLDEN_FILE,
     INT8_FILE,
+    REFERENCE_FILE,
     SIGNATURE_FILE,
     ModelPackage,
     Signature,
@@ -42,6 +43,7 @@ from lehr_runtime.session import check_signature, open_session, runtime_of_this_
 from lehr_runtime.tables import Inputs, Table
 
 if TYPE_CHECKING:
+    from lehr.contracts.reference import ModelReference
     from lehr.ports import ObjectReader, PackageVerifier
 
 _numbers = itertools.count()
@@ -50,7 +52,8 @@ _numbers = itertools.count()
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A package whose files were checked, whose graph fits its signature, and which has answered once.
 
-    `graph` says which of the package's two graphs answers; `reason` why it is not the optimised one.
+    `graph` says which of the package's two graphs answers; `reason` why it is not the optimised one. `reference` is
+    there if it was asked for and the package has one.
     """
 
     version: str
@@ -59,6 +62,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     predictor: Predictor
     graph: Literal["portable", "serving"] = "portable"
     reason: str = ""
+    reference: ModelReference | None = None
 
 
 def load_package(
@@ -69,6 +73,7 @@ def load_package(
     directory: Path,
     threads: int,
     verifier: PackageVerifier | None = None,
+    has_reference: bool = False,
 ) -> LoadedModel:
     """Fetch, check and open models/<project>/<version>/. With a `verifier`, only what its key has signed is opened.
 
@@ -90,15 +95,24 @@ def load_package(
     try:
         is_there = serving in package.files and GOLDEN_FILE in package.files
         signed = [partial(_check_provenance, store, project, package, digest, verifier)] if verifier else []
-        *_, raw_signature, raw_golden, names = together(
+        is_watched = has_reference and REFERENCE_FILE in package.files
+        watched = [partial(files.fetch, REFERENCE_FILE, MAX_DOCUMENT_BYTES)] if is_watched else []
+        *first, raw_signature, raw_golden, names = together(
             *signed,
+            *watched,
             lambda: files.fetch(SIGNATURE_FILE, MAX_DOCUMENT_BYTES),
             lambda: files.fetch(GOLDEN_FILE, MAX_GOLDEN_BYTES) if GOLDEN_FILE in package.files else b"",
             lambda: files.write(serving, folder) if is_there else [],
         )
         signature = _read_signature(raw_signature)
         golden = read_golden(raw_golden, place=f"{version}: {GOLDEN_FILE}") if raw_golden else None
-        loaded = partial(LoadedModel, version=version, package=package, signature=signature)
+        loaded = partial(
+            LoadedModel,
+            version=version,
+            package=package,
+            signature=signature,
+            reference=_read_reference(first[-1]) if is_watched else None,
+        )
         if serving not in package.files:
             reason = f"the package has no {serving}"
         elif golden is None:
@@ -167,6 +181,15 @@ def _check_provenance(
     from lehr.provenance import check_provenance  # only imported for a stack whose packages are signed
 
     check_provenance(read_envelope(store, project, package.version), package, digest, verifier)
+
+
+def _read_reference(raw: bytes) -> ModelReference:
+    from lehr.contracts.reference import ModelReference  # where nothing is watched, no cold start pays for it
+
+    try:
+        return ModelReference.from_json(raw)
+    except ContractError as fault:
+        raise ModelPackageError(f"{REFERENCE_FILE}: {fault}") from fault
 
 
 def _read_signature(raw: bytes) -> Signature:

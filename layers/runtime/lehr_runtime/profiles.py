@@ -18,6 +18,7 @@ import numpy as np
 from lehr.contracts.profile import Sample, UnitProfile
 from lehr.contracts.table_units import NumberSums
 from lehr.contracts.tables import TableSchema
+from lehr_runtime.row_numbers import row_numbers
 from lehr_runtime.sketches import determined_by_number, determined_by_text, measured_rows, sketch
 from lehr_runtime.tables import Table
 from lehr_runtime.targets import row_labels
@@ -45,13 +46,7 @@ def number_of_each(x: np.ndarray) -> tuple[str, np.ndarray]:
     Of uint8 images it is the mean of their pixels, 0 to 255; of int16 recordings the root of the mean square, in units
     of 16 bits.
     """
-    if x.dtype == np.int16:
-        return LOUDNESS, np.array([_loudness(row) for row in x])
-    brightness = np.empty(len(x), dtype=np.float64)
-    for first in range(0, len(x), _BLOCK_ROWS):
-        block = x[first : first + _BLOCK_ROWS]
-        brightness[first : first + _BLOCK_ROWS] = block.reshape(len(block), -1).mean(axis=1)
-    return BRIGHTNESS, brightness
+    return LOUDNESS if x.dtype == np.int16 else BRIGHTNESS, row_numbers(x)
 
 
 def _profile(index: int, x: np.ndarray, y: np.ndarray, name: str, values: np.ndarray) -> UnitProfile:
@@ -70,10 +65,6 @@ def _profile(index: int, x: np.ndarray, y: np.ndarray, name: str, values: np.nda
             for label, row in shown
         ],
     )
-
-
-def _loudness(row: np.ndarray) -> float:
-    return float(np.sqrt(np.square(row.astype(np.float64)).mean()))
 
 
 def waveform(row: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +33,11 @@ FEW_EPOCHS = {"epochs = 5": "epochs = 1", "min_accuracy = 0.5": "min_accuracy = 
 
 
 def promotion(cloud: GuardedCloud, project: str) -> Observation:
-    """A project is pushed, data is dropped, a model is trained, judged, promoted, and predicts."""
+    """A project is pushed, data is dropped, a model is trained, judged, promoted, predicts, and is watched."""
     _push(cloud, project, **FEW_EPOCHS)
     trained = _train(cloud, project)
     prediction = cloud.place.lehr("predict", project, "--row", "0")
-    return trained | {"prediction": prediction.code}
+    return trained | {"prediction": prediction.code, "watched": _watch(cloud, project)}
 
 
 def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
@@ -259,6 +260,60 @@ def _train(cloud: GuardedCloud, project: str, data: Path | None = None) -> Obser
         "troubles": _troubles(cloud, project),
         "logged": bool(_log_streams(cloud, project)),
     }
+
+
+def _watch(cloud: GuardedCloud, project: str) -> Observation:
+    """Bright images are asked about: two looks see it, one event tells of it, and the recipe wants no run for it."""
+    place, outputs = cloud.place, cloud.place.outputs()
+    key = {"pk": {"S": f"champion#{project}"}, "sk": {"S": "alias"}}
+    item = place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key).get("Item")
+    if item is None:
+        return {"champion": None}
+    version = item["champion"]["S"]
+    _write_captured(cloud, project, version)
+    (function,) = [name for name in cloud.functions() if "-WatchDriftFunction-" in name]
+    looks = [_call(cloud, function, {"project": project}) for _ in range(2)]
+    shown = place.lehr("drift", project)
+    values = {":pk": {"S": f"project#{project}"}, ":sk": {"S": "trigger#"}}
+
+    def refusal() -> bool:
+        items = place.client("dynamodb").query(
+            TableName=outputs["RegistryTable"],
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues=values,
+        )["Items"]
+        return any("on_drift" in item["reason"]["S"] for item in items)
+
+    return {
+        "failed": [has_failed for has_failed, _ in looks],
+        "told": [answer.get("told") for _, answer in looks] == [[project], []],
+        "shown": (shown.code, "brightness" in shown.stdout, "predicted labels" in shown.stdout),
+        "answered": bool(eventually(refusal, timeout_s=8)),
+    }
+
+
+def _write_captured(cloud: GuardedCloud, project: str, version: str) -> None:
+    """What the endpoint would write of 1,000 images that are brighter than nearly all that were learnt from."""
+    bucket, s3 = cloud.place.outputs()["ArtifactBucket"], cloud.place.client("s3")
+    with s3.get_object(Bucket=bucket, Key=f"models/{project}/{version}/reference.json")["Body"] as body:
+        (brightness,) = json.loads(body.read())["numbers"]
+    line = {
+        **{"kind": "prediction", "schema": 1, "project": project, "model_version": version},
+        **{"time": "2026-01-01T00:00:00.000Z", "rows": 50, "category_counts": []},
+        "inputs": {"dtype": "uint8", "count": 39_200, "zeros_share": 0.0, "histogram": [0] * 15 + [39_200]},
+        "predictions": [{"label": "8", "probability": 0.9}] * 50,
+        "number_counts": [[0] * len(brightness["edges"]) + [50, 0]],
+    }
+    lines = [json.dumps(line | {"request_id": str(number)}, separators=(",", ":")) for number in range(20)]
+    logs, at = cloud.place.client("logs"), int(time.time() * 1000)
+    groups = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
+    (group,) = [each["logGroupName"] for each in groups if each["logGroupName"].endswith("-predict")]
+    logs.create_log_stream(logGroupName=group, logStreamName=f"captured-{project}")
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName=f"captured-{project}",
+        logEvents=[{"timestamp": at, "message": each} for each in lines],
+    )
 
 
 def _troubles(cloud: GuardedCloud, project: str) -> list[str]:

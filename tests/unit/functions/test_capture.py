@@ -20,12 +20,18 @@ from functions.predict.capture import (
     MAX_LINE_BYTES,
     MAX_PREDICTIONS,
     Capture,
+    count_columns,
     describe,
     summarise,
 )
 from functions.predict.requests import MAX_BATCH
 from functions.predict.serving import fraction
 from lehr.contracts.capture import HISTOGRAM_EDGES, MIN_VALUES, PredictionCapture
+from lehr.contracts.package import REFERENCE_FILE
+from lehr.contracts.reference import CategoryReference, ModelReference, NumberReference
+from lehr_runtime.packages import load_package
+from lehr_runtime.tables import Table
+from tests import tiny_models
 from tests.unit.functions.corpus import GOOD, inference, png
 from tests.unit.functions.test_predict import CONTEXT, World, event
 
@@ -182,7 +188,8 @@ def test_a_capture_that_fails_leaves_the_prediction_alone(
 def test_a_line_fits_into_an_event_of_the_log(rows: int, width: int) -> None:
     batch = np.zeros((rows, width if rows * width <= 8_000_000 else 1000), dtype=np.float32)
     probabilities = np.tile(np.array([0.25, 0.75], dtype=np.float32), (rows, 1))
-    long = SimpleNamespace(version="v" * 16, signature=SimpleNamespace(labels=["a", "é" * 4000]))
+    signature = SimpleNamespace(labels=["a", "é" * 4000])
+    long = SimpleNamespace(version="v" * 16, signature=signature, reference=None)
     line = describe("p" * 63, long, batch, probabilities, "r" * 36, has_features=True)  # type: ignore[arg-type]
     assert len(line.encode()) <= MAX_LINE_BYTES
     assert "\n" not in line
@@ -243,3 +250,38 @@ def test_a_histogram_of_two_requests_is_the_sum_of_theirs() -> None:
 def test_a_rate_above_zero_opens_a_capture(capturing: Any, rate: str, is_open: bool) -> None:
     capturing(rate)
     assert isinstance(app.capture(), Capture) is is_open
+
+
+def test_columns_are_counted_in_the_bins_of_the_model_where_somebody_watches(
+    served: World, capturing: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image is one number, its brightness: in the package's bins, of a model that was loaded with its reference."""
+    reference = ModelReference(
+        numbers=[
+            NumberReference(
+                name="brightness", edges=[50.0, 100.0], low=[0, 0], high=[1, 1], rows=9, missing=0
+            )
+        ],
+        categories=[],
+    )
+    content = tiny_models.files(1) | {REFERENCE_FILE: reference.to_json()}
+    version = tiny_models.publish(served.store, "mnist", content)
+    loaded = load_package(
+        served.store, "mnist", version, directory=served.directory, threads=1, has_reference=True
+    )
+    assert loaded.reference == reference
+    assert served.load("mnist", version).reference is None  # who does not watch does not read it
+    batch = np.stack([np.full((28, 28), value, dtype=np.uint8) for value in (10, 49, 50, 99, 100)])
+    line = describe("mnist", loaded, batch, np.ones((5, 10)) / 10, "r", has_features=False)
+    assert PredictionCapture.from_json(line).number_counts == [[2, 2, 1, 0]]
+
+
+def test_a_tables_columns_are_counted_with_what_is_missing_and_what_nobody_knows() -> None:
+    reference = ModelReference(
+        numbers=[NumberReference(name="km", edges=[0.5, 2.5], low=[0, 0], high=[1, 1], rows=9, missing=0)],
+        categories=[CategoryReference(name="carrier", values=["A", "B"], counts=[5, 4], other=0, missing=0)],
+    )
+    numbers = np.array([[0.0], [1.0], [2.5], [np.nan]], dtype=np.float32)
+    texts = np.array([["A"], ["new"], [""], ["A"]], dtype=object)
+    assert count_columns(reference, Table(numbers, texts)) == ([[1, 1, 1, 1]], [[2, 0, 1, 1]])
+    assert count_columns(reference, numbers) == ([[1, 1, 1, 1]], [])

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from botocore.config import Config
 
 from lehr.aws.approvals import DynamoApprovals
+from lehr.aws.captured_lines import CloudWatchCapturedLines
 from lehr.aws.clients import CONFIG, make_client, make_table
 from lehr.aws.endpoint_figures import CloudWatchFigures
+from lehr.aws.events import EventBridgeEvents
 from lehr.aws.executions import StepFunctionsExecutions, StepFunctionsTasks
 from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.kms import KmsSigner, KmsVerifier
@@ -60,6 +62,14 @@ def open_endpoint_figures(namespace: str) -> CloudWatchFigures:
 def open_training_logs() -> CloudWatchTrainingLogs:
     client = make_client("logs")
     return CloudWatchTrainingLogs(client, client.meta.region_name)
+
+
+def open_captured_lines(group: str) -> CloudWatchCapturedLines:
+    return CloudWatchCapturedLines(make_client("logs"), group)
+
+
+def open_events() -> EventBridgeEvents:
+    return EventBridgeEvents(make_client("events"))
 
 
 def open_running_jobs(prefix: str, queues: Sequence[str]) -> tuple[RunningJobs, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import field
+
 from lehr.contracts.document import Document, Part
 
 HISTOGRAM_BINS = 16
@@ -63,7 +65,9 @@ class PredictionCapture(Document, frozen=True, kw_only=True):
     """A request of `rows` rows; `predictions` and `features` are of the first of them, as far as a line has room.
 
     `time` is ISO 8601 in UTC, `request_id` is API Gateway's, as in its access log. `features` is there only for a
-    stack with CaptureFeatures.
+    stack with CaptureFeatures, the counts only for one with DriftCheck. Those are of each column by itself, in the bins
+    of the model's reference: rows in each bin of a number, and at last those without it; rows with each value of a
+    category, with another one, and without any.
     """
 
     kind: Literal["prediction"] = "prediction"
@@ -76,3 +80,5 @@ class PredictionCapture(Document, frozen=True, kw_only=True):
     inputs: InputStatistics
     predictions: list[CapturedPrediction]
     features: CapturedFeatures | None = None
+    number_counts: list[list[int]] = field(default_factory=list)
+    category_counts: list[list[int]] = field(default_factory=list)

@@ -18,6 +18,7 @@ PACKAGE_FILE = "package.json"
 CARD_FILE = "card.md"
 GOLDEN_FILE = "golden.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
+REFERENCE_FILE = "reference.json"
 TRAINED_FILES = (MODEL_FILE, SIGNATURE_FILE, TRAINING_FILE)
 # What a training may leave besides; an older trainer, as in an image of one's own, writes no weights.
 OPTIONAL_FILES = (INT8_FILE, WEIGHTS_FILE)
@@ -116,7 +117,8 @@ class ModelPackage(Document, frozen=True, kw_only=True):
 
     model.onnx opens everywhere; a file named by `serving_file` is the signature's graph for one kind of processor.
     weights.safetensors holds the trained module's parameters and buffers by name: trainings start from it, and nothing
-    serves it. An older trainer wrote none.
+    serves it. An older trainer wrote none. reference.json is what captured predictions are counted by; packages from
+    before there was one are served all the same.
     """
 
     schema: Literal[1] = 1

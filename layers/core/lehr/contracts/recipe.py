@@ -28,10 +28,12 @@ from lehr.contracts.recipe_tables import (
     Hooks,
     Model,
     Project,
+    Retrain,
     Rollout,
     Serving,
     Training,
     Trials,
+    Watch,
 )
 from lehr.contracts.strict_tables import convert, refuse_unknown_keys
 from lehr.contracts.sweep_rules import refuse_bad_sweep
@@ -61,6 +63,8 @@ class Recipe(Document, frozen=True, kw_only=True):
     approval: Approval = Approval()
     rollout: Rollout = Rollout()
     budget: Budget = Budget()
+    watch: Watch = Watch()
+    retrain: Retrain = Retrain()
 
     def trial_settings(self, *, place: str = RECIPE_FILE) -> list[Training]:
         """[training] of every trial, overrides applied. Raises RecipeError for an override that does not fit."""

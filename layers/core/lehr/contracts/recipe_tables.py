@@ -221,6 +221,28 @@ class Rollout(Part, frozen=True, kw_only=True):
     max_disagreement_percent: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
 
 
+class Watch(Part, frozen=True, kw_only=True):
+    """[watch]: when what the endpoint is asked counts as drifted from the training data, see `lehr.drift`.
+
+    A column has drifted if it is further away than `max_psi` or `max_distance` allow, and that is no chance: with
+    `false_alarm_rate` shared out among all columns of a look. Fewer than `min_rows` within `window_h` say nothing.
+    """
+
+    window_h: Annotated[int, Meta(ge=1, le=744)] = 24
+    min_rows: Annotated[int, Meta(ge=50)] = 500
+    max_psi: PositiveFloat = 0.2
+    max_distance: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
+    false_alarm_rate: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.001
+
+
+class Retrain(Part, frozen=True, kw_only=True):
+    """[retrain]: which runs start by themselves. `max_usd_per_month` is of those alone, by their worst case."""
+
+    on_drift: bool = False
+    cooldown_h: Annotated[int, Meta(ge=1, le=8784)] = 24
+    max_usd_per_month: PositiveFloat | None = None
+
+
 class Budget(Part, frozen=True, kw_only=True):
     """[budget]: in USD, held against the worst case before a run starts; left out means no limit.
 

@@ -9,6 +9,8 @@ import msgspec
 from lehr.contracts.document import Document
 
 RunStatus = Literal["running", "promoted", "rejected", "failed"]
+# Why a run is asked for: by a person or by data that was dropped (""), or by what Lehr itself has seen.
+StartCause = Literal["", "drift"]
 TriggerOutcome = Literal["started", "queued", "nothing_new", "refused"]
 
 
@@ -60,7 +62,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     `estimated_usd` is the worst case at its start, `actual_usd` what its training was billed for and its
     functions are estimated at; None: not known. `trial` of `trials` has made the model. A run that was resumed has the
     ARN of its last execution, and says how often that was. What an erased run has read and
-    made is deleted for good: the same content may be trained on again.
+    made is deleted for good: the same content may be trained on again. `cause` is why it started where neither a person
+    nor data asked for it: such runs count for [retrain].
     """
 
     schema: Literal[1] = 1
@@ -89,6 +92,7 @@ class RunRecord(Document, frozen=True, kw_only=True):
     trials: int = 0
     resumes: int = 0
     is_erased: bool = False
+    cause: StartCause = ""
 
 
 class ModelRecord(Document, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Literal
 from lehr.contracts.document import Document, Part
 from lehr.contracts.explanation import Explanation
 from lehr.contracts.recipe_tables import Rollout
+from lehr.contracts.registry import StartCause
 from lehr.contracts.training import Trial
 
 
@@ -84,6 +85,7 @@ class StartRequest(Document, frozen=True, kw_only=True):
 
     `is_end_of_run`: a run has ended, and something is only to be done if triggers have waited for that. `resume` is a
     failed run that shall go on, in the place of a new one.
+    What was asked for by a `cause` is held against [retrain] of the recipe.
     """
 
     schema: Literal[1] = 1
@@ -91,6 +93,7 @@ class StartRequest(Document, frozen=True, kw_only=True):
     trigger: str = ""
     is_end_of_run: bool = False
     resume: str = ""
+    cause: StartCause = ""
 
 
 class StartAnswer(Document, frozen=True, kw_only=True):
