@@ -30,6 +30,9 @@ PAID_WHILE_IDLE = {
 }
 
 
+WATCHED = {"DriftCheck": "ENABLED", "CaptureRate": "1"}
+
+
 def test_by_default_nothing_is_there_that_costs_money_while_idle() -> None:
     template = deployed()
     kinds = {resource["Type"] for resource in template["Resources"].values()}
@@ -121,11 +124,32 @@ def test_predictions_are_captured_for_those_only_who_say_so() -> None:
         ]
         return {name: str(value) for name, value in found.items() if name.startswith("CAPTURE_")}
 
-    assert variables({}) == {"CAPTURE_RATE": "0", "CAPTURE_FEATURES": "false"}
-    assert variables({"CaptureRate": "0.5", "CaptureFeatures": "true"}) == {
+    assert variables({}) == {
+        "CAPTURE_RATE": "0",
+        "CAPTURE_FEATURES": "false",
+        "CAPTURE_COLUMNS": "false",
+    }
+    assert variables({"CaptureRate": "0.5", "CaptureFeatures": "true", "DriftCheck": "ENABLED"}) == {
         "CAPTURE_RATE": "0.5",
         "CAPTURE_FEATURES": "true",
+        "CAPTURE_COLUMNS": "true",
     }
+
+
+def test_drift_is_looked_for_only_where_somebody_says_so_and_predictions_are_captured() -> None:
+    def rule(parameters: dict[str, str]) -> str:
+        rules = of_type(deployed(parameters), "AWS::Events::Rule").values()
+        (found,) = [one for one in rules if one.get("ScheduleExpression") == "rate(1 hour)"]
+        return str(found["State"])
+
+    assert rule({}) == "DISABLED"
+    assert rule({"DriftCheck": "ENABLED", "CaptureRate": "1"}) == "ENABLED"
+    assert broken_rules(translate(TEXT), {"DriftCheck": "ENABLED"}) == ["DriftCheck needs a CaptureRate above 0."]
+    assert broken_rules(translate(TEXT), {"DriftCheck": "ENABLED", "CaptureRate": "0.1"}) == []
+    names = {one["AlarmName"] for one in of_type(deployed(WATCHED), "AWS::CloudWatch::Alarm").values()}
+    assert "lehr-drift-found" in names
+    manual = (ROOT / "docs/operations.md").read_text()
+    assert "### drift-found" in manual
 
 
 def test_the_schedule_sends_what_start_run_reads() -> None:

@@ -210,6 +210,7 @@ def test_models_and_datasets_never_expire() -> None:
         ("batches/", "9"),
         ("runs/", "9"),
         ("quarantine/", "9"),
+        ("drift/", "9"),
         ("batches/", "9"),
     ]
     # Current versions go by those rules alone; every other rule is about uploads, markers and old versions.

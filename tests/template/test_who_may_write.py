@@ -17,7 +17,7 @@ EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", 
 MAY = {
     ("champion#mnist", "GetItem"): {
         *("PackageModel", "PromoteModel", "RollbackModel", "WatchCanary", "Predict", "SealDataset"),
-        *("StartBatch", "StartRun"),
+        *("StartBatch", "StartRun", "WatchDrift"),
     },
     ("champion#mnist", "PutItem"): {"PromoteModel", "RollbackModel"},
     ("champion#mnist", "UpdateItem"): set(),
@@ -80,6 +80,7 @@ MAY_WITH_OBJECTS = {
     ("datasets/mnist/v1/card.html", "PutObject"): {"SealDataset", "WriteReport"},
     ("models/mnist/v1/lineage.json", "GetObject"): {
         *(
+            "WatchDrift",
             "PackageModel",
             "EvaluateShard",
             "PromoteModel",
@@ -91,6 +92,9 @@ MAY_WITH_OBJECTS = {
         *("SealDataset", "StartRun"),
     },
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
+    ("drift/mnist/latest.json", "GetObject"): {"WatchDrift"},
+    ("drift/mnist/latest.json", "PutObject"): {"WatchDrift"},
+    ("models/mnist/v1/reference.json", "PutObject"): {"PackageModel"},
     ("batches/mnist/b1/result.json", "PutObject"): {"StartBatch", "PredictBatchUnit", "SealBatch"},
     ("batches/mnist/b1/result.json", "GetObject"): {"StartBatch", "SealBatch", "PredictBatchStateMachine"},
     ("batches/mnist/b1/result.json", "DeleteObject"): set(),

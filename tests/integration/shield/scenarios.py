@@ -287,7 +287,7 @@ def _watch(cloud: GuardedCloud, project: str) -> Observation:
     return {
         "failed": [has_failed for has_failed, _ in looks],
         "told": [answer.get("told") for _, answer in looks] == [[project], []],
-        "shown": (shown.code, "brightness" in shown.stdout, "predicted labels" in shown.stdout),
+        "shown": [one["name"] for event in shown.events for one in event.get("columns", [])],
         "answered": bool(eventually(refusal, timeout_s=8)),
     }
 
