@@ -54,6 +54,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "From which score on objects are answered, of a model that finds boxes; others refuse it.",
         "schema": {"type": "number", "minimum": MIN_SCORE, "maximum": 1, "default": DEFAULT_SCORE},
     },
+    "ids": {
+        "description": "Whether each prediction has an id that POST /feedback/{project} takes, of a model that answers "
+        "one label for each input; others refuse it.",
+        "schema": {"type": "boolean", "default": False},
+    },
     "top_k": {
         "description": "How many labels, likeliest first; all of them by default.",
         "schema": {"type": "integer", "minimum": 1},

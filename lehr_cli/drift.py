@@ -42,6 +42,13 @@ def drift(invocation: Invocation, project: ProjectArgument, now: NowOption = Fal
     )
     if report.columns:
         out.say(columns_table(report))
+    for live in report.live:
+        mark = "champion " if live.model_version == report.model_version else ""
+        out.say(
+            f"labels came back for {live.rows:,} predictions of {mark}{live.model_version}: {live.accuracy:.2%} right, "
+            f"{live.low:.2%} to {live.high:.2%} with 95 % confidence{', too few' if live.is_low else ''}",
+            "red" if live.is_low else "",
+        )
     if report.event_at:
         out.note(f"told as an event at {report.event_at}")
 

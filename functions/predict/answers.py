@@ -11,11 +11,15 @@ from functions.predict.problems import misfit
 
 
 class Prediction(msgspec.Struct):
-    """One row: the likeliest label, its probability, and the probability of every label, or of the top k of them."""
+    """One row: the likeliest label, its probability, and the probability of every label, or of the top k of them.
+
+    `id` is there for ids=true: POST /feedback/{project} takes it, with the label that would have been right.
+    """
 
     label: str
     probability: float
     probabilities: dict[str, float]
+    id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Predictions(msgspec.Struct):
@@ -60,6 +64,14 @@ def describe_predictions(
             by_label = dict(ranked[:top_k])
         answers.append(Prediction(labels[row.index(highest)], highest, by_label))
     return answers
+
+
+def read_ids(query: Mapping[str, str]) -> bool:
+    """Whether the query asks for the ids of predictions. Raises Problem (422) for what is neither true nor false."""
+    text = query.get("ids", "false")
+    if text not in ("true", "false"):
+        raise misfit("ids", "ids is not true or false.", expected="true or false", got="something else")
+    return text == "true"
 
 
 def read_top_k(query: Mapping[str, str], labels: int) -> int | None:

@@ -11,9 +11,18 @@ import msgspec
 import numpy as np
 
 from functions.predict import open_inference as protocol
-from functions.predict.answers import Predictions, Values, describe_predictions, describe_values, read_top_k
+from functions.predict.answers import (
+    Prediction,
+    Predictions,
+    Values,
+    describe_predictions,
+    describe_values,
+    read_ids,
+    read_top_k,
+)
 from functions.predict.bodies import MAX_BINARY_BYTES, MAX_BODY_BYTES, read_body
 from functions.predict.champions import Champions
+from functions.predict.feedback_bodies import FeedbackAnswer
 from functions.predict.inference_requests import read_infer
 from functions.predict.problems import misfit
 from functions.predict.requests import MAX_BATCH, parse_inputs
@@ -97,10 +106,13 @@ def predict(request: Request, services: Services) -> Answer:
     spec, labels = model.signature.input, model.signature.labels
     top_k = read_top_k(request.query(), len(labels))
     sample_rate = model.signature.of_sound
+    has_ids = read_ids(request.query())
     is_json = kind == JSON
     batch = parse_inputs(raw, spec, sample_rate) if is_json else _decode_file(kind, raw, spec, sample_rate)
     probabilities = model.predictor.predict(batch)
     predictions = describe_predictions(probabilities, labels, top_k=top_k)
+    if has_ids:
+        _give_ids(request, project, model, predictions)
     latency_ms = (perf_counter() - begin) * 1000
     request.predicted = len(batch), latency_ms
     if capture := services.capture():
@@ -133,6 +145,9 @@ def _predict_table(
         raise misfit("top_k", detail, expected="no top_k", got="one")
     _refuse_score(request)
     top_k = read_top_k(request.query(), len(signature.labels))
+    has_ids = signature.labels and read_ids(request.query())
+    if not signature.labels:
+        _refuse_ids(request)
     parse = tables.parse_table if kind == JSON else tables.parse_table_csv
     batch = parse(raw, table, services.pii_key())
     given = model.predictor.predict(batch)
@@ -143,6 +158,8 @@ def _predict_table(
     rounded = round(latency_ms, 3)
     if signature.labels:
         predictions = describe_predictions(given, signature.labels, top_k=top_k)
+        if has_ids:
+            _give_ids(request, project, model, predictions)
         return json_answer(Predictions(project, model.version, predictions, rounded))
     return json_answer(Values(project, model.version, describe_values(given), rounded))
 
@@ -158,6 +175,7 @@ def _predict_masks(
     if "top_k" in request.query():
         detail = "This model labels pixels: its answer has all labels."
         raise misfit("top_k", detail, expected="no top_k", got="one")
+    _refuse_ids(request)
     batch = parse_inputs(raw, spec) if kind == JSON else _decode_file(kind, raw, spec, None)
     found, certainty, _ = predict_masks(model.predictor, batch, labels=len(labels))
     predictions = masks.describe_masks(found, certainty, labels)
@@ -179,6 +197,7 @@ def _predict_boxes(
     if "top_k" in query:
         detail = "This model finds objects: score says from which on they are answered."
         raise misfit("top_k", detail, expected="no top_k", got="one")
+    _refuse_ids(request)
     score = boxes.read_score(query)
     batch, sizes = boxes.read_batch(kind, raw, signature.input)
     found = boxes.find_in_images(model.predictor, batch, sizes, signature.labels, score=score)
@@ -187,6 +206,37 @@ def _predict_boxes(
     if capture := services.capture():
         capture.take(request.event, project, model, batch, _NO_ROWS)
     return json_answer(boxes.FoundObjects(project, model.version, found, round(latency_ms, 3)))
+
+
+def give_feedback(request: Request, services: Services) -> Answer:
+    """Labels of earlier predictions, by whichever version of the project."""
+    from functions.predict import feedback
+
+    _, raw = read_body(request, {JSON: MAX_BODY_BYTES})
+    project = request.variables["project"]
+    signature = services.champions().get(project).model.signature
+    is_labelling = signature.task in DETECTIONS or len(signature.output.shape) == 4
+    if not signature.labels or is_labelling:
+        detail = "Labels are taken of models that answer one label for each input."
+        raise misfit("feedback", detail, expected="none", got="some")
+    labelled, duplicates = feedback.read_feedback(raw, project, signature.labels)
+    feedback.write_feedback(project, labelled)
+    return json_answer(FeedbackAnswer(project, len(labelled), duplicates))
+
+
+def _give_ids(request: Request, project: str, model: LoadedModel, predictions: list[Prediction]) -> None:
+    from functions.predict.feedback import prediction_ids
+
+    request_id = str(request.event["requestContext"].get("requestId", ""))
+    ids = prediction_ids(project, model.version, request_id, [one.label for one in predictions])
+    for one, given in zip(predictions, ids, strict=True):
+        one.id = given
+
+
+def _refuse_ids(request: Request) -> None:
+    if "ids" in request.query():
+        detail = "Predictions of this model have no ids: it does not answer one label for each input."
+        raise misfit("ids", detail, expected="no ids", got="some")
 
 
 def _refuse_score(request: Request) -> None:

@@ -8,6 +8,7 @@ from functions.predict import handlers
 from functions.predict import open_inference as protocol
 from functions.predict.answers import Predictions
 from functions.predict.descriptions import ModelDescription, ModelList
+from functions.predict.feedback_bodies import Feedback, FeedbackAnswer
 from functions.predict.handlers import PREDICT_LIMITS, Services
 from functions.predict.inference_requests import OCTETS, InferRequest
 from functions.predict.problems import refuse
@@ -118,7 +119,15 @@ ROUTES: tuple[Route[Services], ...] = (
         respond=handlers.predict,
         takes=dict.fromkeys(PREDICT_LIMITS),
         gives={JSON: Predictions},
-        query=("top_k", "score"),
+        query=("top_k", "score", "ids"),
+    ),
+    Route(
+        method="POST",
+        path="/feedback/{project}",
+        summary="What earlier predictions should have been",
+        respond=handlers.give_feedback,
+        takes={JSON: Feedback},
+        gives={JSON: FeedbackAnswer},
     ),
     Route(
         method="GET",

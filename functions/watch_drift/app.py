@@ -52,6 +52,18 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         # Not at every look: a metric is paid for in every month that it is sent in.
         with single_metric(name="DriftFound", unit=MetricUnit.Count, value=len(look.told)):
             pass
+    low = 0
+    for name, report in look.reports.items():
+        live = next((one for one in report.live if one.model_version == report.model_version), None)
+        if live is not None:
+            low += live.is_low
+            with single_metric(
+                name="LiveAccuracy", unit=MetricUnit.Percent, value=100 * live.accuracy
+            ) as metric:
+                metric.add_dimension(name="project", value=name)
+    if low:
+        with single_metric(name="LiveAccuracyLow", unit=MetricUnit.Count, value=low):
+            pass
     stands = {name: {"status": one.status, "reason": one.reason} for name, one in look.reports.items()}
     logger.info("looked", extra={"stands": stands})
     if look.failed:

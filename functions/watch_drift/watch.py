@@ -17,12 +17,14 @@ from lehr import layout
 from lehr.contracts.capture import PredictionCapture
 from lehr.contracts.drift import DriftReport, DriftStatus, DriftThresholds
 from lehr.contracts.evaluation import EvaluationReport
+from lehr.contracts.feedback import FeedbackLine, LiveAccuracy
 from lehr.contracts.package import LINEAGE_FILE, REFERENCE_FILE, Lineage
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.reference import ModelReference
 from lehr.contracts.registry import Alias
 from lehr.drift import MIN_REQUESTS, Seen, add_up, compare, is_enough
 from lehr.errors import ContractError
+from lehr.live_accuracy import live_accuracy
 from lehr.ports import CapturedLines, ChampionPointers, Events, ObjectStore, ReadLines
 
 DRIFT_FOUND = "DriftFound"
@@ -58,6 +60,7 @@ class WatchDrift:
                 report = self._look_at(name)
                 if report is None:
                     continue
+                report = msgspec.structs.replace(report, live=self._live(report))
                 if self._tell(report):
                     told.append(name)
                     report = msgspec.structs.replace(report, event_at=report.at)
@@ -101,6 +104,17 @@ class WatchDrift:
             why = f"{len(columns)} comparisons, the furthest {columns[0].name} ({columns[0].distance:.0%})"
         report = self._report(recipe, alias, at, since, status, why, seen, is_sampled=read.is_sampled)
         return msgspec.structs.replace(report, columns=columns, thresholds=thresholds)
+
+    def _live(self, report: DriftReport) -> list[LiveAccuracy]:
+        """Of the labels that came within the window, whenever the predictions were made."""
+        since, until = (_epoch_ms(datetime.fromisoformat(text)) for text in (report.since, report.at))
+        lines = []
+        for raw in self.lines.read("feedback", report.project, since, until).lines:
+            try:
+                lines.append(FeedbackLine.from_json(raw))
+            except ContractError:
+                continue
+        return live_accuracy(lines, self._recipe(report.project).watch)
 
     def _report(
         self,

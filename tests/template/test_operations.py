@@ -144,12 +144,14 @@ def test_drift_is_looked_for_only_where_somebody_says_so_and_predictions_are_cap
 
     assert rule({}) == "DISABLED"
     assert rule({"DriftCheck": "ENABLED", "CaptureRate": "1"}) == "ENABLED"
-    assert broken_rules(translate(TEXT), {"DriftCheck": "ENABLED"}) == ["DriftCheck needs a CaptureRate above 0."]
+    assert broken_rules(translate(TEXT), {"DriftCheck": "ENABLED"}) == [
+        "DriftCheck needs a CaptureRate above 0."
+    ]
     assert broken_rules(translate(TEXT), {"DriftCheck": "ENABLED", "CaptureRate": "0.1"}) == []
     names = {one["AlarmName"] for one in of_type(deployed(WATCHED), "AWS::CloudWatch::Alarm").values()}
-    assert "lehr-drift-found" in names
+    assert names >= {"lehr-drift-found", "lehr-live-accuracy-low"}
     manual = (ROOT / "docs/operations.md").read_text()
-    assert "### drift-found" in manual
+    assert all(f"### {name.removeprefix('lehr-')}" in manual for name in names)
 
 
 def test_the_schedule_sends_what_start_run_reads() -> None:

@@ -12,7 +12,7 @@ from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted
 from functions.start_run.triggers import read_message
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.registry import RunRecord
-from lehr.contracts.workflow import StartAnswer, StartRequest
+from lehr.contracts.workflow import StartRequest
 from lehr.errors import BudgetError, ContractError, RetrainError
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 from tests.unit.functions.test_start_run import RECIPE, World, idx
@@ -43,6 +43,10 @@ def age(world: World, run: str) -> None:
     world.registry.run_records["mnist", run] = msgspec.structs.replace(
         known, started_at="2020-01-01T00:00:00.000Z"
     )
+
+
+def outcome_of(world: World, trigger: str) -> str:
+    return world.registry.triggers["mnist", trigger].outcome
 
 
 def test_a_drift_event_is_read_as_a_request_with_its_cause() -> None:
@@ -101,15 +105,14 @@ def test_whoever_waits_is_not_answered_by_a_drift_that_is_refused(world: World) 
     waits = world.start_run.start(StartRequest(project="mnist", trigger="drop-0002"))
     assert waits.outcome == "queued"
     assert world.start_run.start(drift()).outcome == "refused"
-    assert world.registry.triggers["mnist", "drop-0002"].outcome == "queued"
+    assert outcome_of(world, "drop-0002") == "queued"
     world.registry.end_run("mnist", first.run, status="promoted")
     world.executions.stopped.add(first.execution_arn)
     # The drift comes before the event of the end.
     assert world.start_run.start(drift(2)).outcome == "refused"
-    assert world.registry.triggers["mnist", "drop-0002"].outcome == "queued"
-    ended: StartAnswer = world.start_run.start(StartRequest(project="mnist", is_end_of_run=True))
-    assert ended.outcome == "started"
-    assert world.registry.triggers["mnist", "drop-0002"].outcome == "started"
+    assert outcome_of(world, "drop-0002") == "queued"
+    assert world.start_run.start(StartRequest(project="mnist", is_end_of_run=True)).outcome == "started"
+    assert outcome_of(world, "drop-0002") == "started"
 
 
 def test_a_run_of_anybody_begins_the_cooldown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from lehr.errors import EventError, WatchError
 from lehr.ports import ReadLines
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 from tests.unit.core.test_drift import captured, moved, reference_for, usual
+from tests.unit.core.test_live_accuracy import line
 
 RECIPE = """
 [project]
@@ -39,6 +41,12 @@ labels = ["cheap", "dear"]
 [retrain]
 cooldown_h = 12
 """
+CONTEXT = SimpleNamespace(
+    function_name="watch_drift",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:1:function:watch_drift",
+    aws_request_id="1",
+)
 CHAMPION = "0123456789abcdef"
 NOON = "2026-01-31T12:00:00.000Z"
 
@@ -53,7 +61,8 @@ class Lines:
 
     def read(self, kind: str, project: str, since_ms: int, until_ms: int) -> ReadLines:
         self.asked.append((kind, project, since_ms, until_ms))
-        return ReadLines(lines=list(self.lines), is_sampled=self.is_sampled)
+        found = [line for line in self.lines if f'"kind":"{kind}"'.encode() in line or b"kind" not in line]
+        return ReadLines(lines=found, is_sampled=self.is_sampled)
 
 
 class Bus:
@@ -121,8 +130,8 @@ def test_a_look_reads_the_window_of_the_recipe_and_writes_what_it_found(world: W
         CHAMPION,
     )
     assert report.since == "2026-01-30T12:00:00.000Z"
-    ((kind, project, since_ms, until_ms),) = world.lines.asked
-    assert (kind, project, until_ms - since_ms) == ("prediction", "fares", 24 * 3_600_000)
+    asked = [(kind, project, until_ms - since_ms) for kind, project, since_ms, until_ms in world.lines.asked]
+    assert asked == [("prediction", "fares", 24 * 3_600_000), ("feedback", "fares", 24 * 3_600_000)]
     assert {one.name for one in report.columns} == {"x0", "x1", "x2", "x3", "carrier"}
     assert world.keys() == ["drift/fares/latest.json"]
 
@@ -250,13 +259,27 @@ def test_a_project_that_fails_does_not_hold_up_the_others(
     assert (look.failed, list(look.reports)) == (["broken"], ["fares"])
     monkeypatch.setattr(app, "watcher", lambda: world.watch)
 
-    class Context:
-        function_name = "watch_drift"
-        memory_limit_in_mb = 512
-        invoked_function_arn = "arn:aws:lambda:us-east-1:1:function:watch_drift"
-        aws_request_id = "1"
-
     with pytest.raises(WatchError, match="broken"):
-        app.handler({}, Context())
-    answer = app.handler({"project": "fares"}, Context())
+        app.handler({}, CONTEXT)
+    answer = app.handler({"project": "fares"}, CONTEXT)
     assert json.loads(json.dumps(answer))["projects"]["fares"]["status"] == "stable"
+
+
+def test_labels_that_came_back_are_in_the_report_and_among_the_metrics(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = RECIPE + "[watch]\nmin_live_accuracy = 0.95\n"
+    world.artifacts.put(f"{layout.project_prefix('fares', 'c0de')}lehr.toml", recipe.encode())
+    labels = [(str(row), 0, "dear", "dear" if row < 80 else "cheap") for row in range(100)]
+    told = line("2026-01-31", *labels, version=CHAMPION).to_json()
+    world.lines.lines += [told, told, b'{"kind":"feedback"}']
+    monkeypatch.setattr(app, "watcher", lambda: world.watch)
+    app.handler({}, CONTEXT)
+    (live,) = world.report().live
+    assert (world.report().status, live.rows, live.right, live.is_low) == ("not_enough", 100, 80, True)
+    written = [json.loads(one) for one in capsys.readouterr().out.splitlines() if '"_aws"' in one]
+    values = {
+        name: one[name] for one in written for name in ("LiveAccuracy", "LiveAccuracyLow") if name in one
+    }
+    assert values == {"LiveAccuracy": [80.0], "LiveAccuracyLow": [1.0]}
+    assert next(one for one in written if "LiveAccuracy" in one)["project"] == "fares"

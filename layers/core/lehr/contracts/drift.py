@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import field
+
 from lehr.contracts.document import Document, Part
+from lehr.contracts.feedback import LiveAccuracy
 
 DriftStatus = Literal["stable", "drifted", "not_enough", "not_compared"]
 
@@ -38,7 +41,8 @@ class DriftReport(Document, frozen=True, kw_only=True):
     """drift/<project>/latest.json: captured predictions of `model_version` from `since` until `at`, in UTC.
 
     Columns are those that were compared, the furthest first. `is_sampled`: there were more lines than a look reads.
-    `event_at` is when drift of this model version was last told to others.
+    `event_at` is when drift of this model version was last told to others. `live` is of every version that labels came
+    for within the window.
     """
 
     schema: Literal[1] = 1
@@ -54,3 +58,4 @@ class DriftReport(Document, frozen=True, kw_only=True):
     thresholds: DriftThresholds
     columns: list[ColumnDrift]
     event_at: str = ""
+    live: list[LiveAccuracy] = field(default_factory=list)

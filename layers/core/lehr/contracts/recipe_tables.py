@@ -226,6 +226,7 @@ class Watch(Part, frozen=True, kw_only=True):
 
     A column has drifted if it is further away than `max_psi` or `max_distance` allow, and that is no chance: with
     `false_alarm_rate` shared out among all columns of a look. Fewer than `min_rows` within `window_h` say nothing.
+    A champion is too often wrong if `min_labels` labels that came back say that it does not reach `min_live_accuracy`.
     """
 
     window_h: Annotated[int, Meta(ge=1, le=744)] = 24
@@ -233,6 +234,8 @@ class Watch(Part, frozen=True, kw_only=True):
     max_psi: PositiveFloat = 0.2
     max_distance: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
     false_alarm_rate: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.001
+    min_labels: Annotated[int, Meta(ge=20)] = 100
+    min_live_accuracy: Probability = 0.0
 
 
 class Retrain(Part, frozen=True, kw_only=True):
