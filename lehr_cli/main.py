@@ -30,6 +30,7 @@ from lehr_cli.train import train
 from lehr_cli.verify import verify
 from lehr_cli.watch import stop, watch
 from lehr_cli.why import why
+from lehr_cli.worth import worth
 
 app = typer.Typer(
     name="lehr",
@@ -56,6 +57,7 @@ app.command()(report)
 app.command("compare")(compare_runs)
 app.command()(verify)
 app.command()(drift)
+app.command()(worth)
 app.command()(cost)
 app.command("plan")(plan_backend)
 app.command()(doctor)

@@ -1,4 +1,4 @@
-"""Runs that start by themselves: whether the recipe wants one, is it not too soon, and can it be afforded.
+"""Runs that start by themselves: does the recipe want one, is it too soon, is it worth it, can it be afforded.
 
 A person who trains, and data that is dropped, are never asked. Whatever else is seen, and however often, leads to one
 run within a cooldown.
@@ -13,7 +13,8 @@ from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import RunRecord, StartCause
 from lehr.costs import month_to_date
 from lehr.errors import BudgetError, RetrainError
-from lehr.ports import ModelRegistry
+from lehr.ports import ModelRegistry, ObjectStore
+from lehr.retraining import weigh_retraining
 
 _EVERY_RUN = 100_000
 
@@ -21,7 +22,9 @@ _EVERY_RUN = 100_000
 def refuse_unwanted(
     recipe: Recipe, cause: StartCause, registry: ModelRegistry, *, goes_on: str = "", at: str | None = None
 ) -> None:
-    """Raise RetrainError if the recipe wants no run for this cause, the run `goes_on`, or the last one is too young."""
+    """Raise RetrainError if the recipe wants no run for this cause, or one `goes_on`, or if drift is seen too soon
+    after the last one. A schedule is its own cooldown, and waits for the run that goes on.
+    """
     if not cause:
         return
     wanted = recipe.retrain
@@ -31,6 +34,8 @@ def refuse_unwanted(
             place="[retrain]",
             hint="drop newer data, or say on_drift = true",
         )
+    if cause == "schedule":
+        return
     if goes_on:
         raise RetrainError(
             f"run {goes_on} goes on", place="[retrain]", hint="the next look will show what is left to do"
@@ -46,6 +51,24 @@ def refuse_unwanted(
             place="[retrain]",
             hint="start one yourself: lehr train",
         )
+
+
+def weigh(
+    recipe: Recipe,
+    cause: StartCause,
+    registry: ModelRegistry,
+    artifacts: ObjectStore,
+    *,
+    raw_bytes: int,
+    at: str | None = None,
+) -> str:
+    """What speaks for a run, in words; empty where nobody asks. Raises RetrainError for one that is not worth it."""
+    if not cause or recipe.retrain.max_usd_per_point is None:
+        return ""
+    found = weigh_retraining(recipe, registry, artifacts, raw_bytes=raw_bytes, at=at or now())
+    if not found.is_worth:
+        raise RetrainError(found.reason, place="[retrain]", hint="start one yourself: lehr train")
+    return found.reason
 
 
 def refuse_unaffordable(

@@ -21,7 +21,7 @@ from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw
 from functions.start_run.planned import names_of, plan_run, write_plan
 from functions.start_run.resume import ResumeRun
-from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted
+from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted, weigh
 from lehr import layout
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
@@ -112,6 +112,8 @@ class StartRun:
         run, running = self._next_attempt(project, inputs)
         if running is not None:
             return _nothing_new(running)
+        raw_bytes = sum(entry.bytes for entry in raw.values())
+        for_it = weigh(recipe, request.cause, self.registry, self.artifacts, raw_bytes=raw_bytes)
         arn = self.executions.arn_of(execution_name(project, run))
         if turn is not None and turn.run != run and self._goes_on(turn):
             return self._wait(turn, trigger)
@@ -142,6 +144,7 @@ class StartRun:
             fingerprint=inputs,
             estimated_usd=estimated_usd,
             cause=request.cause,
+            raw_bytes=raw_bytes,
         )
         # Also when it had been started already: the one who did may have died before this line.
         self.registry.add_run(record)
@@ -152,7 +155,7 @@ class StartRun:
             outcome="started",
             run=run,
             execution_arn=arn,
-            reason=f"{planned.amount}, {planned_trials(recipe)} trial(s)",
+            reason=f"{planned.amount}, {planned_trials(recipe)} trial(s)" + (f"; {for_it}" if for_it else ""),
         )
 
     def _goes_on(self, turn: Turn) -> bool:

@@ -92,7 +92,7 @@ MAY_WITH_OBJECTS = {
         *("SealDataset", "StartRun"),
     },
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
-    ("drift/mnist/latest.json", "GetObject"): {"WatchDrift"},
+    ("drift/mnist/latest.json", "GetObject"): {"WatchDrift", "StartRun"},
     ("drift/mnist/latest.json", "PutObject"): {"WatchDrift"},
     ("models/mnist/v1/reference.json", "PutObject"): {"PackageModel"},
     ("batches/mnist/b1/result.json", "PutObject"): {"StartBatch", "PredictBatchUnit", "SealBatch"},

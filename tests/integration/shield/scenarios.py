@@ -34,7 +34,7 @@ FEW_EPOCHS = {"epochs = 5": "epochs = 1", "min_accuracy = 0.5": "min_accuracy = 
 
 def promotion(cloud: GuardedCloud, project: str) -> Observation:
     """A project is pushed, data is dropped, a model is trained, judged, promoted, predicts, and is watched."""
-    _push(cloud, project, **FEW_EPOCHS)
+    _push(cloud, project, **FEW_EPOCHS | {"[gate]": "[retrain]\nmax_usd_per_point = 0.001\n\n[gate]"})
     trained = _train(cloud, project)
     prediction = cloud.place.lehr("predict", project, "--row", "0")
     return trained | {"prediction": prediction.code, "watched": _watch(cloud, project)}
@@ -271,9 +271,12 @@ def _watch(cloud: GuardedCloud, project: str) -> Observation:
         return {"champion": None}
     version = item["champion"]["S"]
     _write_captured(cloud, project, version)
+    _drop_without_saying_so(cloud, project)
     (function,) = [name for name in cloud.functions() if "-WatchDriftFunction-" in name]
     looks = [_call(cloud, function, {"project": project}) for _ in range(2)]
     shown = place.lehr("drift", project)
+    (starter,) = [name for name in cloud.functions() if "-StartRunFunction-" in name]
+    _, scheduled = _call(cloud, starter, {"project": project, "cause": "schedule"})
     values = {":pk": {"S": f"project#{project}"}, ":sk": {"S": "trigger#"}}
 
     def refusal() -> bool:
@@ -289,7 +292,15 @@ def _watch(cloud: GuardedCloud, project: str) -> Observation:
         "told": [answer.get("told") for _, answer in looks] == [[project], []],
         "shown": [one["name"] for event in shown.events for one in event.get("columns", [])],
         "answered": bool(eventually(refusal, timeout_s=8)),
+        "weighed": "over max_usd_per_point = 0.001" in scheduled.get("reason", ""),
     }
+
+
+def _drop_without_saying_so(cloud: GuardedCloud, project: str) -> None:
+    """More data, which nothing has been told of."""
+    bucket, s3 = cloud.place.outputs()["DataBucket"], cloud.place.client("s3")
+    for file in write_data(cloud.place.folder / "more", ROWS + 40).iterdir():
+        s3.put_object(Bucket=bucket, Key=f"incoming/{project}/{file.name}", Body=file.read_bytes())
 
 
 def _write_captured(cloud: GuardedCloud, project: str, version: str) -> None:

@@ -12,7 +12,7 @@ from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted
 from functions.start_run.triggers import read_message
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.registry import RunRecord
-from lehr.contracts.workflow import StartRequest
+from lehr.contracts.workflow import StartAnswer, StartRequest
 from lehr.errors import BudgetError, ContractError, RetrainError
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 from tests.unit.functions.test_start_run import RECIPE, World, idx
@@ -140,3 +140,55 @@ def test_the_months_money_is_that_of_the_runs_that_started_by_themselves() -> No
         refuse_unaffordable(recipe, "drift", registry, estimated_usd=None, at=at)
     refuse_unaffordable(recipe, "", registry, estimated_usd=100.0, at=at)
     refuse_unaffordable(parse_recipe(WANTED), "drift", registry, estimated_usd=None, at=at)
+
+
+def scheduled(world: World) -> StartAnswer:
+    return world.start_run.start(StartRequest(project="mnist", cause="schedule"))
+
+
+def grow(world: World, number: int) -> None:
+    world.drop("train-labels-idx1-ubyte.gz", idx(60_000) + bytes([number]))
+
+
+def trained(world: World, run: str, accuracy: float) -> None:
+    """The run has ended with a champion."""
+    world.registry.end_run("mnist", run, status="promoted", accuracy=accuracy, model_version="v1")
+    world.registry.set_run_cost("mnist", run, 0.5)
+    world.registry.promote("mnist", "v1", run=run, generation=0)
+    world.executions.stopped.add(world.registry.run_records["mnist", run].execution_arn)
+
+
+@pytest.mark.parametrize(("price", "outcome"), [("0.001", "refused"), ("1000000000", "started")])
+def test_a_schedule_starts_what_is_worth_its_money_and_says_the_numbers(
+    world: World, price: str, outcome: str
+) -> None:
+    world.push(f"{RECIPE}\n[retrain]\nmax_usd_per_point = {price}\n", "c0de")
+    first = scheduled(world)
+    assert first.outcome == "started"
+    assert "nothing is known of a champion's run" in first.reason
+    trained(world, first.run, accuracy=0.9)
+    grow(world, 1)
+    second = scheduled(world)
+    assert second.outcome == outcome
+    assert f"max_usd_per_point = {float(price):g}" in second.reason
+    assert "USD a point" in second.reason
+    records = [record for record in world.registry.triggers.values() if record.reason == second.reason]
+    assert [record.outcome for record in records] == [outcome]
+
+
+def test_a_person_and_dropped_data_are_not_weighed(world: World) -> None:
+    world.push(f"{RECIPE}\n[retrain]\nmax_usd_per_point = 0.001\n", "c0de")
+    first = scheduled(world)
+    trained(world, first.run, accuracy=0.9)
+    grow(world, 1)
+    assert world.start_run.start(StartRequest(project="mnist", trigger="drop-0001")).outcome == "started"
+
+
+def test_without_a_price_a_schedule_starts_as_it_always_did(world: World) -> None:
+    world.push(RECIPE, "c0de")
+    first = scheduled(world)
+    trained(world, first.run, accuracy=0.9)
+    grow(world, 1)
+    second = scheduled(world)
+    assert (second.outcome, "USD a point" in second.reason) == ("started", False)
+    assert world.registry.run_records["mnist", second.run].cause == "schedule"

@@ -239,11 +239,18 @@ class Watch(Part, frozen=True, kw_only=True):
 
 
 class Retrain(Part, frozen=True, kw_only=True):
-    """[retrain]: which runs start by themselves. `max_usd_per_month` is of those alone, by their worst case."""
+    """[retrain]: which runs start by themselves, by drift or by a schedule. `max_usd_per_month` is of those alone, by
+    their worst case; `cooldown_h` is of drift.
+
+    With `max_usd_per_point` one starts only if what is expected of it is worth that (`lehr.retraining`), or if the
+    champion was trained `max_age_d` days ago.
+    """
 
     on_drift: bool = False
     cooldown_h: Annotated[int, Meta(ge=1, le=8784)] = 24
     max_usd_per_month: PositiveFloat | None = None
+    max_usd_per_point: PositiveFloat | None = None
+    max_age_d: Annotated[int, Meta(ge=1, le=3660)] | None = None
 
 
 class Budget(Part, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from lehr.contracts.document import Document
 
 RunStatus = Literal["running", "promoted", "rejected", "failed"]
 # Why a run is asked for: by a person or by data that was dropped (""), or by what Lehr itself has seen.
-StartCause = Literal["", "drift"]
+StartCause = Literal["", "drift", "schedule"]
 TriggerOutcome = Literal["started", "queued", "nothing_new", "refused"]
 
 
@@ -63,7 +63,8 @@ class RunRecord(Document, frozen=True, kw_only=True):
     functions are estimated at; None: not known. `trial` of `trials` has made the model. A run that was resumed has the
     ARN of its last execution, and says how often that was. What an erased run has read and
     made is deleted for good: the same content may be trained on again. `cause` is why it started where neither a person
-    nor data asked for it: such runs count for [retrain].
+    nor data asked for it: such runs count for [retrain]. `raw_bytes` lay under incoming/<project>/ at its start; 0: not
+    known.
     """
 
     schema: Literal[1] = 1
@@ -93,6 +94,7 @@ class RunRecord(Document, frozen=True, kw_only=True):
     resumes: int = 0
     is_erased: bool = False
     cause: StartCause = ""
+    raw_bytes: int = 0
 
 
 class ModelRecord(Document, frozen=True, kw_only=True):
