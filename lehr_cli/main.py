@@ -22,6 +22,7 @@ from lehr_cli.plan import plan_backend
 from lehr_cli.predict import predict
 from lehr_cli.project import push
 from lehr_cli.report import report
+from lehr_cli.reproduce import reproduce
 from lehr_cli.resume import resume
 from lehr_cli.rollback import rollback
 from lehr_cli.runs import runs
@@ -54,6 +55,7 @@ app.command()(predict)
 app.command()(report)
 app.command("compare")(compare_runs)
 app.command()(verify)
+app.command()(reproduce)
 app.command()(cost)
 app.command("plan")(plan_backend)
 app.command()(doctor)

@@ -52,6 +52,7 @@ MAY_WITH_OBJECTS = {
         *(
             "PackageModel",
             "EvaluateShard",
+            "CompareReproduction",
             "PromoteModel",
             "RollbackModel",
             "WriteReport",
@@ -63,6 +64,7 @@ MAY_WITH_OBJECTS = {
         *(
             "PackageModel",
             "EvaluateShard",
+            "CompareReproduction",
             "PromoteModel",
             "RollbackModel",
             "WriteReport",
@@ -82,6 +84,7 @@ MAY_WITH_OBJECTS = {
         *(
             "PackageModel",
             "EvaluateShard",
+            "CompareReproduction",
             "PromoteModel",
             "RollbackModel",
             "WriteReport",

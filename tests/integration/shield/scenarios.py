@@ -32,11 +32,17 @@ FEW_EPOCHS = {"epochs = 5": "epochs = 1", "min_accuracy = 0.5": "min_accuracy = 
 
 
 def promotion(cloud: GuardedCloud, project: str) -> Observation:
-    """A project is pushed, data is dropped, a model is trained, judged, promoted, and predicts."""
+    """A project is pushed, data is dropped, a model is trained, judged, promoted, predicts, and is made once more."""
     _push(cloud, project, **FEW_EPOCHS)
     trained = _train(cloud, project)
     prediction = cloud.place.lehr("predict", project, "--row", "0")
-    return trained | {"prediction": prediction.code}
+    verified = cloud.place.lehr("verify", project)
+    reproduced = cloud.place.lehr("reproduce", project)
+    return trained | {
+        "prediction": prediction.code,
+        "verified": verified.code,
+        "reproduced": [event["outcome"] for event in reproduced.events if event["event"] == "reproduction"],
+    }
 
 
 def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
