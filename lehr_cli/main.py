@@ -23,6 +23,7 @@ from lehr_cli.plan import plan_backend
 from lehr_cli.predict import predict
 from lehr_cli.project import push
 from lehr_cli.report import report
+from lehr_cli.reproduce import reproduce
 from lehr_cli.resume import resume
 from lehr_cli.rollback import rollback
 from lehr_cli.runs import runs
@@ -56,6 +57,7 @@ app.command()(predict)
 app.command()(report)
 app.command("compare")(compare_runs)
 app.command()(verify)
+app.command()(reproduce)
 app.command()(drift)
 app.command()(worth)
 app.command()(cost)

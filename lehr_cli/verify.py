@@ -89,6 +89,11 @@ def find_model(stack: Stack, project: str, version: str | None) -> ModelRecord:
     return matching[0]
 
 
+def verifier_of(stack: Stack) -> KmsVerifier | None:
+    """Who is asked about signatures; None for a stack that signs no packages."""
+    return KmsVerifier(stack.signing_key, stack.target.client("kms")) if stack.signing_key else None
+
+
 def _findings(stack: Stack, record: ModelRecord) -> Iterator[Finding]:
     try:
         package, _ = check_package(stack.artifacts, record.project, record.version, None)
@@ -122,13 +127,12 @@ def _findings(stack: Stack, record: ModelRecord) -> Iterator[Finding]:
 
 def _signature(stack: Stack, package: ModelPackage) -> tuple[Finding, Statement | None]:
     envelope = read_envelope(stack.artifacts, package.project, package.version)
-    key = stack.signing_key
-    if not key:
+    verifier = verifier_of(stack)
+    if verifier is None:
         saw = "not signed: the stack has no key to sign with (PackageSignatures=none)"
         if envelope is not None:
             saw = f"signed with {_named(envelope)}, but the stack has no key to check it with"
         return Finding(check="signature", status="not_checked", saw=saw), None
-    verifier = KmsVerifier(key, stack.target.client("kms"))
     try:
         statement = check_provenance(envelope, package, package.sha256(), verifier)
     except ModelPackageError as fault:
@@ -137,8 +141,8 @@ def _signature(stack: Stack, package: ModelPackage) -> tuple[Finding, Statement 
     figures = said.metrics
     accuracy = "" if figures.accuracy is None else f", accuracy {figures.accuracy:.4f}"
     saw = (
-        f"by {key}, over package.json and: run {said.run}, dataset {said.dataset_version}, code {said.code_sha[:12]}, "
-        f"image {said.image}, loss {figures.loss:.4f}{accuracy} on the {figures.split} split"
+        f"by {verifier.key_id}, over package.json and: run {said.run}, dataset {said.dataset_version}, "
+        f"code {said.code_sha[:12]}, image {said.image}, loss {figures.loss:.4f}{accuracy} on the {figures.split} split"
     )
     return Finding(check="signature", status="ok", saw=saw), statement
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from functions.publish_trainer.archive import pack
 from lehr import layout
-from lehr.contracts.workflow import PublishedTrainer
+from lehr.contracts.workflow import OWN_ENTRYPOINT, STOCK_ENTRYPOINT, PublishedTrainer
 from lehr.errors import ConfigurationError
 from lehr.ports import ObjectStore
 
@@ -25,10 +25,6 @@ CODE = ("lehr", "lehr_runtime", "lehr_trainer")
 PACKAGES = "trainer-packages.tar.gz"
 START = "start.sh"
 SUMS = "SHA256SUMS"
-
-# The channel `trainer` of the training job.
-STOCK_ENTRYPOINT = ["bash", f"/opt/ml/input/data/trainer/{START}"]
-OWN_ENTRYPOINT = ["python", "-m", "lehr_trainer"]
 
 
 def find_code() -> dict[str, Path]:

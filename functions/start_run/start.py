@@ -23,6 +23,7 @@ from functions.start_run.planned import names_of, plan_run, write_plan
 from functions.start_run.resume import ResumeRun
 from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted, weigh
 from lehr import layout
+from lehr.attempts import BATCH_MEMORY_MB
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Turn
@@ -35,8 +36,6 @@ from lehr.sweeps import planned_trials
 MAX_ATTEMPTS = 20
 # A turn changes hands between two reads when another trigger is served at the same moment.
 MAX_TURNS_TRIED = 8
-# Of a Batch job whose recipe asks for none: what fits a g5.xlarge beside its system.
-BATCH_MEMORY_MB = 14_000
 
 
 class TurnMovedError(Exception):

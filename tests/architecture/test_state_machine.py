@@ -69,6 +69,8 @@ def test_every_error_class_stands_in_the_tree_of_the_docstring() -> None:
 
 def test_every_task_of_the_top_level_ends_in_record_failure_or_says_why_not(machine: dict[str, Any]) -> None:
     after_the_fact = {"AnnounceStart", "ExpireApproval", "RecordFailure", "WriteReport", "Notify", "Announce"}
+    # What comes of a reproduction is the execution's answer: nobody waits for its end as for a run's.
+    after_the_fact |= {"CompareReproduction"}
     for name, state in machine["States"].items():
         if state["Type"] not in {"Task", "Map"} or name in after_the_fact:
             continue
@@ -160,6 +162,27 @@ def test_every_outcome_of_a_run_has_an_event_of_its_own(machine: dict[str, Any])
         if "outcome" in state.get("Assign", {})
     }
     assert assigned == events.keys()
+
+
+def test_what_is_trained_again_leads_to_its_comparison_and_to_no_package(machine: dict[str, Any]) -> None:
+    states = machine["States"]
+    assert states["Reproduce"]["Assign"]["reproduces"] == "{% $states.input.reproduction.version %}"
+    reached, name = [], "Reproduce"
+    while states[name]["Type"] != "Succeed":
+        state = states[name]
+        reached.append(name)
+        name = state.get("Next", state.get("Default", ""))
+        for choice in state.get("Choices", []):
+            condition = jsonata.Jsonata(choice["Condition"].removeprefix("{%").removesuffix("%}"))
+            condition.assign("reproduces", "a-version")
+            if condition.evaluate({}):
+                name = choice["Next"]
+    assert reached == ["Reproduce", "TrainTrials", "IsTrainedAgain", "CompareReproduction"]
+    assert {catch["Next"] for catch in states["TrainTrials"]["Catch"]} == {"RecordFailure"}
+    assert {catch["Next"] for catch in states["CompareReproduction"]["Catch"]} == {name}
+    # A run is none: what Begin assigns goes on to ProposeTrials.
+    assert states["Begin"]["Assign"]["reproduces"] == ""
+    assert states["IsTrainedAgain"]["Default"] == "ProposeTrials"
 
 
 def test_nothing_leads_around_the_approval_that_a_recipe_asks_for(machine: dict[str, Any]) -> None:

@@ -16,9 +16,13 @@ SAM = ROOT / ".venv-sam/bin/sam"
 def find_python313() -> Path | None:
     """The folder of python3.13: on PATH, or where pyenv keeps it."""
     found = shutil.which("python3.13")
-    # A shim of pyenv exists for every version that it knows of, also for those that it would not run here.
-    if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
-        return Path(found).parent
+    if found:
+        # pyenv has a shim for every version that it knows of, which may run in one folder and environment and not in
+        # another. So the interpreter itself says where it lies, if it runs at all.
+        where = [found, "-c", "import sys; print(sys.executable)"]
+        answer = subprocess.run(where, capture_output=True, text=True)
+        if answer.returncode == 0:
+            return Path(answer.stdout.strip()).parent
     if shutil.which("pyenv"):
         latest = subprocess.run(["pyenv", "latest", "3.13"], capture_output=True, text=True)
         if latest.returncode == 0:

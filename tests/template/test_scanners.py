@@ -26,6 +26,9 @@ EXCEPTIONS_WITH_EVERYTHING = {"CKV_AWS_115", "CKV_AWS_116"}
 DATA_QUIRKS = {
     ("RESOURCE_MISMATCH", "states:DescribeExecution"): "knows executions of express workflows only",
     ("RESOURCE_MISMATCH", "batch:SubmitJob"): "asks for job/* beside the queue and the definition",
+    # https://github.com/aws/aws-cdk/pull/8486, where it was tried; and a denial names the machine:
+    # https://github.com/NOAA-OWP/hydrovis/issues/837
+    ("RESOURCE_MISMATCH", "states:SendTaskSuccess"): "asks for *, where IAM judges by the state machine",
     ("UNKNOWN_CONDITION_FOR_ACTION", "lambda:SourceFunctionArn"): "Lambda sets the key for every service",
 }
 

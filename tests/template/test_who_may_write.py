@@ -52,6 +52,7 @@ MAY_WITH_OBJECTS = {
         *(
             "PackageModel",
             "EvaluateShard",
+            "CompareReproduction",
             "PromoteModel",
             "RollbackModel",
             "WriteReport",
@@ -63,6 +64,7 @@ MAY_WITH_OBJECTS = {
         *(
             "PackageModel",
             "EvaluateShard",
+            "CompareReproduction",
             "PromoteModel",
             "RollbackModel",
             "WriteReport",
@@ -83,6 +85,7 @@ MAY_WITH_OBJECTS = {
             "WatchDrift",
             "PackageModel",
             "EvaluateShard",
+            "CompareReproduction",
             "PromoteModel",
             "RollbackModel",
             "WriteReport",

@@ -13,6 +13,9 @@ from lehr.contracts.workflow import Attempt
 from lehr.function_types import DEFAULT_MEMORY_MB, function_type
 from lehr.instances import by_storage, has_gpu, has_local_storage
 
+# Of a Batch job whose recipe asks for none: what fits a g5.xlarge beside its system.
+BATCH_MEMORY_MB = 14_000
+
 
 def backends_of(backend: Backend) -> list[BackendKind]:
     """The backend of the recipe, and its fallback if that is another."""

@@ -283,6 +283,10 @@ def report_key(project: str, run: str) -> str:
     return run_prefix(project, run) + "report.html"
 
 
+def reproduction_key(project: str, run: str) -> str:
+    return run_prefix(project, run) + "reproduction.json"
+
+
 def model_prefix(project: str, version: str) -> str:
     return f"models/{checked_name(project)}/{checked_name(version)}/"
 

@@ -84,6 +84,13 @@ class GuardedCloud:
         pages = self.place.client("lambda").get_paginator("list_functions").paginate()
         return [function["FunctionName"] for page in pages for function in page["Functions"]]
 
+    def call(self, function: str, payload: dict[str, Any]) -> tuple[bool, Any]:
+        """Whether a function of the template (PromoteModel) has failed, and its answer."""
+        (name,) = [name for name in self.functions() if f"-{function}Function-" in name]
+        answer = self.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+        with answer["Payload"] as body:
+            return "FunctionError" in answer, json.loads(body.read())
+
     def grants(self) -> list[Grant]:
         """Every Allow statement of the template's roles, as deployed."""
         iam = self.place.client("iam")

@@ -26,7 +26,7 @@ def rollback(cloud: GuardedCloud, project: str) -> dict[str, Any]:
     unknown = cloud.place.lehr("rollback", project, "ffffffffffffffff")
     back = cloud.place.lehr("rollback", project, "--reason", "tried")
     absent = {"project": project, "run": "run-9", "version": "ffffffffffffffff", "generation": 9}
-    refused = _call(cloud, "PromoteModel", absent).get("errorType")
+    refused = cloud.call("PromoteModel", absent)[1].get("errorType")
     seen: dict[str, Any] = {"unknown": unknown.code, "back": back.code, "absent": refused}
     if back.code == 0:
         told = back.only("rollback")
@@ -40,13 +40,13 @@ def rollout(cloud: GuardedCloud, project: str) -> dict[str, Any]:
     version = _publish(cloud, project, 1)
     rollout = {"strategy": "canary", "share_percent": 50.0, "bake_minutes": 30}
     request = {"project": project, "run": "run-1", "version": version, "rollout": rollout}
-    began = _call(cloud, "PromoteModel", request | {"generation": 1})
-    watched = _call(cloud, "WatchCanary", request | {"generation": 2, "began_at": now()})
-    ended = _call(cloud, "PromoteModel", request | {"generation": 2, "step": "withdraw"})
+    _, began = cloud.call("PromoteModel", request | {"generation": 1})
+    _, watched = cloud.call("WatchCanary", request | {"generation": 2, "began_at": now()})
+    _, ended = cloud.call("PromoteModel", request | {"generation": 2, "step": "withdraw"})
     return {
-        "bakes": began["is_baking"],
+        "bakes": began.get("is_baking", began.get("errorType")),
         "watched": watched.get("verdict", watched.get("errorType")),
-        "withdrawn": not ended["is_baking"],
+        "withdrawn": ended.get("is_baking") is False,
     }
 
 
@@ -114,7 +114,7 @@ def _visit(cloud: GuardedCloud, link: str, form: bytes | None = None) -> int:
 def _promote(cloud: GuardedCloud, project: str, generation: int) -> str:
     version = _publish(cloud, project, generation)
     request = {"project": project, "run": f"run-{generation}", "version": version, "generation": generation}
-    assert _call(cloud, "PromoteModel", request)["champion"] == version
+    assert cloud.call("PromoteModel", request)[1].get("champion") == version
     return version
 
 
@@ -124,10 +124,3 @@ def _publish(cloud: GuardedCloud, project: str, number: int) -> str:
     key = cloud.place.outputs()["SigningKeyArn"]
     sign_package(artifacts, project, version, KmsSigner(key, cloud.place.client("kms")))
     return version
-
-
-def _call(cloud: GuardedCloud, function: str, request: dict[str, Any]) -> Any:
-    (name,) = [name for name in cloud.functions() if f"-{function}Function-" in name]
-    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request).encode())
-    with answer["Payload"] as body:
-        return json.loads(body.read())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import ssl
-import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from botocore.credentials import Credentials
 from tests.e2e.small_mnist import IN_FOLDERS, write_data, write_folders, write_project
 from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
 from tests.integration.shield.promotions import approve_by_link, rollback, rollout
+from tests.integration.shield.watching import watch
 
 Observation = dict[str, Any]
 Scenario = Callable[[GuardedCloud, str], Observation]
@@ -33,11 +33,18 @@ FEW_EPOCHS = {"epochs = 5": "epochs = 1", "min_accuracy = 0.5": "min_accuracy = 
 
 
 def promotion(cloud: GuardedCloud, project: str) -> Observation:
-    """A project is pushed, data is dropped, a model is trained, judged, promoted, predicts, and is watched."""
+    """Pushed, trained on data that is dropped, judged, promoted, predicts; then made once more, and watched."""
     _push(cloud, project, **FEW_EPOCHS | {"[gate]": "[retrain]\nmax_usd_per_point = 0.001\n\n[gate]"})
     trained = _train(cloud, project)
     prediction = cloud.place.lehr("predict", project, "--row", "0")
-    return trained | {"prediction": prediction.code, "watched": _watch(cloud, project)}
+    verified = cloud.place.lehr("verify", project)
+    reproduced = cloud.place.lehr("reproduce", project)
+    return trained | {
+        "prediction": prediction.code,
+        "verified": verified.code,
+        "reproduced": [event["outcome"] for event in reproduced.events if event["event"] == "reproduction"],
+        "watched": watch(cloud, project),
+    }
 
 
 def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
@@ -110,13 +117,13 @@ def a_run_that_is_not_there(cloud: GuardedCloud, project: str) -> Observation:
     """What functions say of documents that do not exist: that they are missing, and not that they are forbidden."""
     common = {"project": project, "run": "0123456789ab", "dataset_version": "0123456789abcdef"}
     payloads: dict[str, dict[str, Any]] = {
-        "JudgeModelFunction": {**common, "candidate": "0123456789abcdef", "champion": None},
-        "PackageModelFunction": {
+        "JudgeModel": {**common, "candidate": "0123456789abcdef", "champion": None},
+        "PackageModel": {
             **common,
             "code_sha": "0" * 40,
             "instance_type": "ml.m5.large",
         },
-        "ProposeTrialsFunction": {"project": project, "run": "0123456789ab", "round": 0, "results": []},
+        "ProposeTrials": {"project": project, "run": "0123456789ab", "round": 0, "results": []},
     }
     return {name: _is_forbidden(cloud, name, payload) for name, payload in payloads.items()}
 
@@ -160,7 +167,7 @@ def orphan(cloud: GuardedCloud, project: str) -> Observation:
     cloud.place.client("dynamodb").put_item(
         TableName=outputs["RegistryTable"], Item={name: {"S": value} for name, value in record.items()}
     )
-    _call(cloud, function, {})
+    cloud.call("StopOrphans", {})
     key = {"pk": {"S": record["pk"]}, "sk": {"S": record["sk"]}}
     item = cloud.place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key)["Item"]
     has_stopped = bool(eventually(lambda: _has_stopped(cloud, job), 20))
@@ -262,71 +269,6 @@ def _train(cloud: GuardedCloud, project: str, data: Path | None = None) -> Obser
     }
 
 
-def _watch(cloud: GuardedCloud, project: str) -> Observation:
-    """Bright images are asked about: two looks see it, one event tells of it, and the recipe wants no run for it."""
-    place, outputs = cloud.place, cloud.place.outputs()
-    key = {"pk": {"S": f"champion#{project}"}, "sk": {"S": "alias"}}
-    item = place.client("dynamodb").get_item(TableName=outputs["RegistryTable"], Key=key).get("Item")
-    if item is None:
-        return {"champion": None}
-    version = item["champion"]["S"]
-    _write_captured(cloud, project, version)
-    _drop_without_saying_so(cloud, project)
-    (function,) = [name for name in cloud.functions() if "-WatchDriftFunction-" in name]
-    looks = [_call(cloud, function, {"project": project}) for _ in range(2)]
-    shown = place.lehr("drift", project)
-    (starter,) = [name for name in cloud.functions() if "-StartRunFunction-" in name]
-    _, scheduled = _call(cloud, starter, {"project": project, "cause": "schedule"})
-    values = {":pk": {"S": f"project#{project}"}, ":sk": {"S": "trigger#"}}
-
-    def refusal() -> bool:
-        items = place.client("dynamodb").query(
-            TableName=outputs["RegistryTable"],
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-            ExpressionAttributeValues=values,
-        )["Items"]
-        return any("on_drift" in item["reason"]["S"] for item in items)
-
-    return {
-        "failed": [has_failed for has_failed, _ in looks],
-        "told": [answer.get("told") for _, answer in looks] == [[project], []],
-        "shown": [one["name"] for event in shown.events for one in event.get("columns", [])],
-        "answered": bool(eventually(refusal, timeout_s=8)),
-        "weighed": "over max_usd_per_point = 0.001" in scheduled.get("reason", ""),
-    }
-
-
-def _drop_without_saying_so(cloud: GuardedCloud, project: str) -> None:
-    """More data, which nothing has been told of."""
-    bucket, s3 = cloud.place.outputs()["DataBucket"], cloud.place.client("s3")
-    for file in write_data(cloud.place.folder / "more", ROWS + 40).iterdir():
-        s3.put_object(Bucket=bucket, Key=f"incoming/{project}/{file.name}", Body=file.read_bytes())
-
-
-def _write_captured(cloud: GuardedCloud, project: str, version: str) -> None:
-    """What the endpoint would write of 1,000 images that are brighter than nearly all that were learnt from."""
-    bucket, s3 = cloud.place.outputs()["ArtifactBucket"], cloud.place.client("s3")
-    with s3.get_object(Bucket=bucket, Key=f"models/{project}/{version}/reference.json")["Body"] as body:
-        (brightness,) = json.loads(body.read())["numbers"]
-    line = {
-        **{"kind": "prediction", "schema": 1, "project": project, "model_version": version},
-        **{"time": "2026-01-01T00:00:00.000Z", "rows": 50, "category_counts": []},
-        "inputs": {"dtype": "uint8", "count": 39_200, "zeros_share": 0.0, "histogram": [0] * 15 + [39_200]},
-        "predictions": [{"label": "8", "probability": 0.9}] * 50,
-        "number_counts": [[0] * len(brightness["edges"]) + [50, 0]],
-    }
-    lines = [json.dumps(line | {"request_id": str(number)}, separators=(",", ":")) for number in range(20)]
-    logs, at = cloud.place.client("logs"), int(time.time() * 1000)
-    groups = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
-    (group,) = [each["logGroupName"] for each in groups if each["logGroupName"].endswith("-predict")]
-    logs.create_log_stream(logGroupName=group, logStreamName=f"captured-{project}")
-    logs.put_log_events(
-        logGroupName=group,
-        logStreamName=f"captured-{project}",
-        logEvents=[{"timestamp": at, "message": each} for each in lines],
-    )
-
-
 def _troubles(cloud: GuardedCloud, project: str) -> list[str]:
     """Every failure in the histories of the project's executions, also those that a Catch has taken."""
     client = cloud.place.client("stepfunctions")
@@ -404,27 +346,16 @@ def _answer_for_a_deleted_file(cloud: GuardedCloud, project: str) -> Any:
             **{"etag": "0" * 32, "bytes": 1},
         },
     }
-    (name,) = [name for name in cloud.functions() if "-PredictBatchUnitFunction-" in name]
-    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(unit).encode())
-    with answer["Payload"] as body:
-        told = json.loads(body.read())
+    _, told = cloud.call("PredictBatchUnit", unit)
     return told.get("rows", told.get("errorType"))
 
 
 def _is_forbidden(cloud: GuardedCloud, function: str, payload: dict[str, Any]) -> bool:
     """Whether a call of a function fails because of a permission. It has to fail."""
-    (name,) = [name for name in cloud.functions() if f"-{function}-" in name]
-    has_failed, error = _call(cloud, name, payload)
+    has_failed, error = cloud.call(function, payload)
     assert has_failed, error
     # The answer to HEAD has no body, so that its code is all that it says. A request id may hold any digits.
     return re.search(r"\((AccessDenied|403)\)", error["errorMessage"]) is not None
-
-
-def _call(cloud: GuardedCloud, name: str, payload: dict[str, Any]) -> tuple[bool, Any]:
-    """Whether the function has failed, and its answer."""
-    answer = cloud.place.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
-    with answer["Payload"] as body:
-        return "FunctionError" in answer, json.loads(body.read())
 
 
 def _start_job(cloud: GuardedCloud, name: str, environment: dict[str, str]) -> None:

@@ -110,6 +110,21 @@ DEEDS = [
     ),
     Deed("changes the champion", "dynamodb", changed(CHAMPION)),
     Deed(
+        "signs a model",
+        "kms",
+        lambda kms, o: kms.sign(KeyId=o["SigningKeyArn"], Message=b"x", SigningAlgorithm="ECDSA_SHA_256"),
+        roles("PackageModel"),
+    ),
+    Deed(
+        "lets somebody else sign",
+        "kms",
+        lambda kms, o: kms.create_grant(
+            KeyId=o["SigningKeyArn"],
+            GranteePrincipal="arn:aws:iam::123456789012:role/other",
+            Operations=["Sign"],
+        ),
+    ),
+    Deed(
         "reads the champion",
         "dynamodb",
         lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=CHAMPION),

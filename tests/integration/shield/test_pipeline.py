@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import boto3
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.shield.guarded_cloud import GuardedCloud
 def test_a_model_is_promoted_and_predicts(baseline: Baseline) -> None:
     seen = baseline.observations["promotion"]
     assert (seen["code"], seen["statuses"], seen["prediction"]) == (0, ["promoted"], 0)
+    assert (seen["verified"], seen["reproduced"]) == (0, ["identical"])
     assert seen["troubles"] == []
     assert seen["kept"] == ["decision.json", "report.html"]
     assert seen["timeline"]
@@ -87,7 +89,7 @@ def test_every_role_of_a_run_was_judged_under_its_own_name(cloud: GuardedCloud, 
     of_a_run = {
         *("StartRun", "PrepareShard", "SealDataset", "PackageModel", "EvaluateShard", "JudgeModel"),
         *("AwaitApproval", "AnswerApproval", "PromoteModel", "WatchCanary", "RollbackModel"),
-        *("RecordFailure", "WriteReport", "Predict"),
+        *("CompareReproduction", "RecordFailure", "WriteReport", "Predict"),
     }
     of_a_batch = {"StartBatch", "PredictBatchUnit", "SealBatch"}
     names = [f"{name}FunctionRole" for name in of_a_run | of_a_batch]
@@ -135,7 +137,8 @@ def test_a_model_that_is_published_already_is_found_and_not_written_again(
     """What a step does that is tried again, for a reply that was lost, under the permissions that it has."""
     client, outputs = cloud.place.client("stepfunctions"), cloud.place.outputs()
     executions = client.list_executions(stateMachineArn=outputs["StateMachineArn"])["executions"]
-    (arn,) = [item["executionArn"] for item in executions if item["name"].startswith("base-promotion-")]
+    names = {item["name"]: item["executionArn"] for item in executions}
+    (arn,) = [arn for name, arn in names.items() if re.fullmatch(r"base-promotion-[0-9a-f]{12}", name)]
     events = client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     calls = [event["taskScheduledEventDetails"] for event in events if "taskScheduledEventDetails" in event]
     (name,) = [name for name in cloud.functions() if "-PackageModelFunction-" in name]
@@ -149,10 +152,10 @@ def test_a_model_that_is_published_already_is_found_and_not_written_again(
     assert "FunctionError" not in answer, packaged
     prefix = f"models/base-promotion/{packaged['version']}/"
     versions = cloud.place.client("s3").list_object_versions(Bucket=outputs["ArtifactBucket"], Prefix=prefix)
-    names = {entry["Key"].removeprefix(prefix) for entry in versions["Versions"]}
-    assert len(versions["Versions"]) == len(names), "a file was written twice"
+    files = {entry["Key"].removeprefix(prefix) for entry in versions["Versions"]}
+    assert len(versions["Versions"]) == len(files), "a file was written twice"
     # Whether int8 is beside the others is measured by the job. The stack signs: its signature is one of them.
-    assert len(names - {"model.int8.onnx"}) == 10
+    assert len(files - {"model.int8.onnx"}) == 10
     assert cloud.denials() == []
 
 

@@ -125,6 +125,11 @@ class SealedDataset(Document, frozen=True, kw_only=True):
     rows: dict[str, int]
 
 
+# How a stock container of AWS becomes the trainer, by the channel `trainer`, and an image with the trainer in it.
+STOCK_ENTRYPOINT = ["bash", "/opt/ml/input/data/trainer/start.sh"]
+OWN_ENTRYPOINT = ["python", "-m", "lehr_trainer"]
+
+
 class PublishedTrainer(Document, frozen=True, kw_only=True):
     """Output of PublishTrainer: the image of a training job, how it is started, and the source it is given.
 
