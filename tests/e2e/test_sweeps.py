@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.small_mnist import write_data, write_project
 from tests.e2e.workplace import Finished, Workplace
 
-TRAINING_JOBS = 4 + 7 + 3
+TRAINING_JOBS = 4 + 3 + 7 + 3
 ROWS = 1000
 SPACE = """[trials.space]
 learning_rate = { low = 1e-4, high = 3e-2, log = true }
@@ -38,7 +38,9 @@ def read(place: Workplace, project: str, key: str) -> dict[str, Any]:
     return document
 
 
-def promoted(place: Workplace, project: str, trained: Finished, told: dict[str, Any]) -> dict[str, Any]:
+def promoted(
+    place: Workplace, project: str, trained: Finished, told: dict[str, Any], *, trials: int = 4
+) -> dict[str, Any]:
     """The record of a run that ended well, and with the model of the sweep's best trial."""
     assert trained.code == 0, trained.stderr
     assert trained.only("decided")["verdict"] == "promote"
@@ -46,7 +48,7 @@ def promoted(place: Workplace, project: str, trained: Finished, told: dict[str, 
     lineage = read(place, project, f"models/{project}/{run['model_version']}/lineage.json")
     best = next(trial for trial in told["trials"] if trial["name"] == told["best"])
     assert lineage["hyperparameters"] == best["hyperparameters"]
-    assert (run["trial"], run["trials"]) == (lineage["trial"], lineage["trials"]) == (best["id"], 4)
+    assert (run["trial"], run["trials"]) == (lineage["trial"], lineage["trials"]) == (best["id"], trials)
     return run
 
 
@@ -65,27 +67,37 @@ def test_tpe_asks_twice_and_the_best_of_all_trials_serves(workplace: Workplace) 
     assert workplace.lehr("predict", project, "--row", "0").code == 0
 
 
-def test_halving_trains_four_then_two_then_one_and_goes_on_from_checkpoints(workplace: Workplace) -> None:
+@pytest.mark.parametrize(
+    ("count", "rungs"),
+    [
+        pytest.param(2, [1, 2], id="two then one"),
+        pytest.param(4, [1, 2, 4], id="four, two, one", marks=pytest.mark.slow),
+    ],
+)
+def test_halving_trains_fewer_and_fewer_and_goes_on_from_checkpoints(
+    workplace: Workplace, count: int, rungs: list[int]
+) -> None:
     trained, project, told = sweep(
         workplace,
-        "halving",
-        'search = "successive_halving"\ncount = 4\neta = 2\nconcurrency = 2',
-        epochs=4,
+        f"halving-{count}",
+        f'search = "successive_halving"\ncount = {count}\neta = 2\nconcurrency = 2',
+        epochs=rungs[-1],
     )
-    promoted(workplace, project, trained, told)
-    assert told["rungs"] == [1, 2, 4]
+    promoted(workplace, project, trained, told, trials=count)
+    assert told["rungs"] == rungs
     by_rung: dict[int, list[dict[str, Any]]] = {}
     for trial in told["trials"]:
         by_rung.setdefault(trial["rung"], []).append(trial)
-    assert [len(by_rung[rung]) for rung in sorted(by_rung)] == [4, 2, 1]
+    assert [len(by_rung[rung]) for rung in sorted(by_rung)] == [count // epochs for epochs in rungs]
     for rung, epochs in enumerate(told["rungs"]):
         assert {len(trial["curve"]) for trial in by_rung[rung]} == {epochs}
-    (last,) = by_rung[2]
-    earlier = next(trial for trial in by_rung[1] if trial["id"] == last["id"])
+    (last,) = by_rung[len(rungs) - 1]
+    earlier = next(trial for trial in by_rung[len(rungs) - 2] if trial["id"] == last["id"])
     # Not trained anew: what was measured then is what its checkpoint tells.
-    assert last["curve"][:2] == earlier["curve"]
+    assert last["curve"][: rungs[-2]] == earlier["curve"]
     epochs_run = [event for event in trained.events if event["event"] == "epoch"]
-    assert len(epochs_run) == 4 * 1 + 2 * 1 + 1 * 2
+    more = [after - before for before, after in zip([0, *rungs], rungs, strict=False)]
+    assert len(epochs_run) == sum(count // rung * epochs for rung, epochs in zip(rungs, more, strict=True))
 
 
 @pytest.mark.slow

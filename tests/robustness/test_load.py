@@ -52,7 +52,7 @@ def answered(samples: list[Sample]) -> list[str]:
     return [version_of(one.answer) for one in samples if one.answer and one.answer.status == 200]
 
 
-@pytest.mark.parametrize("form", forms(Form(20), Form(600, is_judged=True)))
+@pytest.mark.parametrize("form", forms(Form(6), Form(600, is_judged=True)))
 def test_at_seventy_percent_of_its_peak_nothing_fails_and_memory_stays(
     endpoint: Endpoint, form: Form, record_property: Report
 ) -> None:
@@ -77,7 +77,7 @@ def test_at_seventy_percent_of_its_peak_nothing_fails_and_memory_stays(
         assert last < 1.02 * after_two_minutes, f"{after_two_minutes:.1f} MB grew to {last:.1f} MB"
 
 
-@pytest.mark.parametrize("form", forms(Form(10, promotions=3), Form(60, promotions=20)))
+@pytest.mark.parametrize("form", forms(Form(6, promotions=2), Form(60, promotions=20)))
 def test_promotions_under_load_fail_nothing_and_every_answer_is_of_the_version_it_names(
     endpoint: Endpoint, form: Form, record_property: Report
 ) -> None:

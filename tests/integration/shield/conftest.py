@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.shield.guarded_cloud import Grant, GuardedCloud, guarded_cloud, needed_by
-from tests.integration.shield.scenarios import SCENARIOS, Observation
+from tests.integration.shield.scenarios import GOES_ON_FROM, SCENARIOS, Observation
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def baseline(cloud: GuardedCloud) -> Baseline:
     observations, calls, denials = {}, {}, cloud.denials()
     for name, scenario in SCENARIOS.items():
         cloud.forget_calls()
-        observations[name] = scenario(cloud, f"base-{name.replace('_', '-')[:12].rstrip('-')}")
+        project = GOES_ON_FROM.get(name, name).replace("_", "-")[:12].rstrip("-")
+        observations[name] = scenario(cloud, f"base-{project}")
         calls[name] = cloud.calls()
         denials += cloud.denials()
     documents = {name: cloud.documents_of(name) for name in cloud.roles.values()}

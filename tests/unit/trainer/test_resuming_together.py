@@ -57,10 +57,31 @@ def end(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=LIMIT_S)[0]
 
 
-@pytest.mark.parametrize("sharding", ["none", pytest.param("fsdp", marks=pytest.mark.slow)])
+def kill_the_launcher(job: subprocess.Popen[str]) -> None:
+    """Its processes go with it."""
+    wait_for(job, "epoch 4/5")
+    pids = ranks_of(job.pid)
+    assert sorted(pids) == [0, 1]
+    job.kill()
+    end(job)
+    deadline = time.monotonic() + 20
+    while any(map(is_running, pids.values())):
+        assert time.monotonic() < deadline, "processes outlived their launcher"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("sharding", "is_full"),
+    [
+        pytest.param("none", False, id="quick"),
+        pytest.param("none", True, id="full", marks=pytest.mark.slow),
+        pytest.param("fsdp", True, id="full, fsdp", marks=pytest.mark.slow),
+    ],
+)
 def test_a_job_of_two_processes_resumes_bit_for_bit_after_every_kind_of_end(
-    make_job: MakeJob, sharding: str
+    make_job: MakeJob, sharding: str, is_full: bool
 ) -> None:
+    """In the quick form after a stop and the loss of a rank; in the full one of the launcher too, and after the end."""
     settings = SLOW | {"sharding": sharding, "ema_decay": 0.9, "patience": 5}
     whole, broken = (make_job(model=MLP + TWO, **settings) for _ in range(2))
     uninterrupted = whole.start()
@@ -86,17 +107,8 @@ def test_a_job_of_two_processes_resumes_bit_for_bit_after_every_kind_of_end(
     assert broken.failure.startswith("the process of rank 1 was killed by SIGKILL"), output
     assert output.splitlines()[-1] == f"FAILED: {broken.failure}"
 
-    job = broken.start()
-    wait_for(job, "epoch 4/5")
-    pids = ranks_of(job.pid)
-    assert sorted(pids) == [0, 1]
-    job.kill()
-    end(job)
-    deadline = time.monotonic() + 20
-    while any(map(is_running, pids.values())):
-        assert time.monotonic() < deadline, "processes outlived their launcher"
-        time.sleep(0.1)
-
+    if is_full:
+        kill_the_launcher(broken.start())
     job = broken.start()
     output = end(job)
     assert job.returncode == 0, output
@@ -105,6 +117,8 @@ def test_a_job_of_two_processes_resumes_bit_for_bit_after_every_kind_of_end(
     for record, expected in zip(broken.summary.epochs, whole.summary.epochs, strict=True):
         assert (record.loss, record.validation_loss) == (expected.loss, expected.validation_loss)
 
+    if not is_full:
+        return
     first = broken.summary
     (broken.root / "model/training.json").unlink()
     job = broken.start()
