@@ -129,7 +129,7 @@ def test_shards_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert (whole.method, whole.measure, whole.rows) == ("bootstrap", "mAP", 40)
     assert whole.gain > 0
     turned = [merge_detection(reversed(parts)) for parts in models]
-    again = compare_maps(np.concatenate([ids[9:], ids[:9]]), *turned, "mAP")
+    again = compare_maps(np.concatenate([ids[9:], ids[:9]]), turned[0], turned[1], "mAP")
     assert (again.p_gain, again.p_loss) == (whole.p_gain, whole.p_loss)
     assert again.gain_at_least == pytest.approx(whole.gain_at_least, abs=1e-12)
     monkeypatch.setattr(module, "_AT_ONCE", 300 * 1000)
