@@ -18,7 +18,12 @@ EXECUTION_ENDS = {
     "ExecutionTimedOut": "TIMED_OUT",
 }
 # What a person is told of such an end.
-END_WORDS = {"FAILED": "failed", "ABORTED": "stopped", "TIMED_OUT": "ran out of time", "SUCCEEDED": "completed"}
+END_WORDS = {
+    "FAILED": "failed",
+    "ABORTED": "stopped",
+    "TIMED_OUT": "ran out of time",
+    "SUCCEEDED": "completed",
+}
 _MAP_ENDS = {"MapStateFailed", "MapStateAborted", "MapRunFailed"}
 # Where an item of a Map goes on after its task has failed.
 CAUGHT_STATES = {"TrialFailed", "PrepareFailed", "EvaluateFailed"}
