@@ -133,6 +133,7 @@ DEEDS = [
             "PromoteModel",
             "RollbackModel",
             "WatchCanary",
+            "WatchDrift",
             "Predict",
             "SealDataset",
             "StartBatch",
