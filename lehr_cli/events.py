@@ -111,6 +111,21 @@ class Decided(RunEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunResumed(RunEvent):
+    """The run goes on in another execution, the `number`-th resume, `waited_s` after the end of the one before.
+
+    That one has `ended` as Step Functions says, after `seconds`; both are unknown ("" and None) where its history is
+    gone, and so is `waited_s`.
+    """
+
+    number: int
+    at: str
+    ended: str = ""
+    seconds: float | None = None
+    waited_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExecutionEnded(RunEvent):
     """`status` is Step Functions' own: SUCCEEDED, FAILED, ABORTED or TIMED_OUT."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from botocore.exceptions import ClientError
 
 from lehr import layout
 from lehr.contracts.evaluation import Decision
+from lehr_cli.earlier import Earlier
 from lehr_cli.events import (
     Decided,
     Epoch,
@@ -33,16 +34,26 @@ def follow(
     run: str,
     execution_arn: str,
     *,
+    earlier: Sequence[str] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[RunEvent | None]:
-    """Everything that happened and happens, until the execution ends; None each time it has waited."""
+    """Everything that happened and happens, until the execution ends; None each time it has waited.
+
+    Of `earlier` executions, which the run has been resumed from, it is the states that they have left.
+    """
+    before = Earlier(stack.executions, earlier)
+    yield from before.events()
     history = HistoryReader(stack.executions, execution_arn)
     timeline = Timeline()
+    is_begun = False
     logs: dict[str, TrainingLog] = {}
     waits: dict[str, TrainingWait] = {}
     map_runs: dict[str, _MapRun] = {}
     while True:
         events = list(timeline.read(history.new_events()))
+        if timeline.started and not is_begun:
+            is_begun = True
+            yield from before.resumed(timeline)
         for event in events:
             match event:
                 case TrainingJobStarted():

@@ -25,8 +25,7 @@ from lehr_cli.events import (
 )
 
 PAGE_EVENTS = 1000
-# Where an item of a Map goes on after its task has failed.
-CAUGHT_STATES = {"TrialFailed", "PrepareFailed", "EvaluateFailed"}
+_COUNTED = {"MapStateStarted", "MapIterationSucceeded", "MapIterationFailed", "MapIterationAborted"}
 
 
 class HistoryReader:
@@ -59,10 +58,9 @@ class Timeline:
 
     def __init__(self) -> None:
         self.started: datetime | None = None
+        self.last: datetime | None = None
         self.ended: ExecutionEnded | None = None
         self._states = TopLevel()
-        self._items: int | None = None
-        self._ended = self._failed = 0
 
     def read(self, events: Iterable[Mapping[str, Any]]) -> Iterator[RunEvent]:
         for event in events:
@@ -70,10 +68,9 @@ class Timeline:
 
     def _read(self, event: Mapping[str, Any]) -> Iterator[RunEvent]:
         kind, at = str(event["type"]), event["timestamp"]
-        if self._states.is_in_map and kind.endswith("StateEntered"):
-            self._failed += event["stateEnteredEventDetails"]["name"] in CAUGHT_STATES
+        self.last = at
         for change in self._states.read(event):
-            yield self._changed(change)
+            yield _changed(change)
         if kind == "ExecutionStarted":
             self.started = at
         elif kind in EXECUTION_ENDS:
@@ -88,37 +85,14 @@ class Timeline:
             if kind == "TaskSucceeded":
                 yield from _slice(event["taskSucceededEventDetails"])
 
-    def _changed(self, change: Entered | Left) -> RunEvent:
-        if isinstance(change, Entered):
-            self._items, self._ended, self._failed = None, 0, 0
-            return StateEntered(state=change.state, at=_text(change.at))
-        all_failed = bool(self._failed) and self._failed == self._items
-        return StateExited(
-            state=change.state,
-            at=_text(change.at),
-            seconds=round(change.seconds, 3),
-            has_failed=change.has_failed or all_failed,
-        )
-
     def _progress(self, kind: str, event: Mapping[str, Any]) -> Iterator[RunEvent]:
-        state = self._states.state
-        if kind == "MapStateStarted":
-            # A distributed Map says 0 here, before it has read its items.
-            self._items = event["mapStateStartedEventDetails"].get("length") or None
-        elif kind == "MapRunStarted":
+        states = self._states
+        if kind == "MapRunStarted":
             arn = event["mapRunStartedEventDetails"]["mapRunArn"]
-            yield MapRunStarted(state=state, map_run_arn=arn)
-            return
-        elif kind == "MapIterationSucceeded":
-            self._ended += 1
-        elif kind in {"MapIterationFailed", "MapIterationAborted"}:
-            self._ended += 1
-            self._failed += 1
-        else:
-            return
-        if self._items is not None:
-            done = max(0, self._ended - self._failed)
-            yield MapProgress(state=state, done=done, failed=self._failed, of=self._items)
+            yield MapRunStarted(state=states.state, map_run_arn=arn)
+        elif kind in _COUNTED and states.items is not None:
+            done = max(0, states.items_ended - states.items_failed)
+            yield MapProgress(state=states.state, done=done, failed=states.items_failed, of=states.items)
 
     def _ending(self, kind: str, event: Mapping[str, Any], at: datetime) -> ExecutionEnded:
         details: Mapping[str, Any] = next(
@@ -126,10 +100,21 @@ class Timeline:
         )
         return ExecutionEnded(
             status=EXECUTION_ENDS[kind],
-            seconds=_seconds(self.started or at, at),
+            seconds=seconds_between(self.started or at, at),
             error=str(details.get("error", "")),
             cause=str(details.get("cause", "")),
         )
+
+
+def _changed(change: Entered | Left) -> RunEvent:
+    if isinstance(change, Entered):
+        return StateEntered(state=change.state, at=local_time(change.at))
+    return StateExited(
+        state=change.state,
+        at=local_time(change.at),
+        seconds=round(change.seconds, 3),
+        has_failed=change.has_failed,
+    )
 
 
 def _training_job(details: Mapping[str, Any]) -> Iterator[RunEvent]:
@@ -170,9 +155,9 @@ def _slice(details: Mapping[str, Any]) -> Iterator[RunEvent]:
     )
 
 
-def _seconds(since: datetime, until: datetime) -> float:
+def seconds_between(since: datetime, until: datetime) -> float:
     return round((until - since).total_seconds(), 3)
 
 
-def _text(at: datetime) -> str:
+def local_time(at: datetime) -> str:
     return at.astimezone().isoformat(timespec="milliseconds")

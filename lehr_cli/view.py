@@ -10,12 +10,14 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from lehr.history import END_WORDS
 from lehr_cli.events import (
     Decided,
     Epoch,
     ExecutionEnded,
     MapProgress,
     RunEvent,
+    RunResumed,
     SliceEnded,
     StateEntered,
     StateExited,
@@ -97,6 +99,8 @@ class RunView:
                     self._output.say(_state_line(event, self._items))
             case Decided():
                 self._output.say(_decision_lines(event))
+            case RunResumed():
+                self._output.say(_resume_line(event), "bold")
             case ExecutionEnded():
                 self._state = ""
 
@@ -141,6 +145,15 @@ def _state_line(event: StateExited, items: str) -> Text:
         (f"{duration(event.seconds):>9}", "dim"),
     )
     return line.append(f"  {items}") if items else line
+
+
+def _resume_line(event: RunResumed) -> str:
+    """Such as `↻ resumed after 2 h 05 min 00.0 s; before: failed after 12.7 s`."""
+    count = f" ({event.number})" if event.number > 1 else ""
+    waited = "" if event.waited_s is None else f" after {duration(event.waited_s)}"
+    if event.seconds is None:
+        return f"↻ resumed{count}; the history before is gone"
+    return f"↻ resumed{count}{waited}; before: {END_WORDS.get(event.ended, 'ended')} after {duration(event.seconds)}"
 
 
 def _decision_lines(event: Decided) -> Text:

@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from rich.text import Text
 
 from lehr.contracts.registry import RunRecord
-from lehr_cli.events import ExecutionEnded
+from lehr_cli.earlier import GONE, earlier_executions
+from lehr_cli.events import ExecutionEnded, RunResumed
 from lehr_cli.explaining import read_failure
 from lehr_cli.failures import CloudError, RunFailedError
 from lehr_cli.find_run import find_run
@@ -61,14 +62,19 @@ def watch_to_the_end(invocation: Invocation, project: str, run: str, execution_a
     """Draw a run until it ends, then tell how. Raises RunFailedError if it failed."""
     invocation.aftermath = f"run {run} goes on; look with: lehr watch {run}   stop it with: lehr stop {run}"
     ended: ExecutionEnded | None = None
+    seconds: list[float | None] = []
+    stack = invocation.stack
+    earlier = earlier_executions(stack.registry.run(project, run), execution_arn)
     try:
         with RunView(invocation.out, run) as view:
-            for event in follow(invocation.stack, project, run, execution_arn):
+            for event in follow(stack, project, run, execution_arn, earlier=earlier):
                 view.show(event)
+                if isinstance(event, RunResumed):
+                    seconds.append(event.seconds)
                 if isinstance(event, ExecutionEnded):
                     ended = event
     except ClientError as fault:
-        if fault.response["Error"]["Code"] != "ExecutionDoesNotExist":
+        if fault.response["Error"]["Code"] != GONE:
             raise
         raise CloudError(
             f"the execution of run {run} is gone: Step Functions keeps it for 90 days",
@@ -76,15 +82,20 @@ def watch_to_the_end(invocation: Invocation, project: str, run: str, execution_a
         ) from fault
     assert ended is not None
     invocation.aftermath = f"run {run} has ended"
-    return _tell_end(invocation, project, run, ended)
+    return _tell_end(invocation, project, run, ended, [*seconds, ended.seconds])
 
 
-def _tell_end(invocation: Invocation, project: str, run: str, ended: ExecutionEnded) -> RunRecord:
+def _tell_end(
+    invocation: Invocation, project: str, run: str, ended: ExecutionEnded, seconds: list[float | None]
+) -> RunRecord:
+    """`seconds` are those of each execution, None where its history is gone; `ended` is the last of them."""
     out, stack = invocation.out, invocation.stack
     record = stack.registry.run(project, run)
     if record is None:
         raise CloudError(f"run {run} of {project} is not in the registry", "was the table emptied?")
-    took = duration(ended.seconds)
+    total = round(sum(one for one in seconds if one is not None), 3)
+    took = duration(total) + (f" in {len(seconds)} executions" if len(seconds) > 1 else "")
+    times = {"seconds": total, "executions_s": seconds}
     if record.status in {"promoted", "rejected"}:
         word = "is the champion now" if record.status == "promoted" else "was rejected; the champion stays"
         style = "bold green" if record.status == "promoted" else "bold yellow"
@@ -93,9 +104,9 @@ def _tell_end(invocation: Invocation, project: str, run: str, ended: ExecutionEn
         accuracy = accuracy if record.map50 is None else f", test mAP50 {record.map50:.4f}"
         accuracy = accuracy if record.rmse is None else f", test RMSE {record.rmse:.6g}"
         out.say(f"model {record.model_version or '?'} {word}{accuracy}, after {took}", style)
-        out.emit({"event": "run_ended", "seconds": ended.seconds} | record.to_value())
+        out.emit({"event": "run_ended"} | times | record.to_value())
         return record
-    out.emit({"event": "run_ended", "seconds": ended.seconds, "execution": ended.status} | record.to_value())
+    out.emit({"event": "run_ended", "execution": ended.status} | times | record.to_value())
     raise _failure(invocation, stack, record, ended)
 
 

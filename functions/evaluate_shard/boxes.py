@@ -19,12 +19,10 @@ from lehr.contracts.detection import (
 )
 from lehr.contracts.detection_rules import DETECTIONS
 from lehr.errors import MismatchedDataError, ModelPackageError
-from lehr_runtime.bootstrap import resample
 from lehr_runtime.detection import (
     SHOWN_SCORE,
     count_detection,
     find_objects,
-    image_f1,
     merge_detection,
     true_boxes,
 )
@@ -40,12 +38,11 @@ MAX_EXAMPLE_SIDE = 256
 
 @dataclass(frozen=True)
 class _Counted:
-    """Of one model: what it gives for the first images, the counts of all and of each slice, each image's F1."""
+    """Of one model: what it gives for the first images, the counts of all and of each slice."""
 
     first: np.ndarray
     counts: DetectionCounts
     slices: list[DetectionCounts]
-    f1s: np.ndarray
 
 
 def evaluate_boxes(
@@ -66,16 +63,14 @@ def evaluate_boxes(
         index=index,
         candidate=candidate.counts,
         champion=champion.counts if champion else None,
-        f1s=resample(ids, candidate.f1s, champion.f1s) if champion else None,
+        ids=_raw(ids),
         slices=[
             DetectionSlice(
                 by=one.by,
                 value=one.value,
                 candidate=candidate.slices[place],
                 champion=champion.slices[place] if champion else None,
-                f1s=resample(ids[one.rows], candidate.f1s[one.rows], champion.f1s[one.rows])
-                if champion
-                else None,
+                ids=_raw(ids[one.rows]),
             )
             for place, one in enumerate(slices)
         ],
@@ -88,7 +83,7 @@ def _count(model: LoadedModel, x: np.ndarray, y: np.ndarray, slices: Sequence[Sl
     if signature.task not in DETECTIONS:
         raise ModelPackageError(f"model {model.version} finds no boxes, the data has some")
     labels = len(signature.labels)
-    first, counts, f1s = np.empty((0, 0, 0), np.float32), [], []
+    first, counts = np.empty((0, 0, 0), np.float32), []
     of_slices: list[list[DetectionCounts]] = [[] for _ in slices]
     for row in range(0, len(x), BATCH_ROWS):
         rows = slice(row, row + BATCH_ROWS)
@@ -102,7 +97,6 @@ def _count(model: LoadedModel, x: np.ndarray, y: np.ndarray, slices: Sequence[Sl
             ]
         except ValueError as fault:
             raise MismatchedDataError(f"the shard has {fault}, those of model {model.version}") from fault
-        f1s += [image_f1(image) for image in images]
         counts.append(msgspec.structs.replace(merge_detection(images), seconds=seconds))
         for own, one in zip(of_slices, slices, strict=True):
             inside = one.rows[(one.rows >= row) & (one.rows < row + BATCH_ROWS)] - row
@@ -110,9 +104,12 @@ def _count(model: LoadedModel, x: np.ndarray, y: np.ndarray, slices: Sequence[Sl
                 own.append(merge_detection(images[place] for place in inside.tolist()))
         if not row:
             first = outputs[:MAX_EXAMPLES]
-    return _Counted(
-        first, merge_detection(counts), [merge_detection(own) for own in of_slices], np.array(f1s)
-    )
+    return _Counted(first, merge_detection(counts), [merge_detection(own) for own in of_slices])
+
+
+def _raw(ids: np.ndarray) -> bytes:
+    raw: bytes = ids.astype("<u8").tobytes()
+    return raw
 
 
 def _examples(x: np.ndarray, y: np.ndarray, outputs: np.ndarray, labels: list[str]) -> list[DetectionExample]:

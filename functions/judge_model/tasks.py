@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from functions.judge_model.parts import slice_reports
-from lehr.contracts.comparison import PairedBootstrap, Slicing
+from lehr.contracts.comparison import Comparison, PairedBootstrap, Slicing
 from lehr.contracts.detection import DetectionCounts, DetectionReport, DetectionSlice, ShardDetection
 from lehr.contracts.evaluation import ClassificationSlice, EvaluationReport, ShardEvaluation
 from lehr.contracts.recipe import Recipe
@@ -17,6 +17,7 @@ from lehr.contracts.segmentation import SegmentationReport, SegmentationSlice, S
 from lehr.significance import mcnemar
 from lehr_runtime.bootstrap import compare, merge_bootstraps
 from lehr_runtime.detection import merge_detection, summarise_detection
+from lehr_runtime.detection_bootstrap import ALL_THRESHOLDS, AT_50, compare_maps
 from lehr_runtime.metrics import (
     merge_counts,
     merge_paired,
@@ -133,11 +134,11 @@ def detection(
 ) -> DetectionReport:
     labels = recipe.data.labels
     champions = [part.champion for part in parts if part.champion]
-    f1s = _merged([part.f1s for part in parts])
+    comparison = _compared_images(parts, "mAP", ALL_THRESHOLDS)
 
     def p_loss(same: list[DetectionSlice]) -> float | None:
-        found = _merged([one.f1s for one in same])
-        return compare(found, "F1").p_loss if found else None
+        compared = _compared_images(same, "mAP at IoU 0.5", AT_50)
+        return compared.p_loss if compared else None
 
     def figures(counts: DetectionCounts) -> dict[str, float]:
         metrics = summarise_detection(counts, labels)
@@ -147,7 +148,7 @@ def detection(
         **head,
         candidate=summarise_detection(merge_detection(part.candidate for part in parts), labels),
         champion=summarise_detection(merge_detection(champions), labels) if champions else None,
-        comparison=compare(f1s, "an image's F1") if f1s else None,
+        comparison=comparison,
         slices=slice_reports(
             slicings,
             (one for part in parts for one in part.slices),
@@ -158,6 +159,18 @@ def detection(
         ),
         examples=[example for part in parts for example in part.examples],
     )
+
+
+def _compared_images(
+    same: Sequence[ShardDetection] | Sequence[DetectionSlice], measure: str, thresholds: Sequence[int]
+) -> Comparison | None:
+    """Resamples of the images of all shards; None without a champion."""
+    champions = [one.champion for one in same if one.champion]
+    if len(champions) < len(same):
+        return None
+    ids = np.frombuffer(b"".join(one.ids for one in same), dtype="<u8")
+    own = merge_detection(one.candidate for one in same)
+    return compare_maps(ids, own, merge_detection(champions), measure, thresholds)
 
 
 def _merged(found: Sequence[PairedBootstrap | None]) -> PairedBootstrap | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from functions.write_report.charts import (
@@ -25,13 +26,14 @@ from functions.write_report.detection import detection_section
 from functions.write_report.segmentation import segmentation_section
 from functions.write_report.sources import Sources, read_sources
 from functions.write_report.sweep import sweep_section
-from functions.write_report.timeline import Span, read_history, read_spans
+from functions.write_report.timeline import Execution, read_execution, read_history
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Split
 from lehr.contracts.evaluation import ClassificationMetrics
 from lehr.contracts.training import EpochRecord, TrainingSummary
 from lehr.contracts.workflow import ReportRequest
 from lehr.ports import ModelRegistry, ObjectStore
+from lehr.resuming import executions_of
 
 TEMPLATE = "report.html.j2"
 MAX_MATRIX_LABELS = 26
@@ -50,21 +52,33 @@ class WriteReport:
         """Write report.html of a run; returns its key."""
         sources = read_sources(request.project, request.run, self.artifacts, self.registry)
         card_name = write_card(sources.checks, self.artifacts) if sources.checks else ""
-        page = render(request, sources, self._spans(request, sources), card_name)
+        page = render(request, sources, self._executions(request, sources), card_name)
         key = layout.report_key(request.project, request.run)
         self.artifacts.put(key, page.encode(), content_type="text/html; charset=utf-8")
         return key
 
-    def _spans(self, request: ReportRequest, sources: Sources) -> list[Span]:
-        try:
-            return read_spans(read_history(self.executions, request.execution_arn))
-        except Exception as fault:
-            # Whatever it is: the verdict matters more than where the time went.
-            sources.missing.append(f"Timeline: the execution history cannot be read ({fault}).")
-            return []
+    def _executions(self, request: ReportRequest, sources: Sources) -> list[Execution]:
+        """Those of the run in their order; the last one is writing this report."""
+        resumes = sources.record.resumes if sources.record else 0
+        arns = executions_of(request.project, request.run, resumes, request.execution_arn)
+        found: list[Execution] = []
+        ended: datetime | None = None
+        for number, arn in enumerate(arns):
+            try:
+                execution, ended = read_execution(read_history(self.executions, arn), number, ended)
+            except Exception as fault:
+                # Whatever it is: the verdict matters more than where the time went.
+                which = "the execution" if len(arns) == 1 else f"execution {number + 1} of {len(arns)}: its"
+                sources.missing.append(f"Timeline: {which} history cannot be read ({fault}).")
+                ended = None
+            else:
+                found.append(execution)
+        return found
 
 
-def render(request: ReportRequest, sources: Sources, spans: list[Span], card_name: str = "") -> str:
+def render(
+    request: ReportRequest, sources: Sources, executions: Sequence[Execution], card_name: str = ""
+) -> str:
     """The page, with a link to the data card of that name. Every string of a user or a model is escaped."""
     environment = make_environment()
     environment.filters |= {"seconds": seconds, "percent": percent}
@@ -86,8 +100,9 @@ def render(request: ReportRequest, sources: Sources, spans: list[Span], card_nam
         **({"matrix": _matrix(evaluation.candidate) if evaluation else None} | section),
         mistakes=_mistakes(evaluation.candidate) if evaluation else [],
         data=_data(sources.manifest) if sources.manifest else None,
-        spans=spans,
-        total_s=max((span.start_s + span.seconds for span in spans), default=0.0),
+        executions=executions,
+        total_s=sum(one.seconds for one in executions),
+        longest_s=max((one.seconds for one in executions), default=0.0) or 1.0,
         frame={"w": WIDTH, "h": HEIGHT, "l": LEFT, "r": RIGHT, "t": TOP, "b": BOTTOM},
     )
 
@@ -138,10 +153,12 @@ def verdict(request: ReportRequest, sources: Sources) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds with one decimal and the unit."""
+    """Seconds with one decimal and the unit; from an hour on in hours and minutes."""
     if value < 60:
         return f"{value:.1f} s"
-    return f"{int(value // 60)} min {value % 60:04.1f} s"
+    if value < 3600:
+        return f"{int(value // 60)} min {value % 60:04.1f} s"
+    return f"{int(value // 3600)} h {int(value % 3600 // 60):02d} min"
 
 
 def percent(value: float) -> str:

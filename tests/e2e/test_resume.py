@@ -62,6 +62,16 @@ def test_a_run_whose_packaging_failed_is_resumed_without_training_again(workplac
     page = (workplace.folder / report.only("report")["path"]).read_text()
     assert "What went wrong" not in page
     assert "is the new champion" in page
+    timeline = page[page.index("<h2>Timeline") : page.index("<h2>Lineage")]
+    first, _, last = timeline.partition("resumed")
+    assert "in 2 executions" in first
+    assert "TrainTrials" in first
+    assert "PromoteModel" in last
+    assert "TrainTrials" not in last
+    watched = workplace.lehr("watch", started["run"])
+    mark = watched.only("run_resumed")
+    assert (mark["number"], mark["ended"]) == (1, "FAILED")
+    assert watched.only("run_ended")["executions_s"][0] == mark["seconds"]
 
     refused = workplace.lehr("resume", started["run"])
     assert refused.code == 1

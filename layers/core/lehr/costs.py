@@ -29,7 +29,7 @@ RUN_FUNCTIONS = {
     "publish_trainer": (1.0, 120),
     "propose_trials": (1.0, 600),
     "package_model": (2.9375, 300),
-    "judge_model": (1.0, 120),
+    "judge_model": (2.0, 300),
     "await_approval": (0.25, 30),
     "promote_model": (1769 / 1024, 120),
     "write_report": (0.5, 60),

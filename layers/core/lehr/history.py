@@ -17,7 +17,16 @@ EXECUTION_ENDS = {
     "ExecutionAborted": "ABORTED",
     "ExecutionTimedOut": "TIMED_OUT",
 }
+# What a person is told of such an end.
+END_WORDS = {
+    "FAILED": "failed",
+    "ABORTED": "stopped",
+    "TIMED_OUT": "ran out of time",
+    "SUCCEEDED": "completed",
+}
 _MAP_ENDS = {"MapStateFailed", "MapStateAborted", "MapRunFailed"}
+# Where an item of a Map goes on after its task has failed.
+CAUGHT_STATES = {"TrialFailed", "PrepareFailed", "EvaluateFailed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,10 @@ class Entered:
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """A state of the top level has ended; `has_failed` if an error took it to another state."""
+    """A state of the top level has ended.
+
+    `has_failed`: an error took it to another state, or every item of a Map failed.
+    """
 
     state: str
     since: datetime
@@ -43,9 +55,15 @@ class Left:
 
 
 class TopLevel:
-    """Reads the events of GetExecutionHistory in order. Pure: times come from the events."""
+    """Reads the events of GetExecutionHistory in order. Pure: times come from the events.
+
+    Of a Map that is open, `items` are as many as it has (None while nobody knows), `items_ended` and `items_failed`
+    those that have. A distributed Map's are executions of their own, and not counted.
+    """
 
     def __init__(self) -> None:
+        self.items: int | None = None
+        self.items_ended = self.items_failed = 0
         self._open: Entered | None = None
         self._is_in_map = False
 
@@ -61,6 +79,7 @@ class TopLevel:
 
     def read(self, event: Mapping[str, Any]) -> Iterator[Entered | Left]:
         kind, at = str(event["type"]), event["timestamp"]
+        self._count(kind, event)
         if kind in EXECUTION_ENDS:
             yield from self._leave(at, has_failed=kind != "ExecutionSucceeded")
         elif kind in _MAP_ENDS:
@@ -69,13 +88,31 @@ class TopLevel:
         elif kind.endswith("StateEntered") and not self._is_in_map:
             yield from self._leave(at, has_failed=True)
             self._open = Entered(state=str(event["stateEnteredEventDetails"]["name"]), at=at)
+            self.items, self.items_ended, self.items_failed = None, 0, 0
             self._is_in_map = kind.startswith("Map")
             yield self._open
         elif kind.endswith("StateExited") and event["stateExitedEventDetails"]["name"] == self.state:
             yield from self._leave(at, has_failed=False)
 
+    def _count(self, kind: str, event: Mapping[str, Any]) -> None:
+        if not self._open:
+            return
+        if kind == "MapStateStarted":
+            # A distributed Map says 0 here, before it has read its items.
+            self.items = event["mapStateStartedEventDetails"].get("length") or None
+        elif kind.endswith("StateEntered") and self._is_in_map:
+            self.items_failed += event["stateEnteredEventDetails"]["name"] in CAUGHT_STATES
+        elif kind == "MapIterationSucceeded":
+            self.items_ended += 1
+        elif kind in {"MapIterationFailed", "MapIterationAborted"}:
+            self.items_ended += 1
+            self.items_failed += 1
+
     def _leave(self, at: datetime, *, has_failed: bool) -> Iterator[Left]:
         if self._open:
-            left = Left(state=self._open.state, since=self._open.at, at=at, has_failed=has_failed)
+            all_failed = bool(self.items_failed) and self.items_failed == self.items
+            left = Left(
+                state=self._open.state, since=self._open.at, at=at, has_failed=has_failed or all_failed
+            )
             self._open, self._is_in_map = None, False
             yield left

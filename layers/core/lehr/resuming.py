@@ -17,3 +17,12 @@ _PROJECT_CHARACTERS = 60
 def execution_name(project: str, run: str, resumes: int = 0) -> str:
     """Of the first execution of a run, or of that of its n-th resume."""
     return f"{project[:_PROJECT_CHARACTERS]}-{run}-m{resumes}" if resumes else f"{project}-{run}"
+
+
+def executions_of(project: str, run: str, resumes: int, execution_arn: str) -> list[str]:
+    """ARNs of all executions of a run in their order; `execution_arn` is that of the last, which is its n-th resume."""
+    machine = execution_arn.rpartition(":")[0]
+    return [
+        *(f"{machine}:{execution_name(project, run, number)}" for number in range(resumes)),
+        execution_arn,
+    ]

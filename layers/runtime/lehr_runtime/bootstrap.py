@@ -53,7 +53,7 @@ def resample(ids: np.ndarray, candidate: np.ndarray, champion: np.ndarray) -> Pa
     block = max(1, _AT_ONCE // REPLICATES)
     for first in range(0, len(ids), block):
         rows = slice(first, first + block)
-        sums += _times(ids[rows]).astype(np.float64) @ values[rows]
+        sums += times(ids[rows], range(REPLICATES)).astype(np.float64) @ values[rows]
     return PairedBootstrap(
         rows=len(ids),
         candidate_sum=float(candidate.sum(dtype=np.float64)),
@@ -91,11 +91,9 @@ def compare(
     *,
     is_error: bool = False,
 ) -> Comparison:
-    """What the resamples say of the gain: how many of them have none, and what all but 5 % have at least.
+    """What the resamples say of the gain, see `of_gains`.
 
-    `figure` makes the measure of means of the value, as the root does of squared errors; `is_error`: less is better. Of
-    one-sided p-values see Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 15.4; one is added to what is
-    counted (Davison and Hinkley 1997, section 4.2), so that no p is 0. A tie counts against either.
+    `figure` makes the measure of means of the value, as the root does of squared errors; `is_error`: less is better.
     """
     weights = np.frombuffer(sums.weights, dtype=_WEIGHT).astype(np.float64)
     has_rows = weights > 0
@@ -108,26 +106,32 @@ def compare(
     other, other_resampled = figures(sums.champion_sum, sums.champion)
     sign = -1.0 if is_error else 1.0
     gain, gains = sign * (own - other), sign * (own_resampled - other_resampled)
+    return of_gains(measure, sums.rows, float(gain[0]), gains)
+
+
+def of_gains(measure: str, rows: int, gain: float, gains: np.ndarray) -> Comparison:
+    """Of the gain on all rows and the `gains` of the resamples: how many of them have none, what all but 5 % have.
+
+    Of one-sided p-values see Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 15.4; one is added to what
+    is counted (Davison and Hinkley 1997, section 4.2), so that no p is 0. A tie counts against either.
+    """
     # A NaN is no gain, and does not speak against a loss.
     return Comparison(
         method="bootstrap",
         measure=measure,
-        rows=sums.rows,
-        gain=float(gain[0]),
+        rows=rows,
+        gain=gain,
         p_gain=float(1 + (~(gains > 0)).sum()) / (1 + len(gains)),
         p_loss=float(1 + (gains >= 0).sum()) / (1 + len(gains)),
         gain_at_least=float(np.quantile(gains, _LEVEL)) if len(gains) else None,
     )
 
 
-def _times(ids: np.ndarray) -> np.ndarray:
-    """uint8 [REPLICATES, rows]: how often each resample takes each row."""
-    seeds = _mixed(np.arange(1, REPLICATES + 1, dtype=np.uint64))
+def times(ids: np.ndarray, resamples: range) -> np.ndarray:
+    """uint8 [resamples, rows]: how often each of these resamples, which are numbered, takes each row of those `ids`."""
+    seeds = _mixed(np.arange(resamples.start + 1, resamples.stop + 1, dtype=np.uint64))
     uniform = _mixed(seeds[:, None] ^ ids[None, :])
-    times = np.zeros(uniform.shape, dtype=np.uint8)
-    for threshold in _THRESHOLDS:
-        times += uniform >= threshold
-    return times
+    return np.searchsorted(_THRESHOLDS, uniform, side="right").astype(np.uint8)
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -27,14 +28,15 @@ IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 # Below it nothing is an answer, in evaluation neither: torchvision's RetinaNet has the same.
 MIN_SCORE = 0.05
-# What the endpoint answers with, unless it is asked for another: an F1 is of these.
+# What the endpoint answers with, unless it is asked for another.
 SHOWN_SCORE = 0.3
 # Boxes of one label that overlap more than this are one object: torchvision's RetinaNet has the same.
 SAME_OBJECT_IOU = 0.5
 MAX_CANDIDATES = 1000
 MAX_FOUND = 100
-_MATCHES = np.dtype("<u2")
-_SCORES = np.dtype("<f4")
+MATCHES = np.dtype("<u2")
+SCORES = np.dtype("<f4")
+PLACES = np.dtype("<u4")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def match(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
     Each takes the box of `truths` [t, 4] that it overlaps most and that no better one has taken.
     """
-    matches = np.zeros(len(boxes), dtype=_MATCHES)
+    matches = np.zeros(len(boxes), dtype=MATCHES)
     if not len(truths):
         return matches
     is_free = np.ones((len(IOU_THRESHOLDS), len(truths)), dtype=bool)
@@ -132,22 +134,25 @@ def count_detection(outputs: np.ndarray, targets: np.ndarray, labels: int, secon
         raise ValueError(f"a box of label {int(targets[..., 0].max())}, and {labels} labels")
     scores: list[list[np.ndarray]] = [[] for _ in range(labels)]
     matches: list[list[np.ndarray]] = [[] for _ in range(labels)]
-    truths = np.zeros(labels, dtype=np.int64)
-    for output, target in zip(outputs, targets, strict=True):
+    images: list[list[np.ndarray]] = [[] for _ in range(labels)]
+    for place, (output, target) in enumerate(zip(outputs, targets, strict=True)):
         found = find_objects(output)
         corners, own = true_boxes(target)
-        truths += np.bincount(own, minlength=labels)
         for label in np.unique(found.labels).tolist():
             chosen = found.labels == label
             scores[label].append(found.scores[chosen])
             matches[label].append(match(found.boxes[chosen], corners[own == label]))
+            images[label].append(np.full(np.count_nonzero(chosen), place))
+    truths = [np.nonzero(targets[..., 0] == label)[0] for label in range(labels)]
     return DetectionCounts(
         rows=len(outputs),
         labels=[
             LabelDetections(
-                truths=int(truths[label]),
-                scores=_joined(scores[label], _SCORES),
-                matches=_joined(matches[label], _MATCHES),
+                truths=len(truths[label]),
+                scores=_joined(scores[label], SCORES),
+                matches=_joined(matches[label], MATCHES),
+                images=_joined(images[label], PLACES),
+                truth_images=_joined([truths[label]], PLACES),
             )
             for label in range(labels)
         ],
@@ -160,10 +165,21 @@ def _joined(parts: Sequence[np.ndarray], dtype: np.dtype) -> bytes:
 
 
 def merge_detection(parts: Iterable[DetectionCounts]) -> DetectionCounts:
-    """The images of all shards together. Raises ValueError for none, or for different labels."""
+    """The images of all shards together, one shard's after the other's. Raises ValueError for none, or for different
+    labels.
+    """
     shards = list(parts)
     if len({len(shard.labels) for shard in shards}) != 1:
         raise ValueError(f"{len(shards)} parts with one number of labels are needed")
+    firsts = [0, *accumulate(shard.rows for shard in shards)][:-1]
+
+    def places(raw: Iterable[bytes]) -> bytes:
+        shifted = [
+            np.frombuffer(one, dtype=PLACES) + np.uint32(first)
+            for one, first in zip(raw, firsts, strict=True)
+        ]
+        return _joined(shifted, PLACES)
+
     return DetectionCounts(
         rows=sum(shard.rows for shard in shards),
         labels=[
@@ -171,6 +187,8 @@ def merge_detection(parts: Iterable[DetectionCounts]) -> DetectionCounts:
                 truths=sum(one.truths for one in same),
                 scores=b"".join(one.scores for one in same),
                 matches=b"".join(one.matches for one in same),
+                images=places(one.images for one in same),
+                truth_images=places(one.truth_images for one in same),
             )
             for same in zip(*(shard.labels for shard in shards), strict=True)
         ],
@@ -178,27 +196,12 @@ def merge_detection(parts: Iterable[DetectionCounts]) -> DetectionCounts:
     )
 
 
-def image_f1(counts: DetectionCounts) -> float:
-    """Of the boxes of one image with at least SHOWN_SCORE: twice the true ones over found and true boxes together, the
-    mean over IOU_THRESHOLDS; 1 where there are neither.
-
-    It is what a user of the endpoint sees of a model, and, other than an average precision, a figure of each image.
-    """
-    true, found, truths = np.zeros(len(IOU_THRESHOLDS)), 0, 0
-    for one in counts.labels:
-        is_shown = np.frombuffer(one.scores, dtype=_SCORES) >= np.float32(SHOWN_SCORE)
-        matches = np.frombuffer(one.matches, dtype=_MATCHES)[is_shown]
-        true += ((matches[:, None] >> np.arange(len(IOU_THRESHOLDS))) & 1).sum(axis=0)
-        found, truths = found + len(matches), truths + one.truths
-    return float((2 * true / (found + truths)).mean()) if found + truths else 1.0
-
-
 def summarise_detection(counts: DetectionCounts, labels: Sequence[str]) -> DetectionMetrics:
     """Metrics of all images; mAP is 0 where the test has no box. Raises ValueError for another number of labels."""
     reports = []
     for name, one in zip(labels, counts.labels, strict=True):
-        scores = np.frombuffer(one.scores, dtype=_SCORES)
-        precision = precision_at_recalls(scores, np.frombuffer(one.matches, dtype=_MATCHES), one.truths)
+        scores = np.frombuffer(one.scores, dtype=SCORES)
+        precision = precision_at_recalls(scores, np.frombuffer(one.matches, dtype=MATCHES), one.truths)
         reports.append(
             LabelPrecision(
                 label=name,

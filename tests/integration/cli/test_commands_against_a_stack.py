@@ -53,7 +53,7 @@ def answered(stack: Any, monkeypatch: pytest.MonkeyPatch, outcome: str, reason: 
 def followed(monkeypatch: pytest.MonkeyPatch, status: str = "SUCCEEDED") -> None:
     """Let the run that is watched pass one state and end."""
     events = [StateEntered(state="Gate", at=""), None, ExecutionEnded(status=status, seconds=65.25)]
-    monkeypatch.setattr(watch, "follow", lambda *_: iter(events))
+    monkeypatch.setattr(watch, "follow", lambda *_, **__: iter(events))
 
 
 def test_a_project_is_pushed_under_its_digest(stack: Any) -> None:

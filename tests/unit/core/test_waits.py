@@ -106,6 +106,7 @@ def test_a_decision_that_has_expired_leaves_the_reason_of_the_record() -> None:
     [
         ("; nobody approved it within 24 hours", "approval-expired"),
         ("; rejected by ada: too slow on phones", "approval-rejected"),
+        ("; rejected by ada: too slow; and wrong on sevens", "approval-rejected"),
         ("; taken back as a canary: 3 of 100 answers failed", "canary-rolled-back"),
         ("", "gate-refused"),
     ],

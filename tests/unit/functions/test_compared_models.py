@@ -274,7 +274,10 @@ def test_boxes_are_compared_image_by_image() -> None:
     report: DetectionReport = done.report(DetectionReport)
     assert done.judgement.verdict == "promote", done.judgement.reason
     assert report.comparison is not None
-    assert report.comparison.measure == "an image's F1"
+    assert report.comparison.measure == "mAP"
+    assert report.champion is not None
+    assert report.comparison.gain == pytest.approx(report.candidate.map50_95 - report.champion.map50_95)
+    assert "paired bootstrap of mAP" in "".join(rule.observed for rule in done.decision().rules)
     assert {(one.by, one.value): one.rows for one in report.slices} == {
         ("brightness", "< 128"): 60,
         ("brightness", ">= 128"): 60,

@@ -15,7 +15,7 @@ from functions.write_report import app
 from functions.write_report.charts import confusion_cells, line_chart, nice_range, worst_confusions
 from functions.write_report.report import WriteReport, render
 from functions.write_report.sources import Sources
-from functions.write_report.timeline import read_spans
+from functions.write_report.timeline import read_execution
 from lehr import layout
 from lehr.causes.catalogue import look_up
 from lehr.causes.rule import Symptoms
@@ -456,7 +456,7 @@ def test_a_history_that_cannot_be_read_costs_the_timeline_only() -> None:
 
 
 def test_states_within_a_map_belong_to_the_map() -> None:
-    spans = read_spans(history())
+    spans = read_execution(history())[0].spans
     assert [span.state for span in spans][:3] == ["PrepareShards", "SealDataset", "TrainTrials"]
     assert spans[2].start_s == pytest.approx(3.6)
     assert spans[2].seconds == pytest.approx(12.6)
@@ -470,7 +470,7 @@ def test_a_failed_state_ends_where_its_catch_goes_on() -> None:
         event("TaskStateEntered", 4, "RecordFailure"),
         event("TaskStateExited", 5, "RecordFailure"),
     ]
-    assert [(span.state, span.seconds) for span in read_spans(events)] == [
+    assert [(span.state, span.seconds) for span in read_execution(events)[0].spans] == [
         ("TrainTrials", 4.0),
         ("RecordFailure", 1.0),
     ]

@@ -11,7 +11,7 @@ from lehr.contracts.registry import Alias, RunRecord
 # A model that met every rule may still be refused, by what the reason of its run ends with.
 _AFTER_THE_GATE = {
     "approval-expired": re.compile(r"; nobody approved it within \d[^;]*$"),
-    "approval-rejected": re.compile(r"; rejected by [^;]*$"),
+    "approval-rejected": re.compile(r"; rejected by "),
     "canary-rolled-back": re.compile(r"; [^;]*(?:taken back|withdrawn|rolled back)[^;]*$"),
 }
 SENTENCES = {

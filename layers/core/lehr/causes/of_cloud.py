@@ -36,15 +36,16 @@ CAUSES: tuple[Cause, ...] = (
         "image-missing",
         "The training image does not exist, at least not under that name and tag.",
         when(
-            reason=r"Cannot find repository|Requested image .* not found|manifest (?:for .* )?(?:not found|unknown)"
+            reason=r"Cannot find (?:repository|the requested image)|Requested image .* not found"
+            r"|manifest (?:for .* )?(?:not found|unknown)|failed to resolve ref(?:erence)? \S+: not found"
         ),
         next=("lehr doctor {project}", "lehr image build FOLDER", *_AGAIN),
     ),
     cause(
         "image-cannot-be-pulled",
-        "The training image cannot be pulled: the role may not, or its registry cannot be reached.",
-        when(reason=r"CannotPullContainerError"),
-        when(reason=r"has proper pull permissions for SageMaker|not authorized to perform: ecr:\w+"),
+        "The training image cannot be pulled: the role may not, its registry cannot be reached, or it is not there.",
+        when(reason=r"CannotPullContainerError|Cannot pull algorithm container|Access denied for repository"),
+        when(reason=r"not authorized to perform: ecr:\w+|does not grant ecr:\w+"),
         next=("lehr doctor {project}", "lehr image build FOLDER", *_AGAIN),
     ),
     cause(
@@ -91,7 +92,7 @@ CAUSES: tuple[Cause, ...] = (
         when(
             reason=r"CapacityError|InsufficientInstanceCapacity|Unable to provision requested ML compute capacity"
         ),
-        when(reason=r"Insufficient(?:Capacity|HostCapacity)"),
+        when(reason=r"Insufficient(?:Capacity|HostCapacity)|INSUFFICIENT_INSTANCE_CAPACITY"),
         next=(*_AGAIN, "lehr push FOLDER  # with backend.fallback_instance_types or fallback"),
     ),
     cause(
@@ -103,7 +104,7 @@ CAUSES: tuple[Cause, ...] = (
     cause(
         "batch-queue-unusable",
         "The Batch queue or its compute environment is disabled or invalid.",
-        when(reason=r"(?i)job ?queue\b.*(?:disabled|invalid|not (?:found|valid|enabled))"),
+        when(reason=r"(?i)job ?queue\b.*(?:disabled|invalid|not (?:found|valid|enabled|exist))"),
         next=("aws batch describe-job-queues", *_AGAIN),
     ),
     cause(
@@ -118,6 +119,7 @@ CAUSES: tuple[Cause, ...] = (
             r"when calling the (?P<action>\w+) operation"
         ),
         when(error=r"[\w.]*AccessDenied(?:Exception)?|States\.Permissions"),
+        when(state=_TRAIN, reason=r"Could not assume role"),
         next=("sam deploy", "lehr resume {run}"),
         details=("{action} on {resource}", "{action}"),
     ),
@@ -154,19 +156,19 @@ CAUSES: tuple[Cause, ...] = (
         ),
     ),
     cause(
+        "function-timed-out",
+        "The function of {state} took longer than it may.",
+        when(error=r"Sandbox\.Timedout"),
+        when(reason=r"Task timed out after [\d.]+ seconds"),
+        next=("sam logs --stack-name lehr", *_AGAIN),
+    ),
+    cause(
         "function-crashed",
         "The function of {state} ended without an answer: its process was lost, or could not begin.",
         when(
             error=r"Runtime\.ExitError|Runtime\.ImportModuleError|Runtime\.HandlerNotFound|Lambda\.Unknown|Sandbox\.Failure|Runtime\.Unknown"
         ),
         next=("sam logs --stack-name lehr", "sam build", "sam deploy", "lehr resume {run}"),
-    ),
-    cause(
-        "function-timed-out",
-        "The function of {state} took longer than it may.",
-        when(error=r"Sandbox\.Timedout"),
-        when(reason=r"Task timed out after [\d.]+ seconds"),
-        next=("sam logs --stack-name lehr", *_AGAIN),
     ),
     cause(
         "bucket-missing",
@@ -221,7 +223,7 @@ CAUSES: tuple[Cause, ...] = (
         "The training job could not fetch its data or save its results.",
         when(
             state=_TRAIN,
-            reason=r"Data download failed|Failed to download data|Unable to (?:read|write) .*s3://|S3UploadFailedError",
+            reason=r"Data download failed|Failed to download data|Artifact upload failed|S3UploadFailedError",
         ),
         next=_AGAIN,
     ),
@@ -238,7 +240,7 @@ CAUSES: tuple[Cause, ...] = (
         "service-error",
         "A service of AWS failed, also after retries. It is not the project's fault.",
         when(
-            error=r"Lambda\.(?:ServiceException|AWSLambdaException|SdkClientException)|[\w.]*InternalServer(?:Error|Exception)"
+            error=r"Lambda\.(?:ServiceException|AWSLambdaException|SdkClientException|ClientExecutionTimeoutException)|[\w.]*InternalServer(?:Error|Exception)"
         ),
         when(
             reason=r"InternalServerError|We encountered an internal error|ServiceUnavailable|\(InternalError\)"

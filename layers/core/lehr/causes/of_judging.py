@@ -8,26 +8,6 @@ _FIX_RECIPE = ("lehr push FOLDER", "lehr train {project}")
 
 CAUSES: tuple[Cause, ...] = (
     cause(
-        "approval-expired",
-        "Nobody approved the promotion in time, so the champion stays.",
-        when(error=r"ApprovalExpired(?:Error)?"),
-        when(state="AwaitApproval", error=r"States\.(?:Heartbeat)?Timeout"),
-        next=("lehr report {run}", "lehr train {project}"),
-    ),
-    cause(
-        "approval-rejected",
-        "A person decided against the promotion, so the champion stays.",
-        when(error=r"ApprovalRejected(?:Error)?"),
-        next=("lehr report {run}",),
-    ),
-    cause(
-        "canary-rolled-back",
-        "The new model was taken back while it served a share of the requests: the champion before it answers again.",
-        when(error=r"CanaryRolledBack(?:Error)?|CanaryFailed(?:Error)?"),
-        when(state="WatchCanary", reason=r"roll(?:ed|s)? back"),
-        next=("lehr report {run}", "lehr runs {project}"),
-    ),
-    cause(
         "champion-changed-too-often",
         "Other promotions came first each time that this model was judged, and after three more it was given up.",
         when(error="ChampionChangedError"),
@@ -49,12 +29,6 @@ CAUSES: tuple[Cause, ...] = (
         "operator-not-allowed",
         "The exported graph has an operator that the endpoint does not run.",
         when(error="ModelPackageError", reason=r"the operator .* is not (?:allowed|of the ONNX standard)"),
-        next=_FIX_RECIPE,
-    ),
-    cause(
-        "optimised-graph-differs",
-        "The graph as it is optimised for serving does not answer as the trained one does, so it was not published.",
-        when(error="ModelPackageError", reason=r"the optimised graph (?:differs|gives another label)"),
         next=_FIX_RECIPE,
     ),
     cause(

@@ -140,7 +140,7 @@ CAUSES: tuple[Cause, ...] = (
     cause(
         "weights-do-not-fit",
         "The champion's weights, from which the training was to start, are not those of this model.",
-        when(state=_TRAIN, reason=r"training\.start_from|weights (?:to start from|of \w+) "),
+        when(state=_TRAIN, reason=r"training\.start_from|\bstart_anew (?:has|leaves) "),
         when(error="UserError", reason=r"training\.start_from"),
         next=(
             "lehr push FOLDER  # without training.start_from, or with the champion's model",
@@ -194,7 +194,8 @@ CAUSES: tuple[Cause, ...] = (
         "process-was-killed",
         "One of several training processes was killed, or ended without a reason of its own.",
         when(
-            state=_TRAIN, reason=r"ProcessFailedError|process(?:es)? .*(?:was killed|ended (?:with|without))"
+            state=_TRAIN,
+            reason=r"the process of rank \d+ (?:was killed|ended with)|rank \d+ has lost another process",
         ),
         next=("lehr resume {run}",),
     ),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import field
 
-from lehr.contracts.comparison import ComparedReport, PairedBootstrap, ShardPart
+from lehr.contracts.comparison import ComparedReport, ShardPart
 from lehr.contracts.document import Part
 
 
@@ -15,12 +15,15 @@ class LabelDetections(Part, frozen=True, kw_only=True):
 
     `scores` are float32 and `matches` uint16, both little-endian: bit i of a match says that the box is a true one at
     the i-th of `lehr_runtime.detection.IOU_THRESHOLDS`. They are what an average precision cannot be had without:
-    it is no sum over images, and merges by joining them.
+    it is no sum over images, and merges by joining them. `images` has of each box that was found, and `truth_images` of
+    each that is there, the place of its image, uint32: by them a resample of the images takes their boxes along.
     """
 
     truths: int
     scores: bytes
     matches: bytes
+    images: bytes
+    truth_images: bytes
 
 
 class DetectionCounts(Part, frozen=True, kw_only=True):
@@ -51,25 +54,25 @@ class DetectionExample(Part, frozen=True, kw_only=True):
 
 
 class DetectionSlice(Part, frozen=True, kw_only=True):
-    """A slice of the shard's images, of which there is at least one; `f1s` are as those of the shard."""
+    """A slice of the shard's images, of which there is at least one; `ids` are as those of the shard."""
 
     by: str
     value: str
     candidate: DetectionCounts
     champion: DetectionCounts | None = None
-    f1s: PairedBootstrap | None = None
+    ids: bytes
 
 
 class ShardDetection(ShardPart, frozen=True, kw_only=True):
     """What one unit of evaluation writes of an object detection; the first unit has a few examples.
 
-    `f1s` has the F1 of each image, of both models, see `lehr_runtime.detection`.
+    `ids` are those of its images, little-endian uint64, see `lehr_runtime.bootstrap.row_ids`.
     """
 
     schema: Literal[1] = 1
     candidate: DetectionCounts
     champion: DetectionCounts | None = None
-    f1s: PairedBootstrap | None = None
+    ids: bytes
     slices: list[DetectionSlice] = field(default_factory=list)
     examples: list[DetectionExample] = field(default_factory=list)
 
