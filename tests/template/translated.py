@@ -82,6 +82,7 @@ EVERYTHING = {
     "JwtAudience": "first,second",
     "JwtIssuer": "https://issuer.example",
     "KmsKeyArn": KEY,
+    "ModelRegistryMirror": "yes",
     "MonthlyBudgetUsd": "20",
     "PackageSignatures": "require",
     "NotificationEmail": "operator@example.com",

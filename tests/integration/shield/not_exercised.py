@@ -28,5 +28,4 @@ ACTIONS: dict[str, str] = {
     "TrainingRole: s3:DeleteObject": "the local checkpoint sync does not pass deletions on",
     "StopOrphansFunctionRole: batch:ListJobs": _NO_BATCH,
     "StopOrphansFunctionRole: batch:DescribeJobs": _NO_BATCH,
-    "StartRunFunctionRole: dynamodb:Query": "adds up what the runs of a month have cost, for a project with a budget",
 }

@@ -17,6 +17,7 @@ def test_a_model_is_promoted_and_predicts(baseline: Baseline) -> None:
     seen = baseline.observations["promotion"]
     assert (seen["code"], seen["statuses"], seen["prediction"]) == (0, ["promoted"], 0)
     assert (seen["verified"], seen["reproduced"]) == (0, ["identical"])
+    assert seen["mirrored"]
     assert seen["troubles"] == []
     assert seen["kept"] == ["decision.json", "report.html"]
     assert seen["timeline"]
@@ -59,6 +60,10 @@ def test_a_former_champion_serves_again_and_an_unknown_version_is_refused(baseli
         "untold": False,
         "absent": "ModelPackageError",
     }
+
+
+def test_sagemaker_is_told_of_every_version_and_of_what_serves(baseline: Baseline) -> None:
+    assert baseline.observations["mirrored"] == {"answers": [[0], [1], []], "says": ["Approved", "Approved"]}
 
 
 def test_a_canary_is_watched_beside_the_champion(baseline: Baseline) -> None:
@@ -155,7 +160,7 @@ def test_a_model_that_is_published_already_is_found_and_not_written_again(
     files = {entry["Key"].removeprefix(prefix) for entry in versions["Versions"]}
     assert len(versions["Versions"]) == len(files), "a file was written twice"
     # Whether int8 is beside the others is measured by the job. The stack signs: its signature is one of them.
-    assert len(files - {"model.int8.onnx"}) == 10
+    assert len(files - {"model.int8.onnx"}) == 11
     assert cloud.denials() == []
 
 
