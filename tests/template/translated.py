@@ -43,6 +43,7 @@ ARN_TAILS = {
     "AWS::DynamoDB::Table": "dynamodb:table/{}",
     "AWS::ECR::Repository": "ecr:repository/{}",
     "AWS::Events::Rule": "events:rule/{}",
+    "AWS::KMS::Key": "kms:key/{}",
     "AWS::Lambda::Function": "lambda:function:{}",
     "AWS::Lambda::LayerVersion": "lambda:layer:{}:1",
     "AWS::Logs::LogGroup": "logs:log-group:{}:*",
