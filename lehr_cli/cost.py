@@ -13,8 +13,9 @@ from lehr.clock import now
 from lehr.contracts.cost import RunCost, RunEstimate
 from lehr.contracts.recipe import RECIPE_FILE, Recipe
 from lehr.contracts.registry import RunRecord
-from lehr.costs import arithmetic, estimate_run, month_to_date, planned_shards
+from lehr.costs import month_to_date, planned_shards
 from lehr.errors import UserError
+from lehr.estimates import arithmetic, estimate_run, training_wall_s
 from lehr.prices import PRICES_FILE, PriceTable, load_prices
 from lehr_cli.failures import CommandError
 from lehr_cli.find_run import find_run
@@ -81,7 +82,7 @@ def cost(
     estimate = estimate_run(
         recipe, prices, shards=shards or ASSUMED_SHARDS, function_memory_mb=stack.function_memory_mb
     )
-    _show_estimate(invocation.out, recipe, estimate, prices, records)
+    _show_estimate(invocation.out, recipe, estimate, prices, records, memory_mb=stack.function_memory_mb)
     if not invocation.target.endpoint_url and invocation.target.region != prices.region:
         invocation.out.note(
             f"the stack is in {invocation.target.region}: `lehr cost --refresh` reads its prices"
@@ -89,7 +90,13 @@ def cost(
 
 
 def _show_estimate(
-    out: Output, recipe: Recipe, estimate: RunEstimate, prices: PriceTable, records: list[RunRecord]
+    out: Output,
+    recipe: Recipe,
+    estimate: RunEstimate,
+    prices: PriceTable,
+    records: list[RunRecord],
+    *,
+    memory_mb: int = 0,
 ) -> None:
     known = [record.actual_usd for record in records if record.actual_usd is not None][:_RECENT]
     expected = round(sum(known) / len(known), 4) if known else None
@@ -104,6 +111,9 @@ def _show_estimate(
         )
     if records:
         out.say(f"    {spent:.2f} USD in {month} so far, runs of unknown cost at their worst case")
+    if recipe.budget.stop_at_usd is not None:
+        wall_s = training_wall_s(recipe, prices, shards=estimate.shards, function_memory_mb=memory_mb)
+        out.say(f"    stops at {recipe.budget.stop_at_usd:g} USD: {wall_s or 0} s of training for each trial")
     limits = (("run", recipe.budget.max_usd_per_run), ("month", recipe.budget.max_usd_per_month))
     for period, limit in limits:
         if limit is not None:
@@ -122,6 +132,7 @@ def _show_estimate(
         "month_usd": spent,
         "max_usd_per_run": recipe.budget.max_usd_per_run,
         "max_usd_per_month": recipe.budget.max_usd_per_month,
+        "stop_at_usd": recipe.budget.stop_at_usd,
         "price_source": prices.source,
     }
     out.emit(document)

@@ -15,7 +15,9 @@ from lehr.causes.rule import Symptoms
 from lehr.causes.waits import NOTICES, SENTENCES, explain_wait
 from lehr.contracts.evaluation import Decision
 from lehr.contracts.explanation import Evidence, Explanation
+from lehr.contracts.package import TRAINING_FILE
 from lehr.contracts.registry import RunRecord, TriggerRecord
+from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import Failure
 from lehr.errors import ContractError
 from lehr_cli.history import HistoryReader
@@ -102,9 +104,26 @@ def notices(stack: Stack, record: RunRecord) -> Iterator[Explanation]:
         yield _notice(
             "report-not-written", "record", text, "sam logs --stack-name lehr --name WriteReportFunction"
         )
+    if (wall := _wall_of(stack, record)) is not None:
+        yield _notice("ended-at-wall", "record", wall, "lehr push FOLDER  # with a higher budget.stop_at_usd")
     if count := _dead_letters(stack):
         following = "aws sqs start-message-move-task --source-arn <dead-letter queue>"
         yield _notice("dead-letters", "record", f"{count} message(s)", following)
+
+
+def _wall_of(stack: Stack, record: RunRecord) -> str | None:
+    """Where the training of a run's model has ended at its wall; None if it has not, or there is no model."""
+    if not record.model_version or record.is_erased:
+        return None
+    key = layout.model_file_key(record.project, record.model_version, TRAINING_FILE)
+    try:
+        summary = TrainingSummary.from_json(stack.artifacts.get(key))
+    except (KeyError, ContractError):
+        return None
+    if summary.wall_update is None:
+        return None
+    best = f"; the weights are those of epoch {summary.best_epoch}" if summary.best_epoch else ""
+    return f"after update {summary.wall_update}, in epoch {len(summary.epochs)}{best}"
 
 
 def _notice(name: str, source: Any, text: str, following: str) -> Explanation:

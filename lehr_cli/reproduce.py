@@ -19,7 +19,7 @@ from lehr import layout
 from lehr.attempts import BATCH_MEMORY_MB
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.key_types import BackendKind
-from lehr.contracts.package import LINEAGE_FILE, WEIGHTS_FILE, Lineage
+from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, WEIGHTS_FILE, Lineage
 from lehr.contracts.recipe import RECIPE_FILE, parse_recipe
 from lehr.contracts.recipe_tables import Backend
 from lehr.contracts.reproduction import (
@@ -28,7 +28,7 @@ from lehr.contracts.reproduction import (
     ReproduceInput,
     Reproduction,
 )
-from lehr.contracts.training import Trial
+from lehr.contracts.training import LAST_UPDATE, WALL_S, TrainingSummary, Trial
 from lehr.contracts.workflow import (
     OWN_ENTRYPOINT,
     STOCK_ENTRYPOINT,
@@ -156,9 +156,23 @@ def make_input(stack: Stack, version: str, lineage: Lineage, tolerance: float) -
             tolerance=tolerance,
             dataset=_dataset(stack, manifest, lineage),
             trainer=_trainer(stack, lineage),
-            trial=Trial(id=lineage.trial, name=lineage.trial, hyperparameters=lineage.hyperparameters),
+            trial=Trial(
+                id=lineage.trial,
+                name=lineage.trial,
+                hyperparameters=_hyperparameters(stack, version, lineage),
+            ),
         ),
     )
+
+
+def _hyperparameters(stack: Stack, version: str, lineage: Lineage) -> dict[str, str]:
+    """Those of the lineage. What ended at its wall ends at the same update, and not at the same second."""
+    told = {name: value for name, value in lineage.hyperparameters.items() if name != WALL_S}
+    if len(told) == len(lineage.hyperparameters):
+        return told
+    key = layout.model_file_key(lineage.project, version, TRAINING_FILE)
+    ended_at = TrainingSummary.from_json(stack.artifacts.get(key)).wall_update
+    return told if ended_at is None else told | {LAST_UPDATE: str(ended_at)}
 
 
 def _dataset(stack: Stack, manifest: DatasetManifest, lineage: Lineage) -> SealedDataset:

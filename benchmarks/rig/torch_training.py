@@ -118,7 +118,7 @@ def train_lehr(examples: Examples, model: Any, training: Training) -> dict[str, 
             meter=meter,
         )
         records = loop.run()
-    seen = meter.report(records[1:], len(examples))
+    seen = meter.report(records[1:])
     return {"model": model, "gemm_share": seen.gemm_share} | times
 
 

@@ -83,6 +83,11 @@ def write_card(
                     else []
                 ),
                 ["epochs done", str(len(summary.epochs))],
+                *(
+                    [["ended at its wall", f"after update {summary.wall_update}"]]
+                    if summary.wall_update
+                    else []
+                ),
                 ["instance", lineage.instance_type],
                 ["device", summary.device],
                 ["time", f"{summary.seconds:.0f} s"],

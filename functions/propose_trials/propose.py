@@ -60,7 +60,9 @@ def _proposed(
     key = layout.proposal_key(request.project, request.run, request.round)
     if not artifacts.exists(key):
         ask = partial(_ask, recipe)
-        proposal = Proposal(round=request.round, trials=next_trials(recipe, records, ask))
+        proposal = Proposal(
+            round=request.round, trials=next_trials(recipe, records, ask, wall_s=request.wall_s or None)
+        )
         _put_once(artifacts, key, proposal.to_json())
     return Proposal.from_json(artifacts.get(key))
 

@@ -1,11 +1,14 @@
-"""The budget: what a run could cost at worst, held against [budget] of its recipe before anything is started."""
+"""What a run could cost at worst, held against [budget] of its recipe, and where its training is to stop."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lehr.clock import now
 from lehr.contracts.recipe import Recipe
-from lehr.costs import arithmetic, estimate_run, month_to_date
+from lehr.costs import month_to_date
 from lehr.errors import BudgetError, UnknownPriceError
+from lehr.estimates import allowed_runtime_s, arithmetic, estimate_run, training_wall_s
 from lehr.ports import ModelRegistry
 from lehr.prices import PriceTable, load_prices
 
@@ -26,7 +29,8 @@ def check_budget(
     Raises BudgetError with the sum and the way out, UnknownPriceError if a limit cannot be held against anything.
     """
     prices, budget = prices or load_prices(), recipe.budget
-    has_limit = budget.max_usd_per_run is not None or budget.max_usd_per_month is not None
+    limits = (budget.max_usd_per_run, budget.max_usd_per_month, budget.stop_at_usd)
+    has_limit = any(limit is not None for limit in limits)
     try:
         estimate = estimate_run(recipe, prices, shards=shards, function_memory_mb=function_memory_mb)
     except UnknownPriceError:
@@ -51,3 +55,21 @@ def check_budget(
                 hint="wait for the next month, make the run smaller, or raise the budget",
             )
     return worst
+
+
+@dataclass(frozen=True)
+class Wall:
+    """For how long each trial may train, 0 for as long as its job may, and the limit of a job; in seconds."""
+
+    wall_s: int
+    max_runtime_s: int
+
+
+def find_wall(recipe: Recipe, *, shards: int, function_memory_mb: int = 0) -> Wall:
+    """Where [budget] stop_at_usd puts it. Raises BudgetError where it leaves no time to train, UnknownPriceError."""
+    if recipe.budget.stop_at_usd is None:
+        return Wall(0, recipe.backend.max_runtime_s)
+    prices = load_prices()
+    around = {"shards": shards, "function_memory_mb": function_memory_mb}
+    wall_s = training_wall_s(recipe, prices, **around) or 0
+    return Wall(wall_s, allowed_runtime_s(recipe, prices, **around))

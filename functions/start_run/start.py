@@ -16,7 +16,7 @@ from functools import partial
 from uuid import uuid4
 
 from functions.start_run.attempts import plan_attempts
-from functions.start_run.budget import check_budget
+from functions.start_run.budget import Wall, check_budget, find_wall
 from functions.start_run.initial import Initial, find_initial, made_of_the_same
 from functions.start_run.plan import fingerprint, list_raw
 from functions.start_run.planned import names_of, plan_run, write_plan
@@ -125,13 +125,14 @@ class StartRun:
             recipe, self.registry, shards=planned.shards, function_memory_mb=self.function_memory_mb
         )
         refuse_unaffordable(recipe, request.cause, self.registry, estimated_usd=estimated_usd)
+        wall = find_wall(recipe, shards=planned.shards, function_memory_mb=self.function_memory_mb)
         if turn is None or turn.run != run:
             mine = Turn(project=project, run=run, execution_arn=arn, number=turn.number + 1 if turn else 1)
             if not self.registry.take_turn(mine, after=turn):
                 raise TurnMovedError
         items_key = write_plan(planned, project, run, self.artifacts)
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
-        body = self._run_input(recipe, run, code_sha, items_key, attempts, initial).to_json()
+        body = self._run_input(recipe, run, code_sha, items_key, attempts, initial, wall).to_json()
         arn, started = self.executions.start(execution_name(project, run), body)
         record = RunRecord(
             project=project,
@@ -224,6 +225,7 @@ class StartRun:
         items_key: str,
         attempts: list[Attempt],
         initial: Initial,
+        wall: Wall,
     ) -> RunInput:
         project, backend = recipe.project.name, recipe.backend
         return RunInput(
@@ -238,7 +240,7 @@ class StartRun:
                 instance_type=attempts[0].instance_types[0],
                 instance_count=backend.instance_count,
                 volume_gb=backend.volume_gb,
-                max_runtime_s=backend.max_runtime_s,
+                max_runtime_s=wall.max_runtime_s,
                 vcpus=backend.vcpus,
                 memory_mb=backend.memory_mb or BATCH_MEMORY_MB,
                 gpus=backend.gpus,
@@ -248,6 +250,7 @@ class StartRun:
             initial_version=initial.version,
             initial_uri=initial.uri,
             rollout=recipe.rollout,
+            wall_s=wall.wall_s,
             approval_expires_s=recipe.approval.expires_after_h * 3600 if recipe.approval.required else 0,
         )
 

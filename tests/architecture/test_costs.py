@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lehr.costs import RUN_FUNCTIONS, SHARD_FUNCTIONS
+from lehr.costs import CANARY_FUNCTIONS, RUN_FUNCTIONS, SHARD_FUNCTIONS
 
 
 def test_costs_know_the_functions_as_the_template_has_them(functions: dict[str, dict[str, Any]]) -> None:
@@ -12,5 +12,5 @@ def test_costs_know_the_functions_as_the_template_has_them(functions: dict[str, 
         properties["CodeUri"].split("/")[1]: (properties["MemorySize"] / 1024, properties["Timeout"])
         for properties in functions.values()
     }
-    for name, size in (SHARD_FUNCTIONS | RUN_FUNCTIONS).items():
+    for name, size in (SHARD_FUNCTIONS | RUN_FUNCTIONS | CANARY_FUNCTIONS).items():
         assert declared[name] == size, name

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from lehr.contracts.recipe import parse_recipe
-from lehr.costs import estimate_run
+from lehr.estimates import estimate_run
 from lehr.prices import load_prices
 from tests.e2e import small_mnist
 from tests.e2e.targets import AwsTarget, LocalTarget, Target, chosen_target

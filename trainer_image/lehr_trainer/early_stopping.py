@@ -18,7 +18,7 @@ DEFAULT_MONITOR = "validation_loss"
 
 
 class EarlyStopping:
-    """Watches one training, which must have held-out rows."""
+    """Watches one training, which must have held-out rows. Without patience it only keeps the best epoch."""
 
     def __init__(self, training: Training) -> None:
         self.monitor = training.monitor or DEFAULT_MONITOR
@@ -37,12 +37,12 @@ class EarlyStopping:
 
     def is_over(self, epoch: int) -> bool:
         """Whether, with `epoch` epochs finished, nothing was better for `patience` of them."""
-        return epoch - self.best_epoch >= self.patience
+        return self.patience > 0 and epoch - self.best_epoch >= self.patience
 
     def verdict(self, epoch: int, epochs: int) -> str:
         """One line of the log on how it ended, after `epoch` of `epochs`."""
         best = f"the weights are those of epoch {self.best_epoch}, the best by {self.monitor}"
-        if epoch < epochs:
+        if epoch < epochs and self.is_over(epoch):
             return f"ended early, {self.patience} epochs after the last that was better: {best}"
         return best
 

@@ -50,7 +50,8 @@ class Job:
     """A training job, read and checked. `shards` are verified files in the manifest's order.
 
     `initial_weights` are those of the champion `initial_version`, None where training starts from random ones.
-    The recipe's [model] is the trial's; training ends after `rung_epochs`, or all epochs if that is None.
+    The recipe's [model] is the trial's; training ends after `rung_epochs`, or all epochs if that is None, or at its
+    wall: after `wall_s` seconds, or `last_update` updates.
     """
 
     project: str
@@ -58,6 +59,8 @@ class Job:
     trial: str
     training: Training
     rung_epochs: int | None = None
+    wall_s: int | None = None
+    last_update: int | None = None
     recipe: Recipe
     manifest: DatasetManifest
     shards: Mapping[Split, list[Path]]
@@ -106,6 +109,8 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
         trial=trial,
         training=settings.training,
         rung_epochs=settings.rung_epochs,
+        wall_s=settings.wall_s,
+        last_update=settings.last_update,
         recipe=msgspec.structs.replace(recipe, model=model),
         manifest=manifest,
         shards={

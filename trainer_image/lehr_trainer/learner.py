@@ -91,12 +91,16 @@ class Learner:
         augment: Augment = NO_AUGMENTATION,
         hooks: ProjectHooks = NO_HOOKS,
         group: Group = ALONE,
+        keeps_best: bool = False,
     ) -> None:
-        """Raises JobInputError for settings that do not fit the model, the data or the device, HookError."""
+        """With `keeps_best` there are held-out rows, and the best epoch is kept in case the training ends at its wall.
+
+        Raises JobInputError for settings that do not fit the model, the data or the device, HookError.
+        """
         self.model = model
         self.augmentation = Augmentation(augment)
         self.precision: Precision = choose_precision(training, device)
-        self.stopping = EarlyStopping(training) if training.patience else None
+        self.stopping = EarlyStopping(training) if training.patience or keeps_best else None
         self.micro_batch_rows = training.batch_size
         self._training = training
         self._total = total
@@ -239,9 +243,9 @@ class Learner:
         """Whether training has ended early, with `epoch` epochs finished."""
         return self.stopping is not None and self.stopping.is_over(epoch)
 
-    def finish(self) -> int | None:
-        """Leave the model with the weights to export. Returns their epoch if early stopping chose it."""
-        if self.stopping is not None:
+    def finish(self, *, at_wall: bool = False) -> int | None:
+        """Leave the model with the weights to export. Returns their epoch if it was chosen, as the best."""
+        if self.stopping is not None and (self.stopping.patience or at_wall):
             self.stopping.apply(self.model)
             return self.stopping.best_epoch
         if self._average is not None:

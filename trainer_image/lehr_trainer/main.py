@@ -8,6 +8,7 @@ rank.
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -49,13 +50,14 @@ from lehr_trainer.train import Loop, Tune
 from lehr_trainer.trained_package import write_package
 from lehr_trainer.tuning import Tuning, refuse_compiling, shared_threads, tune
 from lehr_trainer.utilisation import Meter, utilisation_line
+from lehr_trainer.wall import Wall
 
 ALONE = Ranks()
 
 
 def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the job under `root`. Returns the exit code: 0 trained or stopped, 1 failed (see output/failure)."""
-    stop, ranks = stop or StopFlag(), ALONE
+    stop, ranks, began = stop or StopFlag(), ALONE, time.monotonic()
     if is_first_here(environ):
         clear_failure(root)
     try:
@@ -64,7 +66,7 @@ def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = o
             _log(f"{ranks.processes_per_node} processes on host {ranks.node + 1} of {ranks.node_count}")
             return run_processes(ranks, root, environ, stop)
         follow_launcher(environ)
-        _train_watched(root, read_job(root, environ), stop, environ, ranks)
+        _train_watched(root, read_job(root, environ), stop, environ, ranks, began)
     except TrainingStopped as stopped:
         stop.stopped = stopped
         if ranks.rank == 0:
@@ -80,7 +82,9 @@ def run(root: Path, stop: StopFlag | None = None, environ: Mapping[str, str] = o
     return 0
 
 
-def _train_watched(root: Path, job: Job, stop: StopFlag, environ: Mapping[str, str], ranks: Ranks) -> None:
+def _train_watched(
+    root: Path, job: Job, stop: StopFlag, environ: Mapping[str, str], ranks: Ranks, began: float
+) -> None:
     """Train under the watch of a heartbeat, and once more in smaller parts where memory does not suffice."""
 
     def end(fault: HangError, stack: traceback.StackSummary) -> None:
@@ -93,7 +97,7 @@ def _train_watched(root: Path, job: Job, stop: StopFlag, environ: Mapping[str, s
     micro_batch = MicroBatch.of(job.training.batch_size)
     with Heartbeat(job.recipe.backend.hang_after_s, end) as heartbeat:
         within_memory(
-            lambda: train_job(job, stop, environ, heartbeat, micro_batch, ranks),
+            lambda: train_job(job, stop, environ, heartbeat, micro_batch, ranks, began),
             micro_batch,
             _log,
             may_retry=ranks.world_size == 1,
@@ -108,10 +112,12 @@ def train_job(
     heartbeat: Heartbeat | None = None,
     micro_batch: MicroBatch | None = None,
     ranks: Ranks = ALONE,
+    began: float | None = None,
 ) -> TrainingSummary | None:
     """Train, export, prove, and write the files of a model package. Raises what `errors.py` lists.
 
-    Every process of the job trains; rank 0 does the rest and returns the summary, the others None.
+    Every process of the job trains; rank 0 does the rest and returns the summary, the others None. `began` is when this
+    job's time began to cost money, by time.monotonic(); None is now.
     """
     if heartbeat is not None:
         # A second attempt begins with no sign due, as the first one did.
@@ -143,6 +149,7 @@ def train_job(
         for split in ("train", "validation")
     )
     log = _log if ranks.rank == 0 else _say_nothing
+    wall = Wall(job.wall_s, last_update=job.last_update, began=began)
 
     def fresh_model() -> Any:
         if table:
@@ -183,6 +190,7 @@ def train_job(
             augment=job.recipe.augment,
             hooks=hooks,
             group=group,
+            keeps_best=wall.is_set and len(validation) > 0,
         )
         where = "" if isinstance(examples, Examples) else " streamed"
         log(
@@ -219,14 +227,15 @@ def train_job(
             group=group,
             rung_epochs=job.rung_epochs,
             target_std=table.target_std if table else 1.0,
+            wall=wall,
         )
         records = loop.run(_tuner(job, ranks, environ, updates, device))
-        best_epoch = learner.finish()
+        best_epoch = learner.finish(at_wall=wall.ended_at is not None)
         model = learner.unsharded(fresh_model)
         together.close()
         if not group.is_first:
             return None
-        utilisation = meter.report(records, len(examples), processes=ranks.world_size)
+        utilisation = meter.report(records, processes=ranks.world_size)
         log(utilisation_line(utilisation))
         return write_package(
             job,
@@ -236,6 +245,7 @@ def train_job(
             validation,
             records=records,
             best_epoch=best_epoch,
+            wall_update=wall.ended_at,
             initial_version=initial_version,
             processes=ranks.world_size,
             utilisation=utilisation,

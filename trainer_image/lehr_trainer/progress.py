@@ -19,7 +19,7 @@ from lehr_trainer.parallel import Group
 from lehr_trainer.utilisation import Meter
 
 # Of what `capture` writes: a checkpoint of another trainer is not continued.
-STATE_VERSION = "5"
+STATE_VERSION = "6"
 
 
 @dataclass

@@ -33,6 +33,7 @@ from lehr_trainer.stop import StopFlag, TrainingStopped
 from lehr_trainer.targets import kind_of
 from lehr_trainer.tuning import Tuning
 from lehr_trainer.utilisation import Meter
+from lehr_trainer.wall import Wall
 
 CHECKPOINT_EVERY_S = 60.0
 PROGRESS_EVERY_S = 5.0
@@ -46,7 +47,8 @@ class Loop:
     With `rung_epochs` it ends after so many, as planned for all of them: a longer training goes on from there.
     `target_std` is how much of its own units a target to predict has been divided by. `meter` is told what it takes,
     `heartbeat` that it goes on; `micro_batch` is how much goes through the model at once. `group` are the processes
-    that train together, each with a loop of its own; rank 0 alone reads and writes checkpoints.
+    that train together, each with a loop of its own; rank 0 alone reads and writes checkpoints. At its `wall` it ends
+    in the midst of an epoch, which is then measured as if it were whole.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class Loop:
         group: Group = ALONE,
         rung_epochs: int | None = None,
         target_std: float = 1.0,
+        wall: Wall | None = None,
     ) -> None:
         self._learner, self._examples, self._validation = learner, examples, validation
         self._training, self._checkpoints, self._stop, self._log = training, checkpoints, stop, log
         self._meter, self._heartbeat, self._group = meter or Meter(), heartbeat, group
+        self._wall = wall or Wall()
         self._micro_batch = micro_batch or MicroBatch.of(training.batch_size)
         self._epochs, self._target_std = min(training.epochs, rung_epochs or training.epochs), target_std
         self._device = examples.labels.device
@@ -102,6 +106,7 @@ class Loop:
         if saved is not None:
             restore(saved, learner, progress, self._meter, group)
             self._watch.restore(saved["watch"])
+            self._wall.restore(saved["wall"])
             micro_batch.restore(saved["micro_batch"])
             self._log(f"resumed at epoch {progress.epoch + 1} step {progress.step}")
         learner.micro_batch_rows = micro_batch.rows
@@ -125,10 +130,10 @@ class Loop:
 
     def _goes_on(self) -> bool:
         epoch = self._progress.epoch
-        return epoch < self._epochs and not self._learner.is_over(epoch)
+        return epoch < self._epochs and self._wall.ended_at is None and not self._learner.is_over(epoch)
 
     def _train_epoch(self) -> None:
-        """The rest of the epoch, update by update."""
+        """The rest of the epoch, update by update, or until the wall."""
         progress, learner, meter, watch = self._progress, self._learner, self._meter, self._watch
         updates = self._updates()
         learner.begin_epoch()
@@ -148,10 +153,15 @@ class Loop:
 
             if watch.is_due():
                 watch.look(progress.epoch + 1)
-            is_stopping, is_due = self._agree(self._stop.is_set, now - last_checkpoint >= CHECKPOINT_EVERY_S)
+            is_stopping, is_due, is_spent = self._agree(
+                self._stop.is_set, now - last_checkpoint >= CHECKPOINT_EVERY_S, self._wall.is_spent
+            )
             if is_stopping:
                 self._save()
                 raise self._stopped()
+            if is_spent or self._wall.is_last(self._updates_done):
+                self._wall.ended_at = self._updates_done
+                break
             if is_due:
                 self._save()
                 last_checkpoint = time.monotonic()
@@ -162,7 +172,7 @@ class Loop:
 
     def _end_epoch(self) -> None:
         """Measure the weights that the epoch would export, and write them down."""
-        progress, learner, rows = self._progress, self._learner, len(self._examples)
+        progress, learner, rows = self._progress, self._learner, self._rows_seen
         self._meter.end_epoch(self._device)
         self._watch.look(progress.epoch + 1)
         refuse_bad_weights(learner.model, epoch=progress.epoch + 1, step=progress.step, group=self._group)
@@ -182,7 +192,7 @@ class Loop:
                 validation_map50=measured.map50,
                 samples_per_second=rows / progress.epoch_seconds,
                 seconds=progress.epoch_seconds,
-                learning_rate=learner.learning_rate((progress.epoch + 1) * self._steps - 1),
+                learning_rate=learner.learning_rate(self._updates_done - 1),
                 metrics=metrics,
             )
             learner.end_epoch(record)
@@ -194,7 +204,7 @@ class Loop:
         """Of rows, or of the pixels that `counted`; None of values to predict and of boxes."""
         match kind_of(self._examples.labels):
             case "labels":
-                return correct / len(self._examples)
+                return correct / self._rows_seen
             case "masks":
                 return correct / max(1, counted)
             case _:
@@ -205,9 +215,17 @@ class Loop:
         if self._heartbeat is not None:
             self._heartbeat.rest()
         self._micro_batch.is_training = False
-        if (stopping := self._learner.stopping) is not None:
-            self._log(stopping.verdict(self._progress.epoch, self._epochs))
+        epoch, stopping, wall = self._progress.epoch, self._learner.stopping, self._wall
+        if wall.ended_at is not None:
+            self._log(wall.verdict(epoch, self._epochs))
+        if stopping is not None and (stopping.patience or wall.ended_at is not None):
+            self._log(stopping.verdict(epoch, self._epochs))
         return self._progress.records
+
+    @property
+    def _rows_seen(self) -> int:
+        """Of the epoch."""
+        return min(self._progress.step * self._rows_per_step, len(self._examples))
 
     @property
     def _updates_done(self) -> int:
@@ -249,7 +267,11 @@ class Loop:
         refuse_bad_weights(self._learner.model, epoch=progress.epoch + 1, step=progress.step, group=group)
         state = capture(self._learner, progress, self._meter, group)
         if group.is_first:
-            own = {"watch": self._watch.state(), "micro_batch": self._micro_batch.rows}
+            own = {
+                "watch": self._watch.state(),
+                "wall": self._wall.state(),
+                "micro_batch": self._micro_batch.rows,
+            }
             self._checkpoints.save(self._updates_done, state | own)
 
     def _stopped(self) -> TrainingStopped:
@@ -278,6 +300,5 @@ class Loop:
     def _log_progress(self) -> None:
         """The mean loss is this process', which has every n-th row."""
         progress = self._progress
-        seen = min(progress.step * self._rows_per_step, len(self._examples))
-        mean = float(progress.sums.loss) * self._group.size / seen
+        mean = float(progress.sums.loss) * self._group.size / self._rows_seen
         self._log(progress_line(progress.epoch + 1, self._training.epochs, progress.step, self._steps, mean))

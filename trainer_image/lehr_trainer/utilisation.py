@@ -54,10 +54,10 @@ class Meter:
         for name, value in state.items():
             setattr(self, name, value)
 
-    def report(self, records: Sequence[EpochRecord], rows: int, *, processes: int = 1) -> Utilisation:
-        """Over the epochs of `records`, each of `rows` rows; shares are this process' of `processes`."""
+    def report(self, records: Sequence[EpochRecord], *, processes: int = 1) -> Utilisation:
+        """Over the epochs of `records`; shares are this process' of `processes`."""
         seconds = sum(record.seconds for record in records)
-        rate = rows * len(records) / seconds
+        rate = sum(record.samples_per_second * record.seconds for record in records) / seconds
         share = None
         if self.flops_per_sample is not None:
             share = rate / processes * self.flops_per_sample / self.gemm_flops_per_second

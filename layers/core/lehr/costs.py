@@ -1,4 +1,4 @@
-"""What a run costs: the worst case before it, from its recipe; the cost after it, from its billable seconds.
+"""What a run has cost, from its billable seconds; before it there is its worst case (`lehr.estimates`).
 
 Training is nearly all of it. The functions are counted by what the template gives them (memory and timeout; a test
 compares) for the worst case, and by assumed times for the cost after a run, since nobody reads their bills.
@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lehr import layout
-from lehr.attempts import attempts_of
-from lehr.contracts.cost import AttemptEstimate, RunCost, RunEstimate, TrialCost
-from lehr.contracts.recipe import Recipe
-from lehr.contracts.recipe_tables import Backend
+from lehr.contracts.cost import RunCost, TrialCost
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import TrialResult
 from lehr.errors import UnknownPriceError
 from lehr.function_types import memory_of
 from lehr.ports import ModelRegistry, ObjectStore
 from lehr.prices import PriceTable
-from lehr.sweeps import planned_rounds, planned_trainings
 
 # Memory in GB and timeout in seconds: of a function called for each shard, and of those called once in a run.
 SHARD_FUNCTIONS = {"prepare_shard": (2.0, 900), "evaluate_shard": (2.0, 900)}
@@ -34,12 +30,14 @@ RUN_FUNCTIONS = {
     "propose_trials": (1.0, 600),
     "package_model": (2.9375, 300),
     "judge_model": (1.0, 120),
+    "await_approval": (0.25, 30),
     "promote_model": (1769 / 1024, 120),
     "write_report": (0.5, 60),
 }
+# Called again and again while a candidate bakes.
+CANARY_FUNCTIONS = {"watch_canary": (0.25, 60)}
 # After a run: a call is taken to have used this share of its timeout.
 ASSUMED_SHARE = 0.02
-_HOURS_PER_MONTH = 730
 # A cause that the state machine has cut is no JSON any more; its fields can still be found.
 _BILLABLE = re.compile(r'"BillableTimeInSeconds"\s*:\s*(\d+)')
 _SECONDS = re.compile(r'"TrainingTimeInSeconds"\s*:\s*(\d+)')
@@ -47,70 +45,22 @@ _SECONDS = re.compile(r'"TrainingTimeInSeconds"\s*:\s*(\d+)')
 _ATTEMPT = re.compile(r"-a(\d+)r\d+d\d+$")
 
 
-def estimate_run(
-    recipe: Recipe, prices: PriceTable, *, shards: int, function_memory_mb: int = 0
-) -> RunEstimate:
-    """The worst case of a run of this recipe, in USD; `function_memory_mb` as for `attempts_of`.
+def functions_usd(
+    prices: PriceTable, *, shards: int, rounds: int = 1, looks: int = 0, share: float = 1.0
+) -> float:
+    """What the functions of a run cost if each call uses `share` of its timeout.
 
-    Raises UnknownPriceError.
+    Trials are proposed in `rounds`, and a canary is looked at `looks` times.
     """
-    backend, trials = recipe.backend, planned_trainings(recipe)
-    attempts = list(_attempts(backend, prices, function_memory_mb))
-    volume = prices.volume_gb_month * backend.volume_gb / _HOURS_PER_MONTH
-    # A function is one, and has no volume; its storage is in its price.
-    hour = sum(
-        attempt.hour_usd
-        if attempt.backend == "lambda"
-        else (attempt.hour_usd + volume) * backend.instance_count
-        for attempt in attempts
-    )
-    trial = backend.max_runtime_s / 3600 * hour
-    warm_pool = backend.instance_count * sum(
-        attempt.keep_alive_s / 3600 * (attempt.hour_usd + volume) for attempt in attempts
-    )
-    functions = functions_usd(prices, shards=shards, rounds=planned_rounds(recipe))
-    return RunEstimate(
-        project=recipe.project.name,
-        trials=trials,
-        attempts=attempts,
-        instance_count=backend.instance_count,
-        max_runtime_s=backend.max_runtime_s,
-        shards=shards,
-        trial_usd=_rounded(trial),
-        training_usd=_rounded(trial * trials),
-        warm_pool_usd=_rounded(warm_pool * trials),
-        functions_usd=functions,
-        total_usd=_rounded((trial + warm_pool) * trials + functions),
-        price_date=prices.as_of,
-        price_region=prices.region,
-    )
-
-
-def _attempts(backend: Backend, prices: PriceTable, function_memory_mb: int) -> Iterator[AttemptEstimate]:
-    """Each at its dearest instance type. Batch is taken to use EC2's machine of the same name."""
-    for attempt in attempts_of(backend, function_memory_mb=function_memory_mb):
-        is_batch = attempt.backend == "batch"
-        names = [name.removeprefix("ml.") if is_batch else name for name in attempt.instance_types]
-        hour, name = max((prices.hour(name), name) for name in names)
-        yield AttemptEstimate(
-            backend=attempt.backend,
-            spot=attempt.spot,
-            instance_type=name,
-            hour_usd=_rounded(hour * prices.spot_share) if attempt.spot else hour,
-            keep_alive_s=attempt.keep_alive_s,
-        )
-
-
-def functions_usd(prices: PriceTable, *, shards: int, rounds: int = 1, share: float = 1.0) -> float:
-    """What the functions of a run cost if each call uses `share` of its timeout; trials are proposed in `rounds`."""
     memory_gb, timeout_s = RUN_FUNCTIONS["propose_trials"]
     gb_seconds = share * (
         shards * sum(memory * timeout for memory, timeout in SHARD_FUNCTIONS.values())
         + sum(memory * timeout for memory, timeout in RUN_FUNCTIONS.values())
         + rounds * memory_gb * timeout_s
+        + looks * sum(memory * timeout for memory, timeout in CANARY_FUNCTIONS.values())
     )
-    calls = shards * len(SHARD_FUNCTIONS) + len(RUN_FUNCTIONS) + rounds
-    return _rounded(gb_seconds * prices.gb_second() + calls * prices.function_million_calls / 1e6)
+    calls = shards * len(SHARD_FUNCTIONS) + len(RUN_FUNCTIONS) + rounds + looks
+    return rounded(gb_seconds * prices.gb_second() + calls * prices.function_million_calls / 1e6)
 
 
 def trial_costs(
@@ -141,7 +91,7 @@ def trial_costs(
         # What was never billed costs nothing at any price.
         usd = 0.0 if billed == 0 else None
         if hour is not None and billed is not None:
-            usd = _rounded(hour * billed * count / 3600)
+            usd = rounded(hour * billed * count / 3600)
         costs.append(
             TrialCost(
                 trial=result.id,
@@ -175,9 +125,9 @@ def run_cost(
         project=project,
         run=run,
         trials=list(trials),
-        training_usd=_rounded(training),
+        training_usd=rounded(training),
         functions_usd=functions,
-        total_usd=_rounded(training + functions),
+        total_usd=rounded(training + functions),
         is_complete=is_complete and all(trial.is_whole for trial in trials),
         price_date=prices.as_of,
         price_region=prices.region,
@@ -208,21 +158,7 @@ def month_to_date(records: Sequence[RunRecord], month: str) -> float:
         for record in records
         if record.started_at.startswith(month)
     )
-    return _rounded(sum(cost or 0.0 for cost in costs))
-
-
-def arithmetic(estimate: RunEstimate) -> str:
-    """The estimate as one line that a person can check."""
-    several = f"{estimate.instance_count} x " if estimate.instance_count > 1 else ""
-    attempts = " + ".join(
-        f"{'' if attempt.backend == 'lambda' else several}{attempt.hour_usd:g} USD of {attempt.instance_type}"
-        f"{' spot' if attempt.spot else ''}"
-        for attempt in estimate.attempts
-    )
-    hours = estimate.max_runtime_s / 3600
-    pool = f", {estimate.warm_pool_usd:.2f} USD of warm pools" if estimate.warm_pool_usd else ""
-    trials = f"{estimate.trials} trial(s) x {hours:g} h x ({attempts})"
-    return f"{trials}{pool}, and {estimate.functions_usd:.2f} USD of functions"
+    return rounded(sum(cost or 0.0 for cost in costs))
 
 
 def _number(pattern: re.Pattern[str], cause: str) -> int | None:
@@ -230,6 +166,6 @@ def _number(pattern: re.Pattern[str], cause: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _rounded(usd: float) -> float:
+def rounded(usd: float) -> float:
     """To a hundredth of a cent: less is noise beside list prices."""
     return round(usd, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from lehr.contracts.data_rules import REGRESSIONS, SEGMENTATIONS
 from lehr.contracts.detection_rules import DETECTIONS
@@ -78,12 +79,15 @@ def best_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord
     return leaders[0] if leaders else None
 
 
-def next_trials(recipe: Recipe, records: Sequence[TrialRecord], ask: Ask) -> list[Trial]:
-    """The trials of the next round, at most ROUND_TRIALS; none: the sweep is over."""
+def next_trials(
+    recipe: Recipe, records: Sequence[TrialRecord], ask: Ask, *, wall_s: int | None = None
+) -> list[Trial]:
+    """The trials of the next round, at most ROUND_TRIALS, each of `wall_s` at most; none: the sweep is over."""
+    make = partial(trial, recipe, wall_s=wall_s)
     if recipe.trials.search == "tpe":
         room = min(recipe.trials.concurrency, (recipe.trials.count or 0) - len(records))
         points = ask(records, room) if room > 0 else []
-        return [trial(recipe, len(records) + number, point) for number, point in enumerate(points)]
+        return [make(len(records) + number, point) for number, point in enumerate(points)]
     planned = planned_points(recipe, place=RECIPE_FILE)
     rungs = rungs_of(recipe, len(planned))
     members = list(range(len(planned)))
@@ -93,7 +97,7 @@ def next_trials(recipe: Recipe, records: Sequence[TrialRecord], ask: Ask) -> lis
         if waiting:
             epochs = None if rung.epochs == recipe.training.epochs else rung.epochs
             return [
-                trial(recipe, member, planned[member], rung=number, epochs=epochs if len(rungs) > 1 else None)
+                make(member, planned[member], rung=number, epochs=epochs if len(rungs) > 1 else None)
                 for member in waiting[:ROUND_TRIALS]
             ]
         if number + 1 < len(rungs):
@@ -102,7 +106,15 @@ def next_trials(recipe: Recipe, records: Sequence[TrialRecord], ask: Ask) -> lis
     return []
 
 
-def trial(recipe: Recipe, number: int, point: Point, *, rung: int = 0, epochs: int | None = None) -> Trial:
+def trial(
+    recipe: Recipe,
+    number: int,
+    point: Point,
+    *,
+    rung: int = 0,
+    epochs: int | None = None,
+    wall_s: int | None = None,
+) -> Trial:
     """The trial of a point. From the second rung on its name has a letter: a job's name is used once."""
     changed = {key.removeprefix(MODEL_PREFIX): point[key] for key in point if key.startswith(MODEL_PREFIX)}
     return Trial(
@@ -110,7 +122,7 @@ def trial(recipe: Recipe, number: int, point: Point, *, rung: int = 0, epochs: i
         name=f"{number}{chr(ord('a') + rung)}" if rung else str(number),
         rung=rung,
         point=point,
-        hyperparameters=to_hyperparameters(recipe.at_point(point)[0], changed, epochs),
+        hyperparameters=to_hyperparameters(recipe.at_point(point)[0], changed, epochs, wall_s),
     )
 
 

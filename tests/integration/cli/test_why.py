@@ -7,18 +7,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
 from lehr import layout
 from lehr.causes.catalogue import look_up
 from lehr.contracts.evaluation import Decision, RuleResult
+from lehr.contracts.package import TRAINING_FILE
 from lehr.contracts.registry import TriggerRecord, Turn
+from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import Failure
 from lehr_cli.stack import Stack
 from tests.failures import CASES
 from tests.integration.cli.calls import documents, run
 from tests.integration.cli.test_commands_against_a_stack import EXAMPLE, record
+from tests.unit.functions.test_package_model import summary
 
 HISTORIES = Path(__file__).parents[2] / "unit" / "cli" / "histories"
 
@@ -115,6 +119,19 @@ def test_a_run_that_was_resumed_and_then_stopped_is_not_told_by_its_first_failur
     put(pushed, layout.failure_key("mnist", "aaa"), failure().to_json())
     pushed.registry.add_run(record(status="failed", reason="stopped by a person", resumes=1))
     assert explained()["cause"] == "stopped-by-a-person"
+
+
+def test_a_model_whose_training_ended_at_its_wall_says_so(pushed: Any) -> None:
+    pushed.registry.add_run(record(status="promoted", model_version="v1"))
+    put(pushed, layout.report_key("mnist", "aaa"), b"<!doctype html>")
+    seen = msgspec.structs.replace(TrainingSummary.from_json(summary(0.9)), wall_update=77, best_epoch=1)
+    put(pushed, layout.model_file_key("mnist", "v1", TRAINING_FILE), seen.to_json())
+    (notice,) = explained()["notices"]
+    assert (notice["cause"], notice["next"]) == (
+        "ended-at-wall",
+        ["lehr push FOLDER  # with a higher budget.stop_at_usd"],
+    )
+    assert "after update 77, in epoch" in notice["evidence"][0]["text"]
 
 
 @pytest.mark.parametrize(

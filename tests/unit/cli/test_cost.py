@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,13 @@ def test_a_folder_over_its_budget_says_what_will_happen(tmp_path: Path) -> None:
     said = runner.invoke(app, ["cost", str(tmp_path)]).stdout
     assert "budget of 0.1 USD for each run: OVER: start_run will refuse the run" in said
     assert "budget of 99 USD for each month: within" in said
+
+
+def test_a_folder_with_a_wall_says_how_long_it_may_train(tmp_path: Path) -> None:
+    (tmp_path / "lehr.toml").write_text(RECIPE + "\n[budget]\nstop_at_usd = 0.9\n")
+    result = runner.invoke(app, ["cost", str(tmp_path)])
+    (seconds,) = re.findall(r"stops at 0\.9 USD: (\d+) s of training for each trial", result.stdout)
+    assert 600 < int(seconds) < 3600
 
 
 def test_an_instance_type_without_a_price_names_the_command_that_finds_it(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from lehr import layout
 from lehr.contracts.dataset import DatasetManifest, Shard
-from lehr.contracts.package import WEIGHTS_FILE, Lineage
+from lehr.contracts.package import TRAINING_FILE, WEIGHTS_FILE, Lineage
 from lehr.contracts.reproduction import Compared, Comparison, ReproduceInput
+from lehr.contracts.training import TrainingSummary
 from lehr.errors import UserError
 from lehr_cli.failures import RunFailedError, VerificationError
 from lehr_cli.output import Output
@@ -20,6 +21,7 @@ from lehr_cli.reproduce import _tell, comparison_lines, make_input
 from lehr_cli.stack import Stack
 from tests.fakes import InMemoryObjectStore
 from tests.unit.core.test_recipe import MNIST
+from tests.unit.functions.test_package_model import summary
 
 MANIFEST = DatasetManifest(
     project="mnist",
@@ -81,6 +83,18 @@ def test_everything_that_decides_the_weights_is_the_lineages() -> None:
     assert made.initial_uri == f"s3://artifacts/models/mnist/m0/{WEIGHTS_FILE}"
     (attempt,) = made.attempts
     assert (attempt.backend, attempt.spot, attempt.instance_types) == ("sagemaker", False, ["ml.g5.xlarge"])
+
+
+@pytest.mark.parametrize(("wall_update", "more"), [(77, {"last_update": "77"}), (None, {})])
+def test_what_ended_at_its_wall_is_told_the_update_and_not_the_time(
+    wall_update: int | None, more: dict[str, str]
+) -> None:
+    made = stack()
+    seen = msgspec.structs.replace(TrainingSummary.from_json(summary(0.9)), wall_update=wall_update)
+    made.artifacts.put(layout.model_file_key("mnist", "m1", TRAINING_FILE), seen.to_json())
+    walled = msgspec.structs.replace(LINEAGE, hyperparameters={"epochs": "5", "wall_s": "300"})
+    again = make_input(made, "m1", walled, 0.01).reproduction
+    assert again.trial.hyperparameters == {"epochs": "5"} | more
 
 
 def test_it_writes_where_no_run_does_under_a_name_that_a_job_has_room_for() -> None:

@@ -14,8 +14,9 @@ from lehr.contracts.recipe import Recipe, parse_recipe
 from lehr.contracts.recipe_tables import Trials
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.workflow import TrialResult
-from lehr.costs import arithmetic, estimate_run, functions_usd, record_cost, run_cost, trial_costs
+from lehr.costs import functions_usd, record_cost, run_cost, trial_costs
 from lehr.errors import RecipeError, UnknownPriceError
+from lehr.estimates import arithmetic, estimate_run
 from lehr.prices import PRICES_FILE, PriceTable, load_prices
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry
 

@@ -11,8 +11,8 @@ import pytest
 from functions.start_run.attempts import plan_attempts
 from lehr.contracts.recipe import Recipe, parse_recipe
 from lehr.contracts.recipe_tables import Backend
-from lehr.costs import estimate_run
 from lehr.errors import RecipeError
+from lehr.estimates import estimate_run
 from lehr.prices import load_prices
 
 MNIST = parse_recipe((Path(__file__).parents[3] / "examples/mnist/lehr.toml").read_text())

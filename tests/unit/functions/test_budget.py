@@ -9,9 +9,10 @@ import pytest
 from functions.start_run.budget import check_budget
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.registry import RunRecord
-from lehr.contracts.workflow import StartRequest
+from lehr.contracts.workflow import RunInput, StartRequest
 from lehr.costs import month_to_date
 from lehr.errors import BudgetError, UnknownPriceError
+from lehr.estimates import BEHIND_WALL_S
 from tests.fakes import InMemoryRegistry
 from tests.unit.functions.test_start_run import RECIPE, World
 
@@ -96,3 +97,25 @@ def test_without_a_limit_an_unknown_instance_type_trains_and_with_one_it_cannot_
     assert checked("", recipe=recipe) is None
     with pytest.raises(UnknownPriceError, match="--refresh"):
         checked("[budget]\nmax_usd_per_run = 1000\n", recipe=recipe)
+
+
+def test_a_wall_is_told_to_the_trials_and_the_job_ends_a_little_behind_it() -> None:
+    world = World()
+    world.push(f"{RECIPE}\n[budget]\nstop_at_usd = 0.5\n", "c0de2")
+    assert world.start_run.start(START).outcome == "started"
+    (body,) = world.executions.inputs.values()
+    asked = RunInput.from_json(body)
+    assert 400 < asked.wall_s < 1500
+    assert asked.resources.max_runtime_s == asked.wall_s + BEHIND_WALL_S
+
+
+def test_a_wall_too_near_refuses_the_run_and_without_one_there_is_none() -> None:
+    world = World()
+    world.push(f"{RECIPE}\n[budget]\nstop_at_usd = 0.01\n", "c0de2")
+    answer = world.start_run.start(START)
+    assert (answer.outcome, answer.error) == ("refused", "BudgetError")
+    assert "stop_at_usd = 0.01 buys 0 s" in answer.reason
+    world.push(RECIPE, "c0de3")
+    assert world.start_run.start(START).outcome == "started"
+    (body,) = world.executions.inputs.values()
+    assert RunInput.from_json(body).wall_s == 0

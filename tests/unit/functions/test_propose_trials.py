@@ -11,7 +11,7 @@ from functions.propose_trials.propose import propose
 from lehr import layout
 from lehr.contracts.recipe import parse_recipe
 from lehr.contracts.sweep import Proposal, Sweep
-from lehr.contracts.training import TrainingSummary, Trial
+from lehr.contracts.training import TrainingSummary, Trial, read_hyperparameters
 from lehr.contracts.workflow import ProposedTrials, ProposeRequest, TrialResult
 from lehr.errors import ContractError
 from tests.fakes import InMemoryObjectStore
@@ -237,3 +237,13 @@ def test_a_trial_whose_held_out_loss_is_not_finite_is_not_compared_by_its_traini
     assert run.ask().verdict == "complete"
     assert run.sweep.best == "0"
     assert "held-out rows is not finite" in run.sweep.record("1").reason
+
+
+@pytest.mark.parametrize(("wall_s", "told"), [(0, None), (480, "480")])
+def test_every_trial_knows_its_wall(wall_s: int, told: str | None) -> None:
+    store = InMemoryObjectStore("artifacts")
+    store.put(layout.recipe_key("mnist", "r1"), parse_recipe(BASE).to_json())
+    request = ProposeRequest(project="mnist", run="r1", round=0, results=[], wall_s=wall_s)
+    (trial,) = propose(request, store).trials
+    assert trial.hyperparameters.get("wall_s") == told
+    assert read_hyperparameters(trial.hyperparameters).wall_s == (wall_s or None)

@@ -60,7 +60,7 @@ def test_a_module_that_cannot_be_counted_is_trained_all_the_same() -> None:
 def test_the_share_is_the_models_rate_over_the_machines() -> None:
     meter = Meter(gemm_flops_per_second=1e6, flops_per_sample=200.0, data_seconds=0.5, peak_memory_bytes=7)
     record = EpochRecord(epoch=1, loss=0.1, accuracy=0.9, samples_per_second=500.0, seconds=2.0)
-    seen = meter.report([record, record], 1000)
+    seen = meter.report([record, record])
     assert (seen.samples_per_second, seen.gemm_share, seen.data_share) == (500.0, 0.1, 0.125)
 
 

@@ -63,6 +63,9 @@ NOTICES = {
         "Triggers have failed for good and rest in the dead-letter queue: data was dropped, and no run "
         "was started for it."
     ),
+    "ended-at-wall": (
+        "The training has stopped at [budget] stop_at_usd, and the best that it had by then was its candidate."
+    ),
     "trigger-refused": "The last trigger of the project was refused, and no run was started for it.",
 }
 

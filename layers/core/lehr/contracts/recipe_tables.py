@@ -257,8 +257,10 @@ class Retrain(Part, frozen=True, kw_only=True):
 class Budget(Part, frozen=True, kw_only=True):
     """[budget]: in USD, held against the worst case before a run starts; left out means no limit.
 
-    A month is a calendar month in UTC, and the project's.
+    A month is a calendar month in UTC, and the project's. At `stop_at_usd` the training of a run stops, and the best
+    that it has by then is its candidate; a limit that would refuse the run is held first.
     """
 
     max_usd_per_run: PositiveFloat | None = None
     max_usd_per_month: PositiveFloat | None = None
+    stop_at_usd: PositiveFloat | None = None

@@ -16,26 +16,32 @@ from lehr.contracts.recipe import MODEL_PREFIX
 from lehr.contracts.recipe_tables import Training
 from lehr.errors import ContractError
 
-RUNG_EPOCHS = "rung_epochs"
+RUNG_EPOCHS, WALL_S, LAST_UPDATE = "rung_epochs", "wall_s", "last_update"
 
 
 class TrialSettings(NamedTuple):
-    """What a trial trains with: [training], the keys of [model] that it changes, and after how many epochs it ends.
+    """What a trial trains with: [training], the keys of [model] that it changes, and where it ends before all epochs.
 
     `rung_epochs` is less than `training.epochs` in an early rung of successive halving; the learning rate goes on as
-    planned for all epochs.
+    planned for all epochs. At its wall, `wall_s` seconds over all its jobs, it ends with the best that it has; at
+    `last_update` one ends that makes again what ended at a wall.
     """
 
     training: Training
     model: dict[str, Any]
     rung_epochs: int | None = None
+    wall_s: int | None = None
+    last_update: int | None = None
 
 
 def to_hyperparameters(
-    training: Training, model: Mapping[str, Any] | None = None, rung_epochs: int | None = None
+    training: Training,
+    model: Mapping[str, Any] | None = None,
+    rung_epochs: int | None = None,
+    wall_s: int | None = None,
 ) -> dict[str, str]:
     """A trial's settings as SageMaker carries them: JSON in strings, [training]'s own strings bare, None left out."""
-    plain: dict[str, Any] = msgspec.to_builtins(training) | {RUNG_EPOCHS: rung_epochs}
+    plain: dict[str, Any] = msgspec.to_builtins(training) | {RUNG_EPOCHS: rung_epochs, WALL_S: wall_s}
     changed = {f"{MODEL_PREFIX}{name}": value for name, value in (model or {}).items()}
     return {
         name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -63,11 +69,12 @@ def read_hyperparameters(hyperparameters: Mapping[str, str]) -> TrialSettings:
             for name, value in hyperparameters.items()
             if not name.startswith(MODEL_PREFIX)
         }
-        rung = training.pop(RUNG_EPOCHS, None)
+        ends = {
+            name: msgspec.convert(training.pop(name, None), type=int | None, strict=False)
+            for name in (RUNG_EPOCHS, WALL_S, LAST_UPDATE)
+        }
         return TrialSettings(
-            training=msgspec.convert(training, type=Training, strict=False),
-            model=model,
-            rung_epochs=None if rung is None else msgspec.convert(rung, type=int, strict=False),
+            training=msgspec.convert(training, type=Training, strict=False), model=model, **ends
         )
     except (msgspec.ValidationError, msgspec.DecodeError) as fault:
         raise ContractError(f"hyperparameters: {fault}") from fault
@@ -93,10 +100,10 @@ class EpochRecord(Part, frozen=True, kw_only=True):
     `loss` is the mean of the recipe's loss over the epoch. `validation_loss` is mean cross-entropy in nats,
     whatever the loss, of the weights that this epoch would export (of a regression: the mean squared error, in squared
     spreads of the target); the validation fields are None when no rows are held out.
-    `learning_rate` is that of the epoch's last update, None in what an older trainer wrote. `metrics` are those of
-    [hooks] on the held-out rows, by their functions' names; None where one was not finite. Of a segmentation accuracies
-    are shares of the pixels that count; of object detection there is none, but `validation_map50`, and
-    `validation_loss` is the recipe's.
+    `learning_rate` is that of the epoch's last update, None in what an older trainer wrote; an epoch that ended at the
+    wall is one of the rows that it has seen. `metrics` are those of [hooks] on the held-out rows, by their functions'
+    names; None where one was not finite. Of a segmentation accuracies are shares of the pixels that count; of object
+    detection there is none, but `validation_map50`, and `validation_loss` is the recipe's.
     """
 
     epoch: int
@@ -164,6 +171,8 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     `threads` are those of each of the `processes` that trained it.
     `best_epoch` is the epoch whose weights were exported where the recipe has `patience`, else None: the last one's.
     `micro_batch_rows` went through the model at once: fewer than batch_size where memory did not suffice for those.
+    `wall_update` is the number of updates after which the training ended at its wall, within the last of `epochs`; the
+    weights are then those of the best epoch where rows are held out.
     `initial_version` is the champion whose weights the training started from, empty for random ones.
     """
 
@@ -173,6 +182,7 @@ class TrainingSummary(Document, frozen=True, kw_only=True):
     trial: str
     epochs: list[EpochRecord]
     best_epoch: int | None = None
+    wall_update: int | None = None
     initial_version: str = ""
     precision: str = "float32"
     micro_batch_rows: int | None = None

@@ -55,6 +55,7 @@ class RunInput(Document, frozen=True, kw_only=True):
     `plan` are the Map's items: the units of the plan, or the calls that share them out (see prepare_calls).
     `initial_uri` is the channel with the weights that training starts from, of the model version `initial_version`;
     both are empty for random ones. `approval_expires_s` is for how long a person is waited for, 0 for not at all.
+    `wall_s` is for how long each trial may train (see lehr.estimates), 0 for as long as its jobs may.
 
     In the execution of a resume, `resumes` counts it, `is_prepared` says that nothing is left to prepare, and `round`
     is the round of trials to go on with.
@@ -78,6 +79,7 @@ class RunInput(Document, frozen=True, kw_only=True):
     round: int = 0
     approval_expires_s: int = 0
     rollout: Rollout = Rollout()
+    wall_s: int = 0
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
@@ -171,12 +173,16 @@ class TrialResult(Part, frozen=True, kw_only=True):
 
 
 class ProposeRequest(Document, frozen=True, kw_only=True):
-    """Input of ProposeTrials: the number of the round to propose, and what came of the trials of the one before."""
+    """Input of ProposeTrials: the number of the round to propose, and what came of the trials of the one before.
+
+    `wall_s` is that of a RunInput.
+    """
 
     project: str
     run: str
     round: int
     results: list[TrialResult]
+    wall_s: int = 0
 
 
 class ProposedTrials(Document, frozen=True, kw_only=True):
