@@ -117,6 +117,7 @@ def compose(
         batch_backend,
         cloudformation,
         event_delivery,
+        model_packages,
         object_listing,
         signing_keys,
         step_functions,
@@ -127,6 +128,7 @@ def compose(
     from lehr_local.interruptions import interruption
 
     object_listing.install()
+    model_packages.install()
     signing_keys.install()
     delivery = event_delivery.install(settings, runtime)
     cloudformation.install(settings)

@@ -27,8 +27,8 @@ EMULATED = ("naive", "powertools_validation", "fastapi_mangum", "torch_eager")
 SERVERS = ("litserve", "bentoml")
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _TIMEOUT_S = 60
-# Of a stack with the template's defaults there is none.
-NO_SIGNING_KEY = {"Fn::If": ["RequiresSignatures", {"Fn::GetAtt": ["SigningKey", "Arn"]}, ""]}
+# Conditions of the template that do not hold as it is deployed by default.
+NOT_BY_DEFAULT = {"RequiresSignatures", "HasDriftCheck"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +214,11 @@ def _variables(properties: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, value in properties.get("Environment", {}).get("Variables", {}).items():
         if isinstance(value, dict):
-            if value == NO_SIGNING_KEY:
-                continue
+            condition, _, otherwise = value.get("Fn::If", ("", "", ""))
             reference = str(value.get("Ref"))
             value = names.get(reference, parameters.get(reference, {}).get("Default"))
+            if condition in NOT_BY_DEFAULT:
+                value = otherwise
             if value is None:
                 raise RuntimeError(f"benchmarks/rig does not know what the template's {name} is")
         found[name] = str(value)

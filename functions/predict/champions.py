@@ -215,7 +215,7 @@ class Champions:
         self, project: str, alias: Alias, champion: Champion, refresh: Refresh
     ) -> Candidate | None:
         """The canary or the shadow of an alias; None if it cannot be loaded, which is a failure of its own."""
-        from functions.predict.rollout import Scored, shadowed, watched
+        from functions.predict.rollout import Scored, compared, shadowed, watched
 
         version, generation = alias.canary or "", alias.generation
         report = partial(self._on_scored, project)
@@ -231,6 +231,8 @@ class Champions:
         other = Champion(watched(champion.model, report), generation)
         if alias.is_shadow:
             chosen = Champion(shadowed(champion.model, loaded, report), generation)
+        elif alias.is_compared is True:
+            chosen = Champion(compared(loaded, champion.model, report), generation)
         else:
             chosen = Champion(watched(loaded, report, is_candidate=True), generation)
         until = datetime.fromisoformat(alias.bakes_until).timestamp() if alias.bakes_until else math.inf

@@ -1,8 +1,9 @@
 """A candidate beside the champion: what each of the two does is measured, in lines of log and by no call.
 
-A canary answers its share of the requests. A shadow is asked beside the champion, before the answer, since a function
-is frozen after it; it may take a tenth of the process's time, and rests after each request for nine times as long as
-that took. What a candidate raises is counted and never reaches a client.
+A canary answers its share of the requests. Where the recipe limits how often it may disagree, the champion is asked
+beside it in each of them. A shadow is asked beside the champion; it may take a tenth of the process's time, and rests
+after each request for nine times as long as that took. Both are asked before the answer, since a function is frozen
+after it. What a candidate raises is counted and never reaches a client, nor does what goes wrong with a comparison.
 """
 
 from __future__ import annotations
@@ -47,6 +48,20 @@ def watched(model: LoadedModel, report: Report, *, is_candidate: bool = False) -
     )
 
 
+def compared(canary: LoadedModel, champion: LoadedModel, report: Report) -> LoadedModel:
+    """The canary, whose every answer is reported and compared with the champion's, where the two can be.
+
+    They can where both take the same inputs for the same labels: else a label has another place in each.
+    """
+    own, others = canary.signature, champion.signature
+    if (own.input, own.labels, own.table) != (others.input, others.labels, others.table):
+        return watched(canary, report, is_candidate=True)
+    beside = WatchedPredictor(
+        canary.predictor, canary.version, report, is_candidate=True, champion=champion.predictor
+    )
+    return msgspec.structs.replace(canary, predictor=beside)
+
+
 def shadowed(
     model: LoadedModel, shadow: LoadedModel, report: Report, clock: Callable[[], float] = perf_counter
 ) -> LoadedModel:
@@ -56,10 +71,22 @@ def shadowed(
 
 
 class WatchedPredictor:
-    """In the place of a Predictor; inputs that do not fit are the client's fault and nobody's figure."""
+    """In the place of a Predictor; inputs that do not fit are the client's fault and nobody's figure.
 
-    def __init__(self, inner: Predictor, version: str, report: Report, *, is_candidate: bool) -> None:
+    With a `champion` every answer that has labels is compared with what that one would have said.
+    """
+
+    def __init__(
+        self,
+        inner: Predictor,
+        version: str,
+        report: Report,
+        *,
+        is_candidate: bool,
+        champion: Predictor | None = None,
+    ) -> None:
         self._inner, self._version, self._report, self._is_candidate = inner, version, report, is_candidate
+        self._champion = champion
 
     def predict(self, x: Inputs) -> np.ndarray:
         begin = perf_counter()
@@ -73,8 +100,20 @@ class WatchedPredictor:
                 raise CandidateError(self._version) from fault
             raise
         elapsed_ms = (perf_counter() - begin) * 1000
-        self._report(Scored(self._version, latency_ms=elapsed_ms, answer=_number_of(output)))
+        disagrees = self._disagrees(x, output)
+        self._report(
+            Scored(self._version, latency_ms=elapsed_ms, answer=_number_of(output), disagrees=disagrees)
+        )
         return output
+
+    def _disagrees(self, x: Inputs, output: np.ndarray) -> bool | None:
+        """None where nothing is compared; also where the champion fails, which says nothing about the canary."""
+        if self._champion is None or not _has_labels(output):
+            return None
+        try:
+            return _disagree(self._champion.predict(x), output)
+        except Exception:
+            return None
 
 
 class ShadowedPredictor:
@@ -114,6 +153,10 @@ def _number_of(output: np.ndarray) -> float | None:
 
 def _disagree(one: np.ndarray, other: np.ndarray) -> bool | None:
     """Whether the likeliest label of any row differs; None where rows have no labels of their own."""
-    if one.ndim != 2 or one.shape[1] < 2 or one.shape != other.shape:
+    if not _has_labels(one) or one.shape != other.shape:
         return None
     return bool((one.argmax(axis=1) != other.argmax(axis=1)).any())
+
+
+def _has_labels(output: np.ndarray) -> bool:
+    return output.ndim == 2 and output.shape[1] > 1

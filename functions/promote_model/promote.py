@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from lehr.clock import iso, now
 from lehr.contracts.registry import Alias
 from lehr.contracts.workflow import PromoteRequest, Promotion
@@ -43,15 +45,19 @@ def _moved(request: PromoteRequest, registry: ModelRegistry, at: datetime) -> Al
     current = registry.alias(project)
     if request.step == "complete" or (request.step == "begin" and is_immediate) or current is None:
         return registry.promote(project, request.version, run=request.run, generation=generation)
-    is_beginning = request.step == "begin"
-    until = at + timedelta(minutes=request.rollout.bake_minutes, seconds=LEFT_OVER_S)
+    is_beginning, rollout = request.step == "begin", request.rollout
+    is_compared = (
+        is_beginning and rollout.strategy == "canary" and rollout.max_disagreement_percent is not None
+    )
+    until = at + timedelta(minutes=rollout.bake_minutes, seconds=LEFT_OVER_S)
     return registry.begin_rollout(
         Alias(
             project=project,
             champion=current.champion,
             canary=request.version if is_beginning else None,
-            weight=request.rollout.share_percent / 100 if is_beginning else 0.0,
-            is_shadow=is_beginning and request.rollout.strategy == "shadow",
+            weight=rollout.share_percent / 100 if is_beginning else 0.0,
+            is_shadow=is_beginning and rollout.strategy == "shadow",
+            is_compared=True if is_compared else msgspec.UNSET,
             bakes_until=iso(until) if is_beginning else "",
             generation=generation + 1,
             owner=request.run,

@@ -245,7 +245,7 @@ class _Reader:
     def _sagemaker(self) -> list[Demand]:
         name = self._parameters.get("TrainingJobName")
         if not name:
-            return [self._demand("*")]
+            return self._model_packages()
         arn = self._arn(f"training-job/{name}")
         if self._operation != "CreateTrainingJob":
             return [self._demand(arn)]
@@ -270,6 +270,19 @@ class _Reader:
         }
         context |= {name: value for name, value in optional.items() if value}
         return self._tagged(arn, context, "AddTags", "StepFunctionsGetEventsForSageMakerTrainingJobsRule")
+
+    def _model_packages(self) -> list[Demand]:
+        """The packages of a group are listed without a resource; a new one is of a group, and under its name."""
+        package = self._parameters.get("ModelPackageArn") or self._parameters.get("ModelPackageName")
+        if package:
+            return [self._demand(str(package))]
+        group = self._parameters.get("ModelPackageGroupName")
+        if not group or self._operation.startswith("List"):
+            return [self._demand("*")]
+        demand = self._demand(self._arn(f"model-package-group/{group}"))
+        if self._operation != "CreateModelPackage":
+            return [demand]
+        return [demand, self._demand(self._arn(f"model-package/{str(group).lower()}/*"))]
 
     def _batch(self) -> list[Demand]:
         if self._operation == "SubmitJob":

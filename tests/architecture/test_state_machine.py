@@ -68,7 +68,8 @@ def test_every_error_class_stands_in_the_tree_of_the_docstring() -> None:
 
 
 def test_every_task_of_the_top_level_ends_in_record_failure_or_says_why_not(machine: dict[str, Any]) -> None:
-    after_the_fact = {"AnnounceStart", "ExpireApproval", "RecordFailure", "WriteReport", "Notify", "Announce"}
+    after_the_fact = {"AnnounceStart", "AnnounceCandidate", "ExpireApproval", "RecordFailure", "WriteReport"}
+    after_the_fact |= {"Notify", "Announce"}
     # What comes of a reproduction is the execution's answer: nobody waits for its end as for a run's.
     after_the_fact |= {"CompareReproduction"}
     for name, state in machine["States"].items():
@@ -207,7 +208,7 @@ def test_nothing_leads_around_the_approval_that_a_recipe_asks_for(machine: dict[
     assert again["Next"] == "PackageModel"
 
 
-@pytest.mark.parametrize("name", ["AnnounceStart", "Announce", "Notify", "WriteReport"])
+@pytest.mark.parametrize("name", ["AnnounceStart", "AnnounceCandidate", "Announce", "Notify", "WriteReport"])
 def test_what_only_tells_others_never_changes_the_outcome(machine: dict[str, Any], name: str) -> None:
     state = machine["States"][name]
     assert [(catch["ErrorEquals"], catch["Next"]) for catch in state["Catch"]] == [

@@ -12,7 +12,17 @@ from functions.predict import embedded_metrics
 from lehr.contracts.rollback import RollbackRequest
 from lehr.contracts.workflow import StartRequest
 from tests.template import translated
-from tests.template.translated import EVERYTHING, KEY, ROOT, TEXT, broken_rules, deployed, of_type, translate
+from tests.template.translated import (
+    EVERYTHING,
+    KEY,
+    ROOT,
+    TEXT,
+    broken_rules,
+    deployed,
+    of_type,
+    policies,
+    translate,
+)
 
 # What is there by the hour, used or not, among the types that such a template might name.
 PAID_WHILE_IDLE = {
@@ -152,6 +162,23 @@ def test_drift_is_looked_for_only_where_somebody_says_so_and_predictions_are_cap
     assert names >= {"lehr-drift-found", "lehr-live-accuracy-low"}
     manual = (ROOT / "docs/operations.md").read_text()
     assert all(f"### {name.removeprefix('lehr-')}" in manual for name in names)
+
+
+def test_sagemaker_hears_of_models_only_where_somebody_says_so() -> None:
+    def of_sagemaker(parameters: dict[str, str]) -> set[str]:
+        statements = [
+            one for document in policies(deployed(parameters)).values() for one in document["Statement"]
+        ]
+        return {action for one in statements for action in one["Action"] if "ModelPackage" in action}
+
+    assert of_sagemaker({}) == set()
+    assert not any("Mirror" in name for name in deployed()["Resources"])
+    assert "sagemaker:CreateModelPackage" in of_sagemaker({"ModelRegistryMirror": "yes"})
+    rules = of_type(deployed({"ModelRegistryMirror": "yes"}), "AWS::Events::Rule").values()
+    (rule,) = [one for one in rules if "mirror-registry" in str(one["Targets"])]
+    machine = (ROOT / "statemachine/retrain.asl.yaml").read_text()
+    told = machine + (ROOT / "functions/rollback_model/rollback.py").read_text()
+    assert all(kind in told for kind in rule["EventPattern"]["detail-type"])
 
 
 def test_the_schedule_sends_what_start_run_reads() -> None:

@@ -17,19 +17,19 @@ EVERYTHING_ALLOWED: Document = {"Statement": {"Effect": "Allow", "Action": "*", 
 MAY = {
     ("champion#mnist", "GetItem"): {
         *("PackageModel", "PromoteModel", "RollbackModel", "WatchCanary", "Predict", "SealDataset"),
-        *("StartBatch", "StartRun", "WatchDrift"),
+        *("StartBatch", "StartRun", "WatchDrift", "MirrorRegistry"),
     },
     ("champion#mnist", "PutItem"): {"PromoteModel", "RollbackModel"},
     ("champion#mnist", "UpdateItem"): set(),
     ("champion#mnist", "DeleteItem"): set(),
-    ("champion#mnist", "Query"): {"RollbackModel"},
+    ("champion#mnist", "Query"): {"RollbackModel", "MirrorRegistry"},
     ("project#mnist", "GetItem"): {"StartRun", "WriteReport"},
     ("project#mnist", "PutItem"): {"StartRun", "SealDataset", "PackageModel"},
     ("project#mnist", "UpdateItem"): {
         *("StartRun", "PackageModel", "RecordFailure", "StopOrphans", "RetrainStateMachine")
     },
     ("project#mnist", "DeleteItem"): set(),
-    ("project#mnist", "Query"): {"StartRun"},
+    ("project#mnist", "Query"): {"StartRun", "MirrorRegistry"},
     ("approval#mnist", "GetItem"): set(),
     ("approval#mnist", "Query"): {"AnswerApproval"},
     ("approval#mnist", "PutItem"): {"AwaitApproval", "AnswerApproval"},
@@ -116,7 +116,7 @@ def judged(role: str, action: str, resource: str, more: Context, *documents: Doc
 @pytest.fixture(scope="module")
 def documents() -> dict[str, list[Document]]:
     """The policies of each role, the guard among them."""
-    found = policies(deployed())
+    found = policies(deployed({"ModelRegistryMirror": "yes"}))
     roles = {name.partition("/")[0] for name in found if "/" in name}
     return {
         role: [found["GuardPolicy"], *(found[name] for name in found if name.startswith(f"{role}/"))]

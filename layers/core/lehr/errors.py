@@ -27,6 +27,7 @@ tree with the state machine.
     ├── OrphanError               a training job has outlived its execution and could not be stopped
     ├── EventError                the event bus did not take an event
     ├── WatchError                the predictions of a project could not be compared with its data
+    ├── MirrorError               another registry could not be told what Lehr's says
     └── ChampionChangedError      another run promoted first; judge again against the new champion
 """
 
@@ -140,6 +141,10 @@ class EventError(LehrError):
 
 class WatchError(LehrError):
     """Raised at the end of a look that failed for a project, after the others were looked at."""
+
+
+class MirrorError(LehrError):
+    """Raised when SageMaker's model registry could not be made to say what Lehr's says."""
 
 
 class ChampionChangedError(LehrError):

@@ -264,3 +264,25 @@ class Events(Protocol):
     """The bus on which others hear of us."""
 
     def put(self, detail_type: str, detail: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirroredPackage:
+    """A model version in another registry, which knows it by `handle` and says `status` of it."""
+
+    version: str
+    handle: str
+    status: ApprovalStatus
+
+
+class PackageMirror(Protocol):
+    """Another registry that is told what Lehr's says: it is written, and believed in nothing."""
+
+    def packages(self, project: str) -> list[MirroredPackage]: ...
+    def add(
+        self, project: str, version: str, source: str, properties: Mapping[str, str]
+    ) -> MirroredPackage: ...
+    def set_status(
+        self, package: MirroredPackage, status: ApprovalStatus, reason: str, properties: Mapping[str, str]
+    ) -> None: ...
+    def has_reason(self, package: MirroredPackage, reason: str) -> bool: ...

@@ -193,9 +193,9 @@ def guarded_cloud(folder: Path) -> Iterator[GuardedCloud]:
     )
     assert started.returncode == 0, started.stderr
     try:
-        deployed = place.lehr(
-            "local", "up", "--parameter", "ApprovalLinks=yes", "--parameter", "PackageSignatures=require"
-        )
+        options = ("ApprovalLinks=yes", "PackageSignatures=require", "ModelRegistryMirror=yes")
+        given = (word for option in options for word in ("--parameter", option))
+        deployed = place.lehr("local", "up", *given)
         assert deployed.code == 0, deployed.stderr
         yield GuardedCloud(place)
     finally:

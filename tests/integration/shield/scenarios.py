@@ -22,6 +22,7 @@ from botocore.credentials import Credentials
 
 from tests.e2e.small_mnist import IN_FOLDERS, write_data, write_folders, write_project
 from tests.integration.shield.guarded_cloud import GuardedCloud, eventually
+from tests.integration.shield.mirroring import mirrored, says
 from tests.integration.shield.promotions import approve_by_link, rollback, rollout
 from tests.integration.shield.watching import watch
 
@@ -43,6 +44,7 @@ def promotion(cloud: GuardedCloud, project: str) -> Observation:
         "prediction": prediction.code,
         "verified": verified.code,
         "reproduced": [event["outcome"] for event in reproduced.events if event["event"] == "reproduction"],
+        "mirrored": bool(eventually(lambda: says(cloud, project) == ["Approved"], timeout_s=8)),
         "watched": watch(cloud, project),
     }
 
@@ -211,6 +213,8 @@ SCENARIOS: dict[str, Scenario] = {
     "drop_for_nobody": drop_for_nobody,
     "prediction_before_training": prediction_before_training,
     "lost_event": lost_event,
+    # Before whatever sends events that it hears of: nobody would notice there.
+    "mirrored": mirrored,
     "rollback": rollback,
     "rollout": rollout,
     "a_run_that_is_not_there": a_run_that_is_not_there,

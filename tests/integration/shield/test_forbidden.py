@@ -138,6 +138,7 @@ DEEDS = [
             "SealDataset",
             "StartBatch",
             "StartRun",
+            "MirrorRegistry",
         ),
     ),
     Deed(
@@ -158,8 +159,15 @@ DEEDS = [
         lambda d, o: d.get_item(TableName=o["RegistryTable"], Key=RUN),
         roles("StartRun", "WriteReport"),
     ),
-    Deed("lists the runs of a project", "dynamodb", listed("project#forbidden"), roles("StartRun")),
-    Deed("lists champions", "dynamodb", listed("champion#forbidden"), roles("RollbackModel")),
+    Deed(
+        "lists the runs of a project",
+        "dynamodb",
+        listed("project#forbidden"),
+        roles("StartRun", "MirrorRegistry"),
+    ),
+    Deed(
+        "lists champions", "dynamodb", listed("champion#forbidden"), roles("RollbackModel", "MirrorRegistry")
+    ),
     Deed("reads the whole registry", "dynamodb", lambda d, o: d.scan(TableName=o["RegistryTable"])),
     Deed("deletes a record", "dynamodb", lambda d, o: d.delete_item(TableName=o["RegistryTable"], Key=RUN)),
     Deed("deletes the registry", "dynamodb", lambda d, o: d.delete_table(TableName=o["RegistryTable"])),
@@ -222,6 +230,19 @@ DEEDS = [
         "starts a job of another name",
         "sagemaker",
         lambda s, o: s.stop_training_job(TrainingJobName="other-1"),
+    ),
+    Deed(
+        "adds a model to somebody else's group",
+        "sagemaker",
+        lambda s, o: s.create_model_package(ModelPackageGroupName="other-mnist"),
+    ),
+    Deed(
+        "approves somebody else's model",
+        "sagemaker",
+        lambda s, o: s.update_model_package(
+            ModelPackageArn="arn:aws:sagemaker:us-east-1:123456789012:model-package/other-mnist/1",
+            ModelApprovalStatus="Approved",
+        ),
     ),
     Deed(
         "gives itself a permission",

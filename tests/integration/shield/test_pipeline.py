@@ -17,6 +17,7 @@ def test_a_model_is_promoted_and_predicts(baseline: Baseline) -> None:
     seen = baseline.observations["promotion"]
     assert (seen["code"], seen["statuses"], seen["prediction"]) == (0, ["promoted"], 0)
     assert (seen["verified"], seen["reproduced"]) == (0, ["identical"])
+    assert seen["mirrored"]
     assert seen["troubles"] == []
     assert seen["kept"] == ["decision.json", "report.html"]
     assert seen["timeline"]
@@ -58,6 +59,10 @@ def test_a_former_champion_serves_again_and_an_unknown_version_is_refused(baseli
         "untold": False,
         "absent": "ModelPackageError",
     }
+
+
+def test_sagemaker_is_told_of_every_version_and_of_what_serves(baseline: Baseline) -> None:
+    assert baseline.observations["mirrored"] == {"answers": [[0], [1], []], "says": ["Approved", "Approved"]}
 
 
 def test_a_canary_is_watched_beside_the_champion(baseline: Baseline) -> None:

@@ -63,6 +63,22 @@ def test_a_candidate_begins_beside_the_champion_for_a_while(strategy: str, is_sh
     assert alias.bakes_until == "2026-01-31T12:45:00.000Z"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "limit", "is_compared"),
+    [("canary", 5.0, True), ("canary", 0.0, True), ("canary", None, None), ("shadow", 5.0, None)],
+)
+def test_a_canary_is_compared_where_the_recipe_limits_disagreement_and_no_longer_than_it_answers(
+    strategy: str, limit: float | None, is_compared: bool | None
+) -> None:
+    world = World()
+    rollout = {"strategy": strategy, "max_disagreement_percent": limit}
+    world.promote(rollout=rollout)
+    # What is not so is not written: an endpoint of an earlier release reads the item.
+    assert world.alias.to_value().get("is_compared") is is_compared
+    world.promote(2, step="withdraw", rollout=rollout)
+    assert "is_compared" not in world.alias.to_value()
+
+
 def test_a_canary_becomes_champion_or_is_none_any_more() -> None:
     done, left = World(), World()
     for world in (done, left):

@@ -10,17 +10,25 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from functions.predict import app
+from functions.predict import app, rollout
 from functions.predict.embedded_metrics import write_scored
-from functions.predict.rollout import CandidateError, Scored, shadowed, watched
+from functions.predict.rollout import CandidateError, Scored, compared, shadowed, watched
+from lehr.contracts.package import Signature, TensorSpec
 from lehr.errors import ModelPackageError
 from lehr_runtime.packages import LoadedModel
-from tests.unit.functions.corpus import GOOD, inference
+from tests.unit.functions.corpus import GOOD, inference, inputs
 from tests.unit.functions.test_predict import CONTEXT, World, call, event
 
 NOTHING: Any = None
+POSTED = {"requestId": "request-1", "http": {"method": "POST"}}
 ONE = np.array([[0.9, 0.1]], dtype=np.float32)
 OTHER = np.array([[0.2, 0.8]], dtype=np.float32)
+SIGNATURE = Signature(
+    task="image_classification",
+    input=TensorSpec(name="x", dtype="uint8", shape=[-1, 28, 28, 1]),
+    output=TensorSpec(name="y", dtype="float32", shape=[-1, 2]),
+    labels=["cat", "dog"],
+)
 
 
 class Fixed:
@@ -36,9 +44,15 @@ class Fixed:
         return self.output
 
 
-def model(version: str, output: np.ndarray | Exception) -> LoadedModel:
+def model(version: str, output: np.ndarray | Exception, signature: Signature = SIGNATURE) -> LoadedModel:
     fixed: Any = Fixed(output)
-    return LoadedModel(version=version, package=NOTHING, signature=NOTHING, predictor=fixed)
+    return LoadedModel(version=version, package=NOTHING, signature=signature, predictor=fixed)
+
+
+def asked(model: LoadedModel) -> int:
+    fixed: Any = model.predictor
+    count: int = fixed.asked
+    return count
 
 
 def test_an_answer_is_reported_with_its_time_and_one_of_its_numbers() -> None:
@@ -115,6 +129,76 @@ def test_values_and_pixels_have_no_label_to_disagree_about() -> None:
     assert scored[1].answer == pytest.approx(4.5)
 
 
+@pytest.mark.parametrize(
+    ("champion", "disagrees"),
+    [
+        (ONE, False),
+        (OTHER, True),
+        (ONE[:, :1], None),
+        # What the champion cannot do says nothing about the canary, which has answered.
+        (ValueError("shape"), None),
+        (ModelPackageError("NaN"), None),
+    ],
+)
+def test_a_canary_that_is_compared_answers_whatever_the_champion_says_or_raises(
+    champion: np.ndarray | Exception, disagrees: bool | None
+) -> None:
+    scored: list[Scored] = []
+    before = model("v0", champion)
+    canary = compared(model("v1", ONE), before, scored.append)
+    assert canary.version == "v1"
+    for _ in range(3):
+        assert canary.predictor.predict(NOTHING) is ONE
+    assert [(one.version, one.has_failed, one.disagrees) for one in scored] == [("v1", False, disagrees)] * 3
+    assert asked(before) == 3
+
+
+def test_the_time_of_a_comparison_is_not_the_canarys(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(rollout, "perf_counter", lambda: now[0])
+
+    class Taking(Fixed):
+        def __init__(self, seconds: float) -> None:
+            super().__init__(ONE)
+            self.seconds = seconds
+
+        def predict(self, x: Any) -> np.ndarray:
+            now[0] += self.seconds
+            return super().predict(x)
+
+    scored: list[Scored] = []
+    quick, slow = (structs.replace(model("v", ONE), predictor=Taking(s)) for s in (0.25, 8.0))
+    compared(quick, slow, scored.append).predictor.predict(NOTHING)
+    assert [(one.latency_ms, one.disagrees) for one in scored] == [(250.0, False)]
+
+
+def test_a_canary_that_fails_is_compared_with_nothing() -> None:
+    scored: list[Scored] = []
+    before = model("v0", ONE)
+    with pytest.raises(CandidateError):
+        compared(model("v1", OSError("x")), before, scored.append).predictor.predict(NOTHING)
+    assert (scored, asked(before)) == ([Scored("v1", has_failed=True)], 0)
+
+
+@pytest.mark.parametrize(
+    ("output", "change"),
+    [
+        # A label has another place, or an input another shape: what came out would be no disagreement.
+        (ONE, {"labels": ["dog", "cat"]}),
+        (ONE, {"input": TensorSpec(name="x", dtype="uint8", shape=[-1, 32, 32, 1])}),
+        (np.array([[3.5]], dtype=np.float32), {}),
+        (np.zeros((1, 2, 4, 4), dtype=np.float32), {}),
+    ],
+)
+def test_a_champion_is_not_asked_for_what_cannot_be_compared(
+    output: np.ndarray, change: dict[str, Any]
+) -> None:
+    scored: list[Scored] = []
+    before = model("v0", output, structs.replace(SIGNATURE, **change))
+    assert compared(model("v1", output), before, scored.append).predictor.predict(NOTHING) is output
+    assert ([one.disagrees for one in scored], asked(before)) == ([None], 0)
+
+
 def test_a_line_of_metrics_names_project_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     write_scored("mnist", Scored("v1", latency_ms=1.5, answer=0.25, disagrees=True))
     write_scored("mnist", Scored("v1", has_failed=True))
@@ -153,6 +237,35 @@ def bake(world: World, **more: Any) -> tuple[str, str]:
 def ask(request_id: str = "request-1") -> tuple[int, dict[str, Any]]:
     context = {"requestId": request_id, "http": {"method": "POST"}}
     return call("POST", "/predict/mnist", GOOD, requestContext=context)
+
+
+def test_a_canary_of_a_recipe_with_a_limit_is_compared_in_each_of_its_requests(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    champion, canary = bake(world, is_compared=True)
+    images = np.random.default_rng(0).integers(0, 256, (16, 1, 28, 28))
+    said: dict[str, list[str]] = {champion: [], canary: []}
+    for version, weight in ((champion, 1e-12), (canary, 1.0)):
+        world.registry.aliases["mnist"] = structs.replace(world.registry.aliases["mnist"], weight=weight)
+        world.champions.refresh_all(within_s=5)
+        capsys.readouterr()
+        for image in images:
+            answer = call("POST", "/predict/mnist", inputs(image.tolist()), requestContext=POSTED)[1]
+            assert answer["model_version"] == version
+            said[version].append(answer["predictions"][0]["label"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "ScoredRequests" in line]
+    assert [(line["model_version"], line["ComparedRequests"]) for line in lines] == [(canary, 1)] * 16
+    differ = [int(one != other) for one, other in zip(said[champion], said[canary], strict=True)]
+    assert 0 < sum(differ) < 16
+    assert [line["Disagreements"] for line in lines] == differ
+
+
+def test_a_canary_without_a_limit_costs_no_second_scoring(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bake(world)
+    assert ask()[0] == 200
+    assert "ComparedRequests" not in capsys.readouterr().out
 
 
 def scored_in(text: str) -> list[tuple[str, int]]:

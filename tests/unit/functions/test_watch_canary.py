@@ -116,13 +116,21 @@ def test_one_error_too_many_counts_at_the_end() -> None:
     assert look(END, canary={"requests": 200, "errors": 1}).verdict == "complete"
 
 
-def test_disagreement_is_told_and_takes_back_only_where_the_recipe_says_from_when_on() -> None:
-    shadow = {"compared": 200, "disagreements": 50}
-    assert look(END, canary=shadow, strategy="shadow").reason.startswith("shadow for 30 min")
-    assert "another label in 25 %" in look(END, canary=shadow, strategy="shadow").reason
-    seen = look(5, canary=shadow, strategy="shadow", max_disagreement_percent=24.0)
+@pytest.mark.parametrize("strategy", ["shadow", "canary"])
+def test_disagreement_is_told_and_takes_back_only_where_the_recipe_says_from_when_on(strategy: str) -> None:
+    differs = {"compared": 200, "disagreements": 50}
+    assert look(END, canary=differs, strategy=strategy).reason.startswith(f"{strategy} for 30 min")
+    assert "another label in 25 %" in look(END, canary=differs, strategy=strategy).reason
+    seen = look(5, canary=differs, strategy=strategy, max_disagreement_percent=24.0)
     assert (seen.verdict, "in 50 of 200 requests (25 %)" in seen.reason) == ("withdraw", True)
-    assert look(5, canary=shadow, strategy="shadow", max_disagreement_percent=25.0).verdict == "bake"
+    assert seen.reason.startswith(f"taken back as a {strategy}")
+    assert look(5, canary=differs, strategy=strategy, max_disagreement_percent=25.0).verdict == "bake"
+
+
+@pytest.mark.parametrize("compared", [0, 99])
+def test_few_comparisons_take_no_canary_back(compared: int) -> None:
+    few = {"compared": compared, "disagreements": compared}
+    assert look(5, canary=few, max_disagreement_percent=0.0).verdict == "bake"
 
 
 @pytest.mark.parametrize("generation", [3, 5])

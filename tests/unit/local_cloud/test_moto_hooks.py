@@ -102,6 +102,11 @@ HOOKS: list[tuple[str, str, list[str] | None]] = [
     ("moto.kms.utils", "ECDSAPrivateKey.verify", ["self", "message", "signature", "signing_algorithm"]),
     ("moto.sagemaker.responses", "SageMakerResponse.create_training_job", ["self"]),
     *(
+        ("moto.sagemaker.responses", f"SageMakerResponse.{name}", ["self"])
+        for name in ("create_model_package_group", "create_model_package", "update_model_package")
+    ),
+    ("moto.sagemaker.models", "ModelPackage.gen_response_object", ["self"]),
+    *(
         ("moto.batch.responses", f"BatchResponse.{name}", ["self"])
         for name in ("submitjob", "describejobs", "listjobs", "terminatejob", "canceljob")
     ),

@@ -198,6 +198,34 @@ CASES: list[tuple[str, Call, list[tuple[str, str]]]] = [
     ),
     ("sagemaker", lambda c: c.list_training_jobs(), [("sagemaker:ListTrainingJobs", "*")]),
     (
+        "sagemaker",
+        lambda c: c.create_model_package_group(ModelPackageGroupName="lehr-1-mnist"),
+        [("sagemaker:CreateModelPackageGroup", arn("sagemaker", "model-package-group/lehr-1-mnist"))],
+    ),
+    (
+        "sagemaker",
+        lambda c: c.list_model_packages(ModelPackageGroupName="lehr-1-mnist"),
+        [("sagemaker:ListModelPackages", "*")],
+    ),
+    (
+        "sagemaker",
+        lambda c: c.create_model_package(ModelPackageGroupName="lehr-1-mnist"),
+        [
+            ("sagemaker:CreateModelPackage", arn("sagemaker", "model-package-group/lehr-1-mnist")),
+            ("sagemaker:CreateModelPackage", arn("sagemaker", "model-package/lehr-1-mnist/*")),
+        ],
+    ),
+    (
+        "sagemaker",
+        lambda c: c.update_model_package(ModelPackageArn=arn("sagemaker", "model-package/lehr-1-mnist/7")),
+        [("sagemaker:UpdateModelPackage", arn("sagemaker", "model-package/lehr-1-mnist/7"))],
+    ),
+    (
+        "sagemaker",
+        lambda c: c.describe_model_package(ModelPackageName=arn("sagemaker", "model-package/lehr-1-mnist/7")),
+        [("sagemaker:DescribeModelPackage", arn("sagemaker", "model-package/lehr-1-mnist/7"))],
+    ),
+    (
         "batch",
         lambda c: c.submit_job(jobName="j", jobQueue="q", jobDefinition="d"),
         [

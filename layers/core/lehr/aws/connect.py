@@ -16,6 +16,7 @@ from lehr.aws.jobs import BatchJobs, SageMakerJobs
 from lehr.aws.kms import KmsSigner, KmsVerifier
 from lehr.aws.logs import CloudWatchTrainingLogs
 from lehr.aws.notices import AwsNotices
+from lehr.aws.package_mirror import SageMakerPackages
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
 from lehr.ports import RunningJobs
@@ -70,6 +71,10 @@ def open_captured_lines(group: str) -> CloudWatchCapturedLines:
 
 def open_events() -> EventBridgeEvents:
     return EventBridgeEvents(make_client("events"))
+
+
+def open_package_mirror(prefix: str) -> SageMakerPackages:
+    return SageMakerPackages(prefix, make_client("sagemaker"))
 
 
 def open_running_jobs(prefix: str, queues: Sequence[str]) -> tuple[RunningJobs, ...]:

@@ -210,6 +210,7 @@ class Rollout(Part, frozen=True, kw_only=True):
 
     As a "canary" it answers a share of the requests for `bake_minutes`, as a "shadow" it is asked beside the champion
     and answers nobody. What it does then is compared with the champion. Under `min_requests` it decides nothing.
+    A canary's labels are compared only with `max_disagreement_percent`: that costs a second scoring.
     """
 
     strategy: Literal["immediate", "canary", "shadow"] = "immediate"

@@ -22,7 +22,9 @@ class Alias(Document, frozen=True, kw_only=True):
     is empty where an earlier release has written the item. Of a rollback, `by` and `reason` are what was said.
 
     `canary` is a candidate on its way: a share of `weight` of the requests is answered by it or, with `is_shadow`, only
-    scored by it too; and no more from `bakes_until` on, so that what an execution leaves behind ends by itself.
+    scored by it too; and no more from `bakes_until` on, so that what an execution leaves behind ends by itself. With
+    `is_compared` the champion scores a canary's requests beside it; it is not written where it is not so, for an
+    endpoint of an earlier release reads no field that it does not know.
     """
 
     schema: Literal[1] = 1
@@ -32,6 +34,7 @@ class Alias(Document, frozen=True, kw_only=True):
     canary: str | None = None
     weight: float = 0.0
     is_shadow: bool = False
+    is_compared: Literal[True] | msgspec.UnsetType = msgspec.UNSET
     bakes_until: str = ""
     generation: int
     owner: str
