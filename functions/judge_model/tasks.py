@@ -25,6 +25,7 @@ from lehr_runtime.metrics import (
     summarise,
     summarise_slice,
 )
+from lehr_runtime.region_bootstrap import compare_regions, merge_areas
 from lehr_runtime.regression import merge_regression, summarise_regression
 from lehr_runtime.segmentation import (
     merge_paired_images,
@@ -104,11 +105,10 @@ def segmentation(
     champions = [part.champion for part in parts if part.champion]
     pairs = [part.paired for part in parts if part.paired]
     paired = merge_paired_images(pairs) if pairs else None
-    ious = _merged([part.ious for part in parts])
 
     def p_loss(same: list[SegmentationSlice]) -> float | None:
-        found = _merged([one.ious for one in same])
-        return compare(found, "mean IoU").p_loss if found else None
+        compared = _compared_regions(same)
+        return compared.p_loss if compared else None
 
     return SegmentationReport(
         **head,
@@ -116,7 +116,7 @@ def segmentation(
         champion=summarise_segmentation(merge_segmentation(champions), labels) if champions else None,
         paired=paired,
         sign_test_p=sign_test(paired) if paired else None,
-        comparison=compare(ious, "an image's mean IoU") if ious else None,
+        comparison=_compared_regions(parts),
         slices=slice_reports(
             slicings,
             (one for part in parts for one in part.slices),
@@ -127,6 +127,18 @@ def segmentation(
         ),
         examples=[example for part in parts for example in part.examples],
     )
+
+
+def _compared_regions(
+    same: Sequence[ShardSegmentation] | Sequence[SegmentationSlice],
+) -> Comparison | None:
+    """Resamples of the images of all shards; None without a champion."""
+    found = [one.regions for one in same if one.regions]
+    if len(found) < len(same):
+        return None
+    ids = np.frombuffer(b"".join(one.ids for one in found), dtype="<u8")
+    own, other = merge_areas(one.candidate for one in found), merge_areas(one.champion for one in found)
+    return compare_regions(ids, own, other, "mean IoU")
 
 
 def detection(

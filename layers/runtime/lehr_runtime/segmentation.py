@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import nan
 from time import perf_counter
 
@@ -67,15 +67,23 @@ def confusions(masks: np.ndarray, truth: np.ndarray, labels: int) -> np.ndarray:
 
 
 def count_segmentation(
-    masks: np.ndarray, truth: np.ndarray, labels: int, seconds: float
+    masks: np.ndarray,
+    truth: np.ndarray,
+    labels: int,
+    seconds: float,
+    watch: Callable[[np.ndarray], None] = lambda part: None,
 ) -> tuple[SegmentationCounts, np.ndarray]:
-    """Count one shard; also the mean IoU on each image, float64 [n], for `paired_images`."""
+    """Count one shard; also the mean IoU on each image, float64 [n], for `paired_images`.
+
+    `watch` is given the `confusions` of some images at a time, in their order.
+    """
     total, ious = np.zeros((labels, labels), dtype=np.int64), []
     # Of 255 labels an image's own matrix has half a megabyte.
     for first in range(0, len(masks), 64):
         part = confusions(masks[first : first + 64], truth[first : first + 64], labels)
         total += part.sum(axis=0)
         ious.append(mean_ious(part))
+        watch(part)
     counts = SegmentationCounts(rows=len(masks), confusion=total.tolist(), seconds=seconds)
     return counts, np.concatenate(ious) if ious else np.zeros(0)
 
@@ -120,7 +128,7 @@ def summarise_regions(sums: RegionSums) -> dict[str, float]:
 
 def mean_ious(confusion: np.ndarray) -> np.ndarray:
     """float64 [n] of [n, labels, labels]: the mean IoU of the labels that occur; 0 where no pixel counts."""
-    overlap, union, _ = _regions(confusion)
+    overlap, union, _ = regions(confusion)
     ious = np.divide(overlap, union, out=np.zeros(overlap.shape), where=union > 0)
     means: np.ndarray = ious.sum(axis=-1) / np.maximum(1, (union > 0).sum(axis=-1))
     return means
@@ -166,7 +174,7 @@ def summarise_segmentation(counts: SegmentationCounts, labels: Sequence[str]) ->
     pixels = int(confusion.sum())
     if not pixels or len(labels) != len(confusion):
         raise ValueError(f"{pixels} pixels of {len(confusion)} labels, {len(labels)} names")
-    overlap, union, sizes = _regions(confusion)
+    overlap, union, sizes = regions(confusion)
     occurs = union > 0
     ious = np.divide(overlap, union, out=np.zeros(len(labels)), where=occurs)
     dices = np.divide(2 * overlap, sizes, out=np.zeros(len(labels)), where=occurs)
@@ -201,7 +209,7 @@ def sign_test(paired: PairedImages) -> float:
     return two_sided(paired.only_candidate, paired.only_champion)
 
 
-def _regions(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def regions(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Overlap, union, and true and predicted pixels together, by label."""
     overlap = np.diagonal(confusion, axis1=-2, axis2=-1)
     sizes = confusion.sum(axis=-1) + confusion.sum(axis=-2)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import field
 
-from lehr.contracts.comparison import ComparedReport, PairedBootstrap, ShardPart
+from lehr.contracts.comparison import ComparedReport, ShardPart
 from lehr.contracts.document import Part
 
 
@@ -43,27 +43,49 @@ class RegionSums(Part, frozen=True, kw_only=True):
     predicted: list[int]
 
 
+class RegionAreas(Part, frozen=True, kw_only=True):
+    """Of each of `rows` images the labels that it has or is given, with their pixels; little-endian, an entry for each.
+
+    `images` are the images' places, uint32, `labels` uint8; `overlap` and `union`, uint32, are pixels that have the
+    label and are given it, and that have it or are given it.
+    """
+
+    rows: int
+    images: bytes
+    labels: bytes
+    overlap: bytes
+    union: bytes
+
+
+class ComparedRegions(Part, frozen=True, kw_only=True):
+    """Both models on the same images, whose `ids` are little-endian uint64, see `lehr_runtime.bootstrap.row_ids`."""
+
+    ids: bytes
+    candidate: RegionAreas
+    champion: RegionAreas
+
+
 class SegmentationSlice(Part, frozen=True, kw_only=True):
-    """A slice of the shard's images, of which there is at least one; `ious` are as those of the shard."""
+    """A slice of the shard's images, of which there is at least one; `regions` are as those of the shard."""
 
     by: str
     value: str
     candidate: RegionSums
     champion: RegionSums | None = None
-    ious: PairedBootstrap | None = None
+    regions: ComparedRegions | None = None
 
 
 class ShardSegmentation(ShardPart, frozen=True, kw_only=True):
     """What one unit of evaluation writes of a segmentation; the first unit has a few examples.
 
-    `ious` has the mean IoU on each image, of both models.
+    `regions` are None without a champion.
     """
 
     schema: Literal[1] = 1
     candidate: SegmentationCounts
     champion: SegmentationCounts | None = None
     paired: PairedImages | None = None
-    ious: PairedBootstrap | None = None
+    regions: ComparedRegions | None = None
     slices: list[SegmentationSlice] = field(default_factory=list)
     examples: list[SegmentationExample] = field(default_factory=list)
 
