@@ -13,7 +13,7 @@ from lehr.attempts import attempts_of
 from lehr.contracts.cost import AttemptEstimate, RunEstimate
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Backend
-from lehr.costs import functions_usd, rounded
+from lehr.costs import ASSUMED_SHARE, functions_usd, rounded
 from lehr.errors import BudgetError
 from lehr.prices import PriceTable
 from lehr.sweeps import planned_rounds, planned_trainings, planned_trials
@@ -64,13 +64,16 @@ def training_wall_s(
 ) -> int | None:
     """For how many seconds each trial may train until [budget] stop_at_usd is spent; None without that.
 
+    The functions are counted as they are after a run, by assumed times.
+
     Raises BudgetError where that is less than MIN_WALL_S, UnknownPriceError.
     """
     limit, backend, trials = recipe.budget.stop_at_usd, recipe.backend, planned_trials(recipe)
     if limit is None:
         return None
     attempts = list(_attempts(backend, prices, function_memory_mb))
-    around = _functions_usd(recipe, prices, shards) + trials * _warm_pool_usd(backend, attempts, prices)
+    functions = _functions_usd(recipe, prices, shards, share=ASSUMED_SHARE)
+    around = functions + trials * _warm_pool_usd(backend, attempts, prices)
     hour = max(_hour_usd(backend, attempt, prices) for attempt in attempts)
     seconds = int((limit - around) / trials / hour * 3600) - AROUND_TRAINING_S
     if seconds < MIN_WALL_S:
@@ -106,9 +109,9 @@ def _warm_pool_usd(backend: Backend, attempts: Sequence[AttemptEstimate], prices
     return sum(attempt.keep_alive_s / 3600 * _hour_usd(backend, attempt, prices) for attempt in attempts)
 
 
-def _functions_usd(recipe: Recipe, prices: PriceTable, shards: int) -> float:
+def _functions_usd(recipe: Recipe, prices: PriceTable, shards: int, *, share: float = 1.0) -> float:
     looks = 0 if recipe.rollout.strategy == "immediate" else CANARY_LOOKS
-    return functions_usd(prices, shards=shards, rounds=planned_rounds(recipe), looks=looks)
+    return functions_usd(prices, shards=shards, rounds=planned_rounds(recipe), looks=looks, share=share)
 
 
 def _attempts(backend: Backend, prices: PriceTable, function_memory_mb: int) -> Iterator[AttemptEstimate]:

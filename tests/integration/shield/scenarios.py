@@ -49,6 +49,12 @@ def promotion(cloud: GuardedCloud, project: str) -> Observation:
     }
 
 
+def training(cloud: GuardedCloud, project: str) -> Observation:
+    """No scenario: the first part of the one above, for what goes wrong there."""
+    _push(cloud, project, **FEW_EPOCHS)
+    return _train(cloud, project)
+
+
 def fine_tuning(cloud: GuardedCloud, project: str) -> Observation:
     """A second recipe starts from the champion that the first one made, and a person approves what comes of it."""
     _have_champion(cloud, project)

@@ -105,7 +105,7 @@ def test_a_wall_is_told_to_the_trials_and_the_job_ends_a_little_behind_it() -> N
     assert world.start_run.start(START).outcome == "started"
     (body,) = world.executions.inputs.values()
     asked = RunInput.from_json(body)
-    assert 400 < asked.wall_s < 1500
+    assert 900 < asked.wall_s < 1500
     assert asked.resources.max_runtime_s == asked.wall_s + BEHIND_WALL_S
 
 
