@@ -22,24 +22,27 @@ from functions.start_run.plan import fingerprint, list_raw
 from functions.start_run.planned import names_of, plan_run, write_plan
 from functions.start_run.resume import ResumeRun
 from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted, weigh
+from functions.start_run.turns import MAX_TURNS_TRIED, TurnMovedError, Turns
 from lehr import layout
 from lehr.attempts import BATCH_MEMORY_MB
 from lehr.clock import now
 from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Turn
-from lehr.contracts.workflow import Attempt, Resources, RunInput, S3Location, StartAnswer, StartRequest
+from lehr.contracts.workflow import (
+    Attempt,
+    Resources,
+    RunInput,
+    RunStart,
+    S3Location,
+    StartAnswer,
+    StartRequest,
+)
 from lehr.errors import RecipeError, UnknownProjectError, UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore
 from lehr.resuming import execution_name
 from lehr.sweeps import planned_trials
 
 MAX_ATTEMPTS = 20
-# A turn changes hands between two reads when another trigger is served at the same moment.
-MAX_TURNS_TRIED = 8
-
-
-class TurnMovedError(Exception):
-    """Raised when a turn is no longer what it was when it was read: read it, and the data, again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +82,14 @@ class StartRun:
             served = [] if answer.outcome == "queued" or is_own else waiting
             for each in dict.fromkeys([*served, *([trigger] if trigger else [])]):
                 self._record(each, answer)
+            if served:
+                self._turns.let_go(request.project, served)
             return answer
         raise TurnMovedError(f"{request.project}: others were served {MAX_TURNS_TRIED} times in between")
+
+    @property
+    def _turns(self) -> Turns:
+        return Turns(artifacts=self.artifacts, registry=self.registry, executions=self.executions)
 
     def _resume(self, request: StartRequest, turn: Turn | None) -> StartAnswer:
         resumer = ResumeRun(
@@ -98,7 +107,7 @@ class StartRun:
         project = request.project
         code_sha, recipe = self._project(project)
         if request.cause:
-            goes_on = turn.run if turn is not None and self._goes_on(turn) else ""
+            goes_on = turn.run if turn is not None and self._turns.goes_on(turn) else ""
             refuse_unwanted(recipe, request.cause, self.registry, goes_on=goes_on)
         raw = list_raw(self.data, project)
         named = [raw[name] for name in names_of(recipe, list(raw)) if name in raw]
@@ -114,8 +123,8 @@ class StartRun:
         raw_bytes = sum(entry.bytes for entry in raw.values())
         for_it = weigh(recipe, request.cause, self.registry, self.artifacts, raw_bytes=raw_bytes)
         arn = self.executions.arn_of(execution_name(project, run))
-        if turn is not None and turn.run != run and self._goes_on(turn):
-            return self._wait(turn, trigger)
+        if turn is not None and turn.run != run and self._turns.goes_on(turn):
+            return self._turns.wait(turn, trigger)
 
         planned = plan_run(recipe, raw, run, self.data, self.artifacts, self.registry)
         attempts = plan_attempts(
@@ -126,14 +135,8 @@ class StartRun:
         )
         refuse_unaffordable(recipe, request.cause, self.registry, estimated_usd=estimated_usd)
         wall = find_wall(recipe, shards=planned.shards, function_memory_mb=self.function_memory_mb)
-        if turn is None or turn.run != run:
-            mine = Turn(project=project, run=run, execution_arn=arn, number=turn.number + 1 if turn else 1)
-            if not self.registry.take_turn(mine, after=turn):
-                raise TurnMovedError
         items_key = write_plan(planned, project, run, self.artifacts)
         self.artifacts.put(layout.recipe_key(project, run), recipe.to_json(), content_type="application/json")
-        body = self._run_input(recipe, run, code_sha, items_key, attempts, initial, wall).to_json()
-        arn, started = self.executions.start(execution_name(project, run), body)
         record = RunRecord(
             project=project,
             run=run,
@@ -146,8 +149,9 @@ class StartRun:
             cause=request.cause,
             raw_bytes=raw_bytes,
         )
-        # Also when it had been started already: the one who did may have died before this line.
-        self.registry.add_run(record)
+        body = self._run_input(recipe, run, code_sha, items_key, attempts, initial, wall)
+        is_mine = self._turns.take(turn, RunStart(input=body, record=record))
+        started = self._turns.begin(RunStart(input=body, record=record)) or is_mine
         if not started:
             return _nothing_new(self.registry.run(project, run) or record)
         return StartAnswer(
@@ -156,28 +160,6 @@ class StartRun:
             run=run,
             execution_arn=arn,
             reason=f"{planned.amount}, {planned_trials(recipe)} trial(s)" + (f"; {for_it}" if for_it else ""),
-        )
-
-    def _goes_on(self, turn: Turn) -> bool:
-        """Whether a turn's run is not decided yet: what follows then, the report above all, is in nobody's way."""
-        record = self.registry.run(turn.project, turn.run)
-        if record is not None and record.status != "running":
-            return False
-        return self.executions.is_running(turn.execution_arn)
-
-    def _wait(self, turn: Turn, trigger: str) -> StartAnswer:
-        """Have `trigger` wait for the end of a turn. Raises TurnMovedError if that has come meanwhile.
-
-        The end of another run ("") has nothing to wait for: it came late, and this turn has an end of its own.
-        """
-        if trigger and (not self.registry.wait_for_turn(turn, trigger) or not self._goes_on(turn)):
-            raise TurnMovedError
-        return StartAnswer(
-            project=turn.project,
-            outcome="queued",
-            run=turn.run,
-            execution_arn=turn.execution_arn,
-            reason=f"run {turn.run} goes on; what is new starts a run after its end",
         )
 
     def _project(self, project: str) -> tuple[str, Recipe]:

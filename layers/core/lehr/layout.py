@@ -139,6 +139,11 @@ def resumed_plan_key(project: str, run: str, number: int) -> str:
     return f"{run_prefix(project, run)}plan-resumed-{number}.json"
 
 
+def start_key(project: str, run: str) -> str:
+    """Of what its execution is started with."""
+    return run_prefix(project, run) + "start.json"
+
+
 def calls_key(project: str, run: str) -> str:
     """Of the calls that share out a plan's units, where each is not a call of its own."""
     return run_prefix(project, run) + "calls.json"

@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from functions.start_run.start import TurnMovedError
 from functions.start_run.triggers import read_message
+from functions.start_run.turns import TurnMovedError
 from lehr.contracts.registry import TriggerRecord, Turn
 from lehr.contracts.workflow import StartAnswer, StartRequest
 from tests.unit.functions.test_start_run import World, idx

@@ -18,6 +18,7 @@ from lehr.aws.items import from_item, plain, to_item
 from lehr.clock import now
 from lehr.contracts.document import Document
 from lehr.contracts.registry import (
+    MAX_WAITING,
     DatasetRecord,
     ErasureRecord,
     ModelRecord,
@@ -28,7 +29,6 @@ from lehr.contracts.registry import (
 
 _TURN = "turn"
 _REFUSAL = "refusal"
-MAX_WAITING = 100
 
 
 class DynamoModelRegistry(DynamoChampions):

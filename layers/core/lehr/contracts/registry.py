@@ -12,6 +12,8 @@ RunStatus = Literal["running", "promoted", "rejected", "failed"]
 # Why a run is asked for: by a person or by data that was dropped (""), or by what Lehr itself has seen.
 StartCause = Literal["", "drift", "schedule"]
 TriggerOutcome = Literal["started", "queued", "nothing_new", "refused"]
+# Triggers that a turn keeps; more share the run of those that are kept.
+MAX_WAITING = 100
 
 
 class Alias(Document, frozen=True, kw_only=True):
@@ -48,7 +50,8 @@ class Alias(Document, frozen=True, kw_only=True):
 class Turn(Document, frozen=True, kw_only=True):
     """The one run of a project that may go on, and the triggers that wait for its end; they all get one run.
 
-    A turn whose execution has ended is free. `number` grows by one with every turn that is taken.
+    A turn whose execution has ended is free. Those whose run is about to start stay in `waiting` until they have their
+    answer. `number` grows by one with every turn that is taken, and when they leave: within a number nobody does.
     """
 
     schema: Literal[1] = 1

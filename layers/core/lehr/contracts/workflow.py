@@ -10,7 +10,7 @@ from typing import Literal
 from lehr.contracts.document import Document, Part
 from lehr.contracts.explanation import Explanation
 from lehr.contracts.recipe_tables import Rollout
-from lehr.contracts.registry import StartCause
+from lehr.contracts.registry import RunRecord, StartCause
 from lehr.contracts.training import Trial
 
 
@@ -80,6 +80,14 @@ class RunInput(Document, frozen=True, kw_only=True):
     approval_expires_s: int = 0
     rollout: Rollout = Rollout()
     wall_s: int = 0
+
+
+class RunStart(Document, frozen=True, kw_only=True):
+    """What a run is started with, and its record: whoever finds its turn taken and nothing started can do it."""
+
+    schema: Literal[1] = 1
+    input: RunInput
+    record: RunRecord
 
 
 class StartRequest(Document, frozen=True, kw_only=True):
