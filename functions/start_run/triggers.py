@@ -31,7 +31,7 @@ def read_message(body: str, data: ObjectStore) -> StartRequest:
                 project=checked_name(event["detail"]["project"]), trigger=event["id"], cause="drift"
             )
         key, event_id = event["detail"]["object"]["key"], event["id"]
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise ContractError(
             f"no event from EventBridge of S3, Step Functions or our own: {fault!r}"
         ) from fault
