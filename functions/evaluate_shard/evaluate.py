@@ -67,7 +67,12 @@ def evaluate(unit: EvaluateUnit, store: ObjectStore, load: Callable[[str, str], 
     result = _measured(unit, models, x, y, slices)
     timings = time_models(models, x)
     result = msgspec.structs.replace(
-        result, candidate_timing=timings[0], champion_timing=timings[1] if champion else None
+        result,
+        shard_sha256=unit.shard.sha256,
+        candidate_version=candidate.version,
+        champion_version=champion.version if champion else None,
+        candidate_timing=timings[0],
+        champion_timing=timings[1] if champion else None,
     )
     key = layout.evaluation_part_key(unit.project, unit.run, unit.candidate, unit.champion, unit.index)
     store.put(key, result.to_json(), content_type="application/json")

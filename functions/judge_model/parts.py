@@ -12,7 +12,7 @@ from lehr import layout
 from lehr.contracts.comparison import ModelTiming, ServingFigures, ShardPart, SliceReport, Slicing
 from lehr.contracts.evaluation import EvaluateUnit
 from lehr.contracts.workflow import JudgeRequest
-from lehr.errors import MissingDataError
+from lehr.errors import MismatchedDataError, MissingDataError
 from lehr.ports import ObjectStore
 
 P = TypeVar("P", bound=ShardPart)
@@ -43,19 +43,42 @@ def read_plan(request: JudgeRequest, artifacts: ObjectStore) -> list[EvaluateUni
 def read_parts(
     request: JudgeRequest, plan: Sequence[EvaluateUnit], artifacts: ObjectStore, kind: type[P]
 ) -> list[P]:
-    """What the units wrote, in their order. Raises MissingDataError if one was never written."""
+    """What the units wrote, in their order.
+
+    Raises MissingDataError if one was never written, MismatchedDataError for one of other rows or models than planned.
+    """
     pairing = (request.project, request.run, request.candidate, request.champion)
     parts = []
     for unit in plan:
         key = layout.evaluation_part_key(*pairing, unit.index)
         try:
-            parts.append(kind.from_json(artifacts.get(key)))
+            part = kind.from_json(artifacts.get(key))
         except KeyError as fault:
             raise MissingDataError(
                 f"the evaluation of shard {unit.index + 1} of {unit.of} was never written",
                 place=artifacts.uri(key),
             ) from fault
+        _refuse_another(part, unit, request, place=artifacts.uri(key))
+        parts.append(part)
     return parts
+
+
+def _refuse_another(part: ShardPart, unit: EvaluateUnit, request: JudgeRequest, *, place: str) -> None:
+    """Raises MismatchedDataError unless a part is what was planned, and that what is judged."""
+    told = {
+        "shard": (part.index, unit.index),
+        "set of rows": (part.shard_sha256, unit.shard.sha256),
+        "candidate": ({part.candidate_version, unit.candidate}, {request.candidate}),
+        "champion": ({part.champion_version, unit.champion}, {request.champion}),
+    }
+    others = [name for name, (found, wanted) in told.items() if found != wanted]
+    if others:
+        raise MismatchedDataError(
+            f"is the evaluation of another {' and of another '.join(others)} than shard {unit.index + 1} of {unit.of} "
+            "was planned with",
+            place=place,
+            hint="resume the run: it is evaluated again",
+        )
 
 
 def head(request: JudgeRequest, parts: Sequence[ShardPart]) -> dict[str, Any]:

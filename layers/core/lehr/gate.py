@@ -24,7 +24,7 @@ def decide(report: EvaluationReport, policy: Gate) -> Decision:
     """Apply `policy` to an evaluation. All rules are always reported, also after one has failed."""
     candidate, champion = report.candidate, report.champion
     rules = [
-        finite((candidate.accuracy, candidate.log_loss, candidate.macro_f1)),
+        finite((candidate.accuracy, candidate.macro_f1), errors=(candidate.log_loss,)),
         enough("test rows", candidate.rows, policy.min_test_rows),
         at_least("accuracy", candidate.accuracy, policy.min_accuracy),
     ]

@@ -10,14 +10,19 @@ from lehr.contracts.evaluation import RuleResult
 from lehr.contracts.gate_tables import Gate
 
 
-def finite(values: Iterable[float]) -> RuleResult:
-    """Whether every metric is a number."""
-    are_finite = all(map(math.isfinite, values))
+def finite(shares: Iterable[float] = (), errors: Iterable[float] = ()) -> RuleResult:
+    """Whether every metric is a number that it can be: `shares` are from 0 to 1, `errors` are not below 0.
+
+    Beyond that something was counted wrongly, and what was may pass for a gain.
+    """
+    most = [(share, 1.0) for share in shares] + [(error, math.inf) for error in errors]
+    are_finite = all(math.isfinite(value) for value, _ in most)
+    are_possible = all(0 <= value <= highest for value, highest in most)
     return RuleResult(
         rule="finite metrics",
         required="all finite",
-        observed="all finite" if are_finite else "NaN or infinite",
-        passed=are_finite,
+        observed="NaN or infinite" if not are_finite else "all finite" if are_possible else "out of range",
+        passed=are_finite and are_possible,
     )
 
 

@@ -13,7 +13,7 @@ def decide_regression(report: RegressionReport, policy: Gate) -> Decision:
     """Apply `policy` to an evaluation. All rules are always reported, also after one has failed."""
     candidate, champion = report.candidate, report.champion
     rules = [
-        finite((candidate.rmse, candidate.mae)),
+        finite(errors=(candidate.rmse, candidate.mae)),
         enough("test rows", candidate.rows, policy.min_test_rows),
     ]
     if policy.max_rmse is not None:

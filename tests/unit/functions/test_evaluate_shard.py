@@ -90,6 +90,12 @@ def test_candidate_and_champion_are_paired_on_the_same_rows(store: InMemoryObjec
     assert pairs.both + pairs.only_champion == np.trace(result.champion.confusion)
     assert pairs.both + pairs.only_candidate + pairs.only_champion + pairs.neither == ROWS
     assert layout.evaluation_part_key("mnist", "run-1", candidate, champion, 3) in store.objects
+    sha256 = hashlib.sha256(store.objects[KEY]).hexdigest()
+    assert (result.shard_sha256, result.candidate_version, result.champion_version) == (
+        sha256,
+        candidate,
+        champion,
+    )
 
 
 def test_a_champion_of_another_sample_rate_is_refused() -> None:

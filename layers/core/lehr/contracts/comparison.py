@@ -108,9 +108,12 @@ class SliceReport(Part, frozen=True, kw_only=True):
 
 
 class ShardPart(Document, frozen=True, kw_only=True):
-    """What every unit of evaluation writes, whatever the task."""
+    """What every unit of evaluation writes, whatever the task: of which rows, and of which models."""
 
     index: int
+    shard_sha256: str = ""
+    candidate_version: str = ""
+    champion_version: str | None = None
     candidate_timing: ModelTiming | None = None
     champion_timing: ModelTiming | None = None
 
