@@ -28,7 +28,7 @@ from lehr.contracts.package import (
 from lehr.contracts.profile import DatasetStatistics
 from lehr.contracts.provenance import PROVENANCE_FILE, Statement
 from lehr.contracts.recipe import Recipe
-from lehr.contracts.registry import ModelRecord
+from lehr.contracts.registry import Alias, ModelRecord
 from lehr.contracts.sweep import Sweep, TrialRecord
 from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackagedModel, PackageRequest, S3Location
@@ -69,15 +69,27 @@ def package_best_trial(
         artifacts.get(layout.dataset_manifest_key(request.project, request.dataset_version))
     )
     version = _publish(request, sweep, best, files | prepare(files), manifest, artifacts, registry, signer)
-    alias = registry.alias(request.project)
-    champion = alias.champion if alias else None
+    champion, generation = _to_meet(registry.alias(request.project), request, version)
     return PackagedModel(
         version=version,
         trial=best.id,
         champion=champion,
-        generation=alias.generation if alias else 0,
+        generation=generation,
         plan=_plan_evaluation(request, version, champion, manifest, artifacts),
     )
+
+
+def _to_meet(alias: Alias | None, request: PackageRequest, version: str) -> tuple[str | None, int]:
+    """The champion that the candidate is judged against, and its generation.
+
+    A run whose promotion was done and whose reply was lost may come here again: against itself it would be a tie, so
+    it meets the one that it has replaced, at the generation of then. Its promotion is recognised by its owner.
+    """
+    if alias is None:
+        return None, 0
+    if (alias.owner, alias.champion) == (request.run, version):
+        return alias.previous, alias.generation - 1
+    return alias.champion, alias.generation
 
 
 def _record_cost(

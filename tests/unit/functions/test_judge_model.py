@@ -204,7 +204,8 @@ def test_the_champion_is_judged_by_this_run_and_not_by_what_it_once_reached() ->
         store.put(part_key(index, "new", "older"), earlier.objects[part_key(index, "new", None)])
     store.reads.clear()
     judgement = judge(request, store)
-    assert (judgement.verdict, judgement.champion_accuracy) == ("reject", pytest.approx(0.95))
+    assert judgement.verdict == "reject"
+    assert judgement.champion_accuracy == pytest.approx(0.95)
     assert set(store.reads) == {
         layout.recipe_key("mnist", "r1"),
         layout.evaluation_plan_key("mnist", "r1", "new", "old"),
