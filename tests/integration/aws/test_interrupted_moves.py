@@ -168,8 +168,8 @@ def test_without_the_owner_a_death_takes_a_promotion_for_somebody_elses(
 ) -> None:
     """Negative control."""
     monkeypatch.setattr(champions, "_own", lambda alias, wanted: None)
-    calls, faults = death_of_a_promotion(Project(table, "p"), 3, "after")
-    assert calls.made[2:] == ["put_item"]
+    calls, faults = death_of_a_promotion(Project(table, "p"), 4, "after")
+    assert calls.made[2:] == ["put_item", "put_item"]
     assert faults == ["its own promotion was taken for somebody else's"]
 
 
