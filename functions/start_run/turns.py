@@ -8,14 +8,16 @@ execution.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import msgspec
 
 from lehr import layout
+from lehr.clock import now
 from lehr.contracts.registry import MAX_WAITING, Turn
 from lehr.contracts.workflow import RunStart, StartAnswer
 from lehr.ports import Executions, ModelRegistry, ObjectStore
-from lehr.resuming import execution_name
+from lehr.resuming import RESUMABLE_DAYS, execution_name
 
 # A turn changes hands between two reads when another trigger is served at the same moment.
 MAX_TURNS_TRIED = 8
@@ -72,12 +74,19 @@ class Turns:
         return record is None and self._is_begun_now(turn)
 
     def _is_begun_now(self, turn: Turn) -> bool:
-        """Start what is not started yet; False if it has ended, or if an earlier release has taken the turn."""
+        """Start what is not started yet; False if it has ended, or if an earlier release has taken the turn.
+
+        What was to start long ago is nobody's any more: its data expires, and names of executions are free again.
+        """
         try:
             raw = self.artifacts.get(layout.start_key(turn.project, turn.run))
         except KeyError:
             return False
-        self.begin(RunStart.from_json(raw))
+        start = RunStart.from_json(raw)
+        age = datetime.fromisoformat(now()) - datetime.fromisoformat(start.record.started_at)
+        if age > timedelta(days=RESUMABLE_DAYS):
+            return False
+        self.begin(start)
         return self.executions.is_running(turn.execution_arn)
 
     def wait(self, turn: Turn, trigger: str) -> StartAnswer:

@@ -11,13 +11,14 @@ from contextlib import suppress
 
 import pytest
 
+from functions.start_run import start as starting
 from functions.start_run import turns as taking
 from functions.start_run.start import StartRun
 from functions.start_run.turns import Turns
 from lehr import layout
 from lehr.contracts.registry import MAX_WAITING, Turn
 from lehr.contracts.workflow import RunInput, StartRequest
-from tests.dying import Calls, DiedError, Moment, deaths
+from tests.dying import Calls, DiedError, Moment, deaths, die
 from tests.fakes import InMemoryRegistry
 from tests.unit.functions.test_start_run import InMemoryExecutions, World, idx
 
@@ -260,3 +261,15 @@ def test_who_comes_while_a_full_list_is_answered_is_not_forgotten() -> None:
     assert (third.outcome, third.run != second.run) == ("started", True)
     assert registry.turns["mnist"].waiting == []
     assert faults_of(world, 3) == []
+
+
+def test_what_was_to_start_long_ago_is_not_started_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, executions = World(), InMemoryExecutions()
+    monkeypatch.setattr(executions, "start", lambda name, body: die())
+    with monkeypatch.context() as patch, suppress(DiedError):
+        patch.setattr(starting, "now", lambda: "2020-01-01T00:00:00.000Z")
+        dataclasses.replace(world.start_run, executions=executions).start(DROP)
+    assert (world.registry.turns["mnist"].number, world.executions.inputs) == (1, {})
+    change(world, 1)
+    assert world.start_run.start(LATER).outcome == "started"
+    assert len(world.executions.inputs) == 1

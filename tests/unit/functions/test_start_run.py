@@ -128,6 +128,26 @@ def test_a_file_that_the_recipe_does_not_name_changes_nothing(world: World) -> N
     assert world.start_run.start(StartRequest(project="mnist")).outcome == "nothing_new"
 
 
+def test_the_same_bytes_uploaded_again_are_nothing_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 gives them another version, and the same ETag."""
+    first = world.start_run.start(StartRequest(project="mnist"))
+    listed = [
+        dataclasses.replace(entry, version=f"{number}-again")
+        for number, entry in enumerate(world.data.list_versions("incoming/mnist/"))
+    ]
+    assert all(entry.version for entry in listed)
+    monkeypatch.setattr(world.data, "list_versions", lambda prefix: iter(listed))
+    again = world.start_run.start(StartRequest(project="mnist", trigger="drop-0002"))
+    assert (again.outcome, again.run) == ("nothing_new", first.run)
+    assert f"run {first.run} with the same data" in again.reason
+    record = world.registry.trigger("mnist", "drop-0002")
+    assert record is not None
+    assert (record.outcome, record.run) == ("nothing_new", first.run)
+    # Negative control: one that is another file has another ETag.
+    listed[0] = dataclasses.replace(listed[0], etag="another")
+    assert world.start_run.start(StartRequest(project="mnist", trigger="drop-0003")).outcome == "queued"
+
+
 def test_a_failed_run_may_be_tried_again_under_a_new_name(world: World) -> None:
     first = world.start_run.start(StartRequest(project="mnist"))
     world.registry.end_run("mnist", first.run, status="failed", reason="out of memory")
