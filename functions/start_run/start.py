@@ -188,7 +188,7 @@ class StartRun:
             record = self.registry.run(project, run)
             if record is None:
                 return run, None
-            if record.status == "running" and not self.executions.is_running(record.execution_arn):
+            if record.status == "running" and not self._turns.is_running(project, run, record.execution_arn):
                 # Stopped from outside: no state of the machine could write the end of its own run.
                 self.registry.end_run(project, run, status="failed", reason="the execution was stopped")
             elif record.status != "failed" and not record.is_erased:

@@ -69,25 +69,29 @@ class Turns:
         record = self.registry.run(turn.project, turn.run)
         if record is not None and record.status != "running":
             return False
-        if self.executions.is_running(turn.execution_arn):
-            return True
-        return record is None and self._is_begun_now(turn)
+        return self.is_running(turn.project, turn.run, turn.execution_arn)
 
-    def _is_begun_now(self, turn: Turn) -> bool:
+    def is_running(self, project: str, run: str, arn: str) -> bool:
+        """Whether the execution of a run goes on, which is started if it is not yet.
+
+        Step Functions may not know yet what has just been started, so that its word alone is not enough: a second start
+        of what goes on is the first, and of what has ended is none.
+        """
+        return self.executions.is_running(arn) or self._is_begun_now(project, run, arn)
+
+    def _is_begun_now(self, project: str, run: str, arn: str) -> bool:
         """Start what is not started yet; False if it has ended, or if an earlier release has taken the turn.
 
         What was to start long ago is nobody's any more: its data expires, and names of executions are free again.
         """
         try:
-            raw = self.artifacts.get(layout.start_key(turn.project, turn.run))
+            start = RunStart.from_json(self.artifacts.get(layout.start_key(project, run)))
         except KeyError:
             return False
-        start = RunStart.from_json(raw)
         age = datetime.fromisoformat(now()) - datetime.fromisoformat(start.record.started_at)
         if age > timedelta(days=RESUMABLE_DAYS):
             return False
-        self.begin(start)
-        return self.executions.is_running(turn.execution_arn)
+        return self.begin(start) or self.executions.is_running(arn)
 
     def wait(self, turn: Turn, trigger: str) -> StartAnswer:
         """Have `trigger` wait for the end of a turn. Raises TurnMovedError if that has come meanwhile.

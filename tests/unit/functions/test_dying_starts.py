@@ -188,7 +188,7 @@ def test_two_starters_between_each_others_calls_start_one_run_at_a_time(record_p
 
 def test_without_the_start_of_others_two_runs_go_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a turn whose execution is not there yet counts as free."""
-    monkeypatch.setattr(Turns, "_is_begun_now", lambda turns, turn: False)
+    monkeypatch.setattr(Turns, "_is_begun_now", lambda *given: False)
     _, found = campaign(start_between)
     assert any(fault.endswith("take_turn: 2 executions at once") for fault in found)
 
@@ -273,3 +273,54 @@ def test_what_was_to_start_long_ago_is_not_started_for_it(monkeypatch: pytest.Mo
     change(world, 1)
     assert world.start_run.start(LATER).outcome == "started"
     assert len(world.executions.inputs) == 1
+
+
+class Late(InMemoryExecutions):
+    """Knows nothing of an execution when it is first asked about it; a second start of what goes on is the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def is_running(self, arn: str) -> bool:
+        is_first = arn not in self.asked
+        self.asked.add(arn)
+        return super().is_running(arn) and not is_first
+
+    def start(self, name: str, body: bytes) -> tuple[str, bool]:
+        arn, is_new = super().start(name, body)
+        return arn, is_new or (self.inputs[name] == body and arn not in self.stopped)
+
+
+def late_world() -> World:
+    world, executions = World(), Late()
+    world.executions, world.start_run = (
+        executions,
+        dataclasses.replace(world.start_run, executions=executions),
+    )
+    return world
+
+
+@pytest.mark.parametrize("is_other", [False, True], ids=["the same data", "other data"])
+def test_an_execution_that_is_not_known_yet_is_not_taken_for_one_that_has_ended(is_other: bool) -> None:
+    world = late_world()
+    first = world.start_run.start(DROP)
+    if is_other:
+        change(world, 1)
+    second = world.start_run.start(LATER)
+    assert (second.outcome, second.run) == ("queued" if is_other else "nothing_new", first.run)
+    assert len(world.executions.inputs) == 1
+    world.executions.stopped.add(first.execution_arn)
+    third = world.start_run.start(LATER)
+    assert (third.outcome, third.run != first.run) == ("started", True)
+
+
+def test_without_a_second_start_an_execution_that_is_not_known_yet_is_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Negative control."""
+    monkeypatch.setattr(Turns, "_is_begun_now", lambda *given: False)
+    world = late_world()
+    world.start_run.start(DROP)
+    assert world.start_run.start(LATER).outcome == "started"
+    assert len(world.executions.inputs) == 2
