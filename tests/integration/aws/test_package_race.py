@@ -18,16 +18,12 @@ from functions.package_model.publish import package_best_trial
 from lehr import layout
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
-from lehr.contracts.dataset import DatasetManifest
-from lehr.contracts.package import ModelPackage, Signature
-from lehr.contracts.recipe import Recipe
+from lehr.contracts.package import ModelPackage
 from lehr.contracts.registry import Alias, ModelRecord, RunRecord
-from lehr.contracts.sweep import Sweep
-from lehr.contracts.training import TrainingSummary
 from lehr.contracts.workflow import PackageRequest
 from lehr.errors import OverwriteError
 from lehr.model_packages import check_package
-from tests.fakes import without_more
+from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
 from tests.first_use import look_at
 from tests.unit.functions.test_package_model import world
 
@@ -55,10 +51,13 @@ class Race:
     """A bucket with what a run has left."""
 
     def __init__(self, table: Any) -> None:
-        look_at(Sweep, Signature, TrainingSummary, DatasetManifest, Recipe, Alias, ModelRecord, RunRecord)
+        look_at(Alias, ModelRecord, RunRecord, ModelPackage)
         self.table, self.client = table, boto3.client("s3")
         self.client.create_bucket(Bucket="artifacts")
         trained, self.request = world(0.9, 0.95)
+        package_best_trial(
+            self.request, InMemoryObjectStore("artifacts", trained.objects), InMemoryRegistry(), without_more
+        )
         for key, body in trained.objects.items():
             self.client.put_object(Bucket="artifacts", Key=key, Body=body)
         self.store = S3ObjectStore("artifacts", Atomic(self.client))
