@@ -19,12 +19,10 @@ from lehr import layout
 from lehr.aws.registry import DynamoModelRegistry
 from lehr.aws.s3 import S3ObjectStore
 from lehr.contracts.package import ModelPackage
-from lehr.contracts.registry import Alias, ModelRecord, RunRecord
 from lehr.contracts.workflow import PackageRequest
 from lehr.errors import OverwriteError
 from lehr.model_packages import check_package
 from tests.fakes import InMemoryObjectStore, InMemoryRegistry, without_more
-from tests.first_use import look_at
 from tests.unit.functions.test_package_model import world
 
 RACERS = 12
@@ -51,7 +49,6 @@ class Race:
     """A bucket with what a run has left."""
 
     def __init__(self, table: Any) -> None:
-        look_at(Alias, ModelRecord, RunRecord, ModelPackage)
         self.table, self.client = table, boto3.client("s3")
         self.client.create_bucket(Bucket="artifacts")
         trained, self.request = world(0.9, 0.95)

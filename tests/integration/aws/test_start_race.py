@@ -19,9 +19,7 @@ from functions.start_run.start import StartRun
 from functions.start_run.turns import Turns
 from lehr.aws.executions import StepFunctionsExecutions
 from lehr.aws.registry import DynamoModelRegistry
-from lehr.contracts.registry import RunRecord, TriggerRecord, Turn
-from lehr.contracts.workflow import RunStart, StartRequest
-from tests.first_use import look_at
+from lehr.contracts.workflow import StartRequest
 from tests.unit.functions.test_start_run import World
 
 THREADS, COPIES = 8, 100
@@ -35,7 +33,6 @@ class Deliveries:
     """The queue, and as many instances of the function as there are threads."""
 
     def __init__(self, table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        look_at(Turn, RunRecord, TriggerRecord, RunStart, StartRequest)
         World().start_run.start(StartRequest(project="mnist"))
         self.client = boto3.client("stepfunctions")
         definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}

@@ -18,9 +18,8 @@ import pytest
 
 from functions.start_run.turns import TurnMovedError, Turns
 from lehr.contracts.registry import StartCause, Turn
-from lehr.contracts.workflow import RunStart, StartRequest
+from lehr.contracts.workflow import StartRequest
 from tests.fakes import InMemoryRegistry
-from tests.first_use import look_at
 from tests.unit.functions.test_start_run import RECIPE, World, idx
 
 THREADS, TRIGGERS = 16, 1000
@@ -57,7 +56,6 @@ class Atomic:
 
 def _rehearse() -> None:
     """By one thread what many do later: types that msgspec decodes for the first time are no matter for several."""
-    look_at(RunStart)
     world = World()
     world.push(WANTED, "c0de")
     for cause in get_args(StartCause):
