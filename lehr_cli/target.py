@@ -18,7 +18,7 @@ from lehr_cli.failures import CommandError
 
 STATE_DIR = ".lehr"
 _LOCAL_KEYS = ("local", "local-secret")  # accepted by a local cloud only; its info document may name others
-_CONFIG = Config(connect_timeout=3, read_timeout=60, retries={"mode": "standard", "max_attempts": 3})
+_CONFIG = Config(connect_timeout=3, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -257,8 +257,7 @@ class _Refusal(AWSResponse):  # type: ignore[misc]
         self._content = raw
 
 
-# The SDK's word max_attempts counts those after the first.
-ATTEMPTS = 5
+ATTEMPTS = 5  # of lehr.aws.clients
 KINDS = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",

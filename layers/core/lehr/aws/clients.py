@@ -8,10 +8,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-CONFIG = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
+CONFIG = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5})
 
-# Behind the endpoint: two attempts end long before API Gateway's 30 seconds do.
-ENDPOINT_CONFIG = Config(connect_timeout=0.5, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
+# Behind the endpoint: three attempts end long before API Gateway's 30 seconds do.
+ENDPOINT_CONFIG = Config(
+    connect_timeout=0.5, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
+)
 
 
 @cache
