@@ -136,7 +136,8 @@ class WholeRun:
                 (channels / shard.split / Path(shard.key).name).write_bytes(
                     self.artifacts.objects[prefix + shard.key]
                 )
-        environ = {"LEHR_PROJECT": self.project, "LEHR_RUN": run, "LEHR_TRIAL": "0"}
+        # With the threads that are fastest at the moment, a second training might have other bits.
+        environ = {"LEHR_PROJECT": self.project, "LEHR_RUN": run, "LEHR_TRIAL": "0", "LEHR_THREADS": "1"}
         code = main.run(self.root, environ=environ)
         assert code == 0, (self.root / "output/failure").read_text()
 

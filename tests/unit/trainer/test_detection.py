@@ -34,7 +34,7 @@ from tests import tiny_boxes
 from tests.whole_run import WholeRun
 
 CPU = torch.device("cpu")
-ENVIRON = {"LEHR_PROJECT": "scenes", "LEHR_RUN": "run-1", "LEHR_TRIAL": "0"}
+ENVIRON = {"LEHR_PROJECT": "scenes", "LEHR_RUN": "run-1", "LEHR_TRIAL": "0", "LEHR_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")

@@ -240,7 +240,12 @@ def test_a_run_that_was_stopped_within_an_epoch_ends_with_the_same_bits(
     sweeps: WholeRun, tmp_path: Path, stop_after: type[StopFlag]
 ) -> None:
     shutil.copytree(sweeps.root / "input", tmp_path / "input")
-    environ = {"LEHR_PROJECT": "sweeps", "LEHR_RUN": sweeps.summary.run, "LEHR_TRIAL": "0"}
+    environ = {
+        "LEHR_PROJECT": "sweeps",
+        "LEHR_RUN": sweeps.summary.run,
+        "LEHR_TRIAL": "0",
+        "LEHR_THREADS": "1",
+    }
     assert main.run(tmp_path, stop_after(15), environ) == 0  # type: ignore[call-arg]
     assert not (tmp_path / "model").exists()
     assert main.run(tmp_path, environ=environ) == 0
