@@ -16,6 +16,7 @@ from lehr.contracts.registry import RunRecord
 from lehr.costs import month_to_date, planned_shards
 from lehr.errors import UserError
 from lehr.estimates import arithmetic, estimate_run, training_wall_s
+from lehr.ports import EVERY_RUN
 from lehr.prices import PRICES_FILE, PriceTable, load_prices
 from lehr_cli.failures import CommandError
 from lehr_cli.find_run import find_run
@@ -28,7 +29,6 @@ from lehr_cli.rows import pushed_recipe
 ASSUMED_SHARDS = 8  # of data that nobody has planned yet
 _RECENT = 5
 _OLD_DAYS = 180
-_EVERY_RUN = 100_000
 
 WhatArgument = Annotated[
     str | None, typer.Argument(help="A project, its folder, or a run.", metavar="PROJECT|FOLDER|RUN")
@@ -77,7 +77,7 @@ def cost(
         _show_cost(invocation, find_run(stack, what))
         return
     recipe = pushed_recipe(stack.artifacts, what)
-    records = stack.registry.runs(what, limit=_EVERY_RUN)
+    records = stack.registry.runs(what, limit=EVERY_RUN)
     shards = planned_shards(stack.artifacts, what, records[0].run) if records else 0
     estimate = estimate_run(
         recipe, prices, shards=shards or ASSUMED_SHARDS, function_memory_mb=stack.function_memory_mb

@@ -16,7 +16,7 @@ import typer
 from rich.text import Text
 
 from lehr import layout
-from lehr.attempts import BATCH_MEMORY_MB
+from lehr.attempts import resources_of
 from lehr.contracts.dataset import DatasetManifest
 from lehr.contracts.key_types import BackendKind
 from lehr.contracts.package import LINEAGE_FILE, TRAINING_FILE, WEIGHTS_FILE, Lineage
@@ -34,7 +34,6 @@ from lehr.contracts.workflow import (
     STOCK_ENTRYPOINT,
     Attempt,
     PublishedTrainer,
-    Resources,
     S3Location,
     SealedDataset,
 )
@@ -138,15 +137,7 @@ def make_input(stack: Stack, version: str, lineage: Lineage, tolerance: float) -
         ),
         trial_concurrency=1,
         attempts=[_attempt(stack, backend, lineage.instance_type)],
-        resources=Resources(
-            instance_type=lineage.instance_type,
-            instance_count=backend.instance_count,
-            volume_gb=backend.volume_gb,
-            max_runtime_s=backend.max_runtime_s,
-            vcpus=backend.vcpus,
-            memory_mb=backend.memory_mb or BATCH_MEMORY_MB,
-            gpus=backend.gpus,
-        ),
+        resources=resources_of(backend, lineage.instance_type, backend.max_runtime_s),
         checkpoint_prefix=artifacts.uri(layout.checkpoints_prefix(project, run)),
         output_prefix=artifacts.uri(layout.trials_prefix(project, run)),
         initial_version=initial,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,15 +10,16 @@ from itertools import islice
 
 from lehr import layout
 from lehr.contracts.data_rules import FILES
-from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
+from lehr.contracts.recipe import Recipe
 from lehr.contracts.tables import ColumnKind, TableSchema
 from lehr.csv_rows import iterate_rows, read_header
-from lehr.errors import MissingDataError, UnknownProjectError, UserError
+from lehr.errors import MissingDataError, UserError
 from lehr.file_formats import is_archive_name, split_member
 from lehr.idx import is_gzipped, parse_header
 from lehr.jsonl_rows import Cell, jsonl_objects
 from lehr.number_cells import read_number
 from lehr.ports import ObjectStore, StoredObject
+from lehr.pushed import read_pushed
 from lehr.table_schema import SAMPLE_BYTES, infer_schema
 from lehr_cli.stack import Stack
 
@@ -149,14 +149,7 @@ def _value(cell: Cell, kind: ColumnKind, schema: TableSchema) -> float | str | N
 
 def pushed_recipe(artifacts: ObjectStore, project: str) -> Recipe:
     """The recipe of the project's last push."""
-    try:
-        head = json.loads(artifacts.get(layout.project_head_key(project)))
-        key = layout.project_prefix(project, str(head["code_sha"])) + RECIPE_FILE
-        return parse_recipe(artifacts.get(key).decode(), place=key)
-    except KeyError as fault:
-        raise UnknownProjectError(
-            f"no project {project!r} was pushed", hint="push its folder first: lehr push FOLDER"
-        ) from fault
+    return read_pushed(artifacts, project)[1]
 
 
 def _start(data: ObjectStore, key: str) -> bytes:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from lehr import layout
 from lehr.clock import now
-from lehr.contracts.recipe import RECIPE_FILE, parse_recipe
 from lehr.contracts.retraining import RetrainPlan
 from lehr.retraining import weigh_retraining
 from lehr_cli.data import ProjectArgument, require_project
 from lehr_cli.invocation import Invocation, command
+from lehr_cli.rows import pushed_recipe
 from lehr_cli.stack import Stack
 
 
@@ -31,10 +29,7 @@ def worth(invocation: Invocation, project: ProjectArgument) -> None:
 
 def weigh(stack: Stack, project: str) -> RetrainPlan:
     """As start_run weighs a training that would start by itself, now."""
-    head = layout.project_head_key(project)
-    code_sha = str(json.loads(stack.artifacts.get(head))["code_sha"])
-    place = f"{layout.project_prefix(project, code_sha)}{RECIPE_FILE}"
-    recipe = parse_recipe(stack.artifacts.get(place).decode("utf-8", "replace"), place=place)
+    recipe = pushed_recipe(stack.artifacts, project)
     prefix = layout.incoming_prefix(project)
     ready = layout.ready_key(project)
     raw_bytes = sum(one.bytes for one in stack.data.list(prefix) if one.key != ready)

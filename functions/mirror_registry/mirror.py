@@ -13,9 +13,8 @@ from functions.mirror_registry.standings import Standing, standings
 from lehr import layout
 from lehr.contracts.package import PACKAGE_FILE, SIGNATURE_FILE, ModelPackage
 from lehr.contracts.registry import ModelRecord
-from lehr.ports import MirroredPackage, ModelRegistry, ObjectStore, PackageMirror
+from lehr.ports import EVERY_RUN, MirroredPackage, ModelRegistry, ObjectStore, PackageMirror
 
-_ALL_RUNS = 1_000_000
 _FIGURES = ("accuracy", "rmse", "mean_iou", "map50")
 
 
@@ -38,7 +37,7 @@ def mirror(project: str, registry: ModelRegistry, artifacts: ObjectStore, packag
     models = sorted(registry.models(project), key=lambda record: record.created_at)
     if not models:
         return look
-    runs = registry.runs(project, limit=_ALL_RUNS)
+    runs = registry.runs(project, limit=EVERY_RUN)
     said = standings(models, runs, registry.champions(project), registry.erasures(project))
     code = {run.run: run.code_sha for run in runs}
     there = {package.version: package for package in reversed(packages.packages(project))}

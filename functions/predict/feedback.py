@@ -15,14 +15,13 @@ from http import HTTPStatus
 
 import msgspec
 
+from functions.predict.capture import MAX_LINE_BYTES
 from functions.predict.feedback_bodies import MAX_FEEDBACK, MAX_ID_CHARACTERS, Feedback
 from functions.predict.problems import misfit
 from lehr.clock import now
 from lehr.contracts.feedback import FeedbackLine, LabelledPrediction
 from lehr.http.problems import Problem
 
-# Of an event of the log, as for captured predictions.
-MAX_LINE_BYTES = 256 * 1024 - 1024
 _DIGEST_CHARACTERS = 16
 
 

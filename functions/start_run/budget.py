@@ -9,10 +9,8 @@ from lehr.contracts.recipe import Recipe
 from lehr.costs import month_to_date
 from lehr.errors import BudgetError, UnknownPriceError
 from lehr.estimates import allowed_runtime_s, arithmetic, estimate_run, training_wall_s
-from lehr.ports import ModelRegistry
+from lehr.ports import EVERY_RUN, ModelRegistry
 from lehr.prices import PriceTable, load_prices
-
-_EVERY_RUN = 100_000
 
 
 def check_budget(
@@ -46,7 +44,7 @@ def check_budget(
         )
     if budget.max_usd_per_month is not None:
         month = (at or now())[:7]
-        spent = month_to_date(registry.runs(recipe.project.name, limit=_EVERY_RUN), month)
+        spent = month_to_date(registry.runs(recipe.project.name, limit=EVERY_RUN), month)
         if spent + worst > budget.max_usd_per_month:
             raise BudgetError(
                 f"the run could cost {worst:.2f} USD; with {spent:.2f} USD of this month ({month}) that is "
@@ -67,9 +65,5 @@ class Wall:
 
 def find_wall(recipe: Recipe, *, shards: int, function_memory_mb: int = 0) -> Wall:
     """Where [budget] stop_at_usd puts it. Raises BudgetError where it leaves no time to train, UnknownPriceError."""
-    if recipe.budget.stop_at_usd is None:
-        return Wall(0, recipe.backend.max_runtime_s)
-    prices = load_prices()
-    around = {"shards": shards, "function_memory_mb": function_memory_mb}
-    wall_s = training_wall_s(recipe, prices, **around) or 0
-    return Wall(wall_s, allowed_runtime_s(recipe, prices, **around))
+    wall_s = training_wall_s(recipe, load_prices(), shards=shards, function_memory_mb=function_memory_mb)
+    return Wall(wall_s or 0, allowed_runtime_s(recipe.backend, wall_s))

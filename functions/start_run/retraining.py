@@ -6,17 +6,15 @@ run within a cooldown.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from lehr.clock import now
+from lehr.clock import moment, now
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import RunRecord, StartCause
 from lehr.costs import month_to_date
 from lehr.errors import BudgetError, RetrainError
-from lehr.ports import ModelRegistry, ObjectStore
+from lehr.ports import EVERY_RUN, ModelRegistry, ObjectStore
 from lehr.retraining import weigh_retraining
-
-_EVERY_RUN = 100_000
 
 
 def refuse_unwanted(
@@ -43,8 +41,8 @@ def refuse_unwanted(
     latest = next(iter(registry.runs(recipe.project.name, limit=1)), None)
     if latest is None:
         return
-    next_at = _moment(latest.started_at) + timedelta(hours=wanted.cooldown_h)
-    if next_at > _moment(at or now()):
+    next_at = moment(latest.started_at) + timedelta(hours=wanted.cooldown_h)
+    if next_at > moment(at or now()):
         raise RetrainError(
             f"the last run started at {latest.started_at}: none starts by itself before "
             f"{next_at.isoformat(timespec='seconds')} (cooldown_h = {wanted.cooldown_h})",
@@ -89,7 +87,7 @@ def refuse_unaffordable(
     if estimated_usd is None:
         raise BudgetError("the run has no known price", place="[retrain]", hint="leave max_usd_per_month out")
     month = (at or now())[:7]
-    spent = month_to_date(_of_a_cause(registry.runs(recipe.project.name, limit=_EVERY_RUN)), month)
+    spent = month_to_date(_of_a_cause(registry.runs(recipe.project.name, limit=EVERY_RUN)), month)
     if spent + estimated_usd > limit:
         raise BudgetError(
             f"the run could cost {estimated_usd:.2f} USD; with {spent:.2f} USD of this month's ({month}) runs that "
@@ -101,8 +99,3 @@ def refuse_unaffordable(
 
 def _of_a_cause(records: list[RunRecord]) -> list[RunRecord]:
     return [record for record in records if record.cause]
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -10,7 +10,6 @@ one run, on what the data is by then, answers them all.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -24,21 +23,21 @@ from functions.start_run.resume import ResumeRun
 from functions.start_run.retraining import refuse_unaffordable, refuse_unwanted, weigh
 from functions.start_run.turns import MAX_TURNS_TRIED, TurnMovedError, Turns
 from lehr import layout
-from lehr.attempts import BATCH_MEMORY_MB
+from lehr.attempts import resources_of
 from lehr.clock import now
-from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
+from lehr.contracts.recipe import Recipe
 from lehr.contracts.registry import RunRecord, TriggerOutcome, TriggerRecord, Turn
 from lehr.contracts.workflow import (
     Attempt,
-    Resources,
     RunInput,
     RunStart,
     S3Location,
     StartAnswer,
     StartRequest,
 )
-from lehr.errors import RecipeError, UnknownProjectError, UserError
+from lehr.errors import UserError
 from lehr.ports import Executions, ModelRegistry, ObjectStore
+from lehr.pushed import read_pushed
 from lehr.resuming import execution_name
 from lehr.sweeps import planned_trials
 
@@ -105,7 +104,7 @@ class StartRun:
 
     def _start(self, request: StartRequest, turn: Turn | None, trigger: str) -> StartAnswer:
         project = request.project
-        code_sha, recipe = self._project(project)
+        code_sha, recipe = read_pushed(self.artifacts, project)
         if request.cause:
             goes_on = turn.run if turn is not None and self._turns.goes_on(turn) else ""
             refuse_unwanted(recipe, request.cause, self.registry, goes_on=goes_on)
@@ -150,8 +149,9 @@ class StartRun:
             raw_bytes=raw_bytes,
         )
         body = self._run_input(recipe, run, code_sha, items_key, attempts, initial, wall)
-        is_mine = self._turns.take(turn, RunStart(input=body, record=record))
-        started = self._turns.begin(RunStart(input=body, record=record)) or is_mine
+        start = RunStart(input=body, record=record)
+        is_mine = self._turns.take(turn, start)
+        started = self._turns.begin(start) or is_mine
         if not started:
             return _nothing_new(self.registry.run(project, run) or record)
         return StartAnswer(
@@ -161,25 +161,6 @@ class StartRun:
             execution_arn=arn,
             reason=f"{planned.amount}, {planned_trials(recipe)} trial(s)" + (f"; {for_it}" if for_it else ""),
         )
-
-    def _project(self, project: str) -> tuple[str, Recipe]:
-        """The pushed code and recipe. Raises UnknownProjectError, or RecipeError as parse_recipe does."""
-        try:
-            head = json.loads(self.artifacts.get(layout.project_head_key(project)))
-        except KeyError as fault:
-            raise UnknownProjectError(
-                f"no project {project!r} has been pushed", hint="push its folder first: lehr push <folder>"
-            ) from fault
-        code_sha = str(head["code_sha"])
-        place = f"{layout.project_prefix(project, code_sha)}{RECIPE_FILE}"
-        try:
-            text = self.artifacts.get(place)
-        except KeyError as fault:
-            raise RecipeError("is missing", place=place, hint="push the folder again") from fault
-        recipe = parse_recipe(text.decode("utf-8", "replace"), place=place)
-        if recipe.project.name != project:
-            raise RecipeError(f"is the recipe of {recipe.project.name!r}, not of {project!r}", place=place)
-        return code_sha, recipe
 
     def _next_attempt(self, project: str, inputs: str) -> tuple[str, RunRecord | None]:
         """The id of the attempt to start, and the attempt that makes starting needless."""
@@ -218,15 +199,7 @@ class StartRun:
             plan=S3Location(bucket=self.artifacts.bucket, key=items_key),
             trial_concurrency=recipe.trials.concurrency,
             attempts=attempts,
-            resources=Resources(
-                instance_type=attempts[0].instance_types[0],
-                instance_count=backend.instance_count,
-                volume_gb=backend.volume_gb,
-                max_runtime_s=wall.max_runtime_s,
-                vcpus=backend.vcpus,
-                memory_mb=backend.memory_mb or BATCH_MEMORY_MB,
-                gpus=backend.gpus,
-            ),
+            resources=resources_of(backend, attempts[0].instance_types[0], wall.max_runtime_s),
             checkpoint_prefix=self.artifacts.uri(layout.checkpoints_prefix(project, run)),
             output_prefix=self.artifacts.uri(layout.trials_prefix(project, run)),
             initial_version=initial.version,

@@ -19,13 +19,15 @@ from lehr.contracts.drift import DriftReport, DriftStatus, DriftThresholds
 from lehr.contracts.evaluation import EvaluationReport
 from lehr.contracts.feedback import FeedbackLine, LiveAccuracy
 from lehr.contracts.package import LINEAGE_FILE, REFERENCE_FILE, Lineage
-from lehr.contracts.recipe import RECIPE_FILE, Recipe, parse_recipe
+from lehr.contracts.recipe import Recipe
+from lehr.contracts.recipe_tables import Watch
 from lehr.contracts.reference import ModelReference
 from lehr.contracts.registry import Alias
 from lehr.drift import MIN_REQUESTS, Seen, add_up, compare, is_enough
 from lehr.errors import ContractError
 from lehr.live_accuracy import live_accuracy
 from lehr.ports import CapturedLines, ChampionPointers, Events, ObjectStore, ReadLines
+from lehr.pushed import read_pushed
 
 DRIFT_FOUND = "DriftFound"
 MAX_NAMED = 5
@@ -57,11 +59,13 @@ class WatchDrift:
         told, failed = [], []
         for name in [project] if project else self.artifacts.folders(layout.PROJECTS):
             try:
-                report = self._look_at(name)
-                if report is None:
+                alias = self.registry.alias(name)
+                if alias is None:
                     continue
-                report = msgspec.structs.replace(report, live=self._live(report))
-                if self._tell(report):
+                _, recipe = read_pushed(self.artifacts, name)
+                report = self._look_at(recipe, alias)
+                report = msgspec.structs.replace(report, live=self._live(report, recipe.watch))
+                if self._tell(report, recipe.retrain.cooldown_h):
                     told.append(name)
                     report = msgspec.structs.replace(report, event_at=report.at)
                 self._keep(report)
@@ -71,19 +75,16 @@ class WatchDrift:
                 failed.append(name)
         return Look(reports=reports, told=told, failed=failed)
 
-    def _look_at(self, project: str) -> DriftReport | None:
-        """The report, as the last one knows of an event; None of a project without a champion."""
-        alias = self.registry.alias(project)
-        if alias is None:
-            return None
-        recipe, at = self._recipe(project), self.clock()
+    def _look_at(self, recipe: Recipe, alias: Alias) -> DriftReport:
+        """The report, as the last one knows of an event."""
+        at = self.clock()
         until = datetime.fromisoformat(at)
         since = until - timedelta(hours=recipe.watch.window_h)
         reference = self._reference(alias)
         if reference is None:
             why = "the champion's package has no reference.json: train again to have one"
             return self._report(recipe, alias, at, since, "not_compared", why, Seen())
-        read = self.lines.read("prediction", project, _epoch_ms(since), _epoch_ms(until))
+        read = self.lines.read("prediction", alias.project, _epoch_ms(since), _epoch_ms(until))
         seen = add_up(_of_version(read, alias.champion), reference)
         if not is_enough(seen, recipe.watch):
             why = (
@@ -105,7 +106,7 @@ class WatchDrift:
         report = self._report(recipe, alias, at, since, status, why, seen, is_sampled=read.is_sampled)
         return msgspec.structs.replace(report, columns=columns, thresholds=thresholds)
 
-    def _live(self, report: DriftReport) -> list[LiveAccuracy]:
+    def _live(self, report: DriftReport, watch: Watch) -> list[LiveAccuracy]:
         """Of the labels that came within the window, whenever the predictions were made."""
         since, until = (_epoch_ms(datetime.fromisoformat(text)) for text in (report.since, report.at))
         lines = []
@@ -114,7 +115,7 @@ class WatchDrift:
                 lines.append(FeedbackLine.from_json(raw))
             except ContractError:
                 continue
-        return live_accuracy(lines, self._recipe(report.project).watch)
+        return live_accuracy(lines, watch)
 
     def _report(
         self,
@@ -151,14 +152,12 @@ class WatchDrift:
             event_at=before.event_at if before is not None and is_same else "",
         )
 
-    def _tell(self, report: DriftReport) -> bool:
-        """Send the event of a drift that nobody was told of within the recipe's cooldown; whether it was sent."""
+    def _tell(self, report: DriftReport, cooldown_h: int) -> bool:
+        """Send the event of a drift that nobody was told of within the cooldown; whether it was sent."""
         if report.status != "drifted":
             return False
         if report.event_at:
-            again = datetime.fromisoformat(report.event_at) + timedelta(
-                hours=self._recipe(report.project).retrain.cooldown_h
-            )
+            again = datetime.fromisoformat(report.event_at) + timedelta(hours=cooldown_h)
             if datetime.fromisoformat(report.at) < again:
                 return False
         self.events.put(
@@ -190,12 +189,6 @@ class WatchDrift:
             return DriftReport.from_json(self.artifacts.get(layout.drift_report_key(project)))
         except (KeyError, ContractError):  # of an older Lehr, perhaps
             return None
-
-    def _recipe(self, project: str) -> Recipe:
-        """The recipe as it was pushed last."""
-        head = msgspec.json.decode(self.artifacts.get(layout.project_head_key(project)))
-        place = f"{layout.project_prefix(project, head['code_sha'])}{RECIPE_FILE}"
-        return parse_recipe(self.artifacts.get(place).decode("utf-8", "replace"), place=place)
 
     def _reference(self, alias: Alias) -> ModelReference | None:
         key = layout.model_file_key(alias.project, alias.champion, REFERENCE_FILE)

@@ -46,33 +46,14 @@ BUCKET = "arn:aws:s3:::artifactbucket"
 MODEL, SHARD = "models/mnist/v1/model.onnx", f"datasets/mnist/shards/{0:064}.safetensors"
 WEIGHTS = "models/mnist/v1/weights.safetensors"
 MANIFEST = "datasets/mnist/v1/manifest.json"
+READ_MODELS = {
+    *("PackageModel", "EvaluateShard", "CompareReproduction", "PromoteModel", "RollbackModel"),
+    *("WriteReport", "Predict", "PredictBatchUnit"),
+}
 # Key and action: whose role may.
 MAY_WITH_OBJECTS = {
-    (MODEL, "GetObject"): {
-        *(
-            "PackageModel",
-            "EvaluateShard",
-            "CompareReproduction",
-            "PromoteModel",
-            "RollbackModel",
-            "WriteReport",
-            "Predict",
-            "PredictBatchUnit",
-        )
-    },
-    (WEIGHTS, "GetObject"): {
-        *(
-            "PackageModel",
-            "EvaluateShard",
-            "CompareReproduction",
-            "PromoteModel",
-            "RollbackModel",
-            "WriteReport",
-            "Predict",
-            "PredictBatchUnit",
-        ),
-        "Training",
-    },
+    (MODEL, "GetObject"): READ_MODELS,
+    (WEIGHTS, "GetObject"): {*READ_MODELS, "Training"},
     (WEIGHTS, "PutObject"): {"PackageModel"},
     (MODEL, "PutObject"): {"PackageModel"},
     (MODEL, "DeleteObject"): set(),
@@ -81,18 +62,8 @@ MAY_WITH_OBJECTS = {
     (SHARD, "DeleteObject"): set(),
     ("datasets/mnist/v1/card.html", "PutObject"): {"SealDataset", "WriteReport"},
     ("models/mnist/v1/lineage.json", "GetObject"): {
-        *(
-            "WatchDrift",
-            "PackageModel",
-            "EvaluateShard",
-            "CompareReproduction",
-            "PromoteModel",
-            "RollbackModel",
-            "WriteReport",
-            "Predict",
-            "PredictBatchUnit",
-        ),
-        *("SealDataset", "StartRun"),
+        *READ_MODELS,
+        *("WatchDrift", "SealDataset", "StartRun"),
     },
     ("runs/mnist/r1/trials/x/checkpoints/1", "DeleteObject"): {"Training"},
     ("drift/mnist/latest.json", "GetObject"): {"WatchDrift", "StartRun"},

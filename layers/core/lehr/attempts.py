@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from lehr.contracts.key_types import BackendKind
 from lehr.contracts.recipe_tables import Backend
-from lehr.contracts.workflow import Attempt
+from lehr.contracts.workflow import Attempt, Resources
 from lehr.function_types import DEFAULT_MEMORY_MB, function_type
 from lehr.instances import by_storage, has_gpu, has_local_storage
 
@@ -45,6 +45,19 @@ def attempts_of(backend: Backend, *, function_memory_mb: int = 0) -> list[Attemp
         for is_spot in ([True, False] if _has_spot(backend, kind) else [False])
         for types in ([[function]] if kind == "lambda" else _instance_types(backend, kind, is_spot=is_spot))
     ]
+
+
+def resources_of(backend: Backend, instance_type: str, max_runtime_s: int) -> Resources:
+    """What the jobs of a run are given."""
+    return Resources(
+        instance_type=instance_type,
+        instance_count=backend.instance_count,
+        volume_gb=backend.volume_gb,
+        max_runtime_s=max_runtime_s,
+        vcpus=backend.vcpus,
+        memory_mb=backend.memory_mb or BATCH_MEMORY_MB,
+        gpus=backend.gpus,
+    )
 
 
 def _has_spot(backend: Backend, kind: BackendKind) -> bool:

@@ -10,6 +10,12 @@ def now() -> str:
     return iso(datetime.now(UTC))
 
 
-def iso(moment: datetime) -> str:
+def iso(at: datetime) -> str:
     """A moment in that form."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """The inverse of `iso`; of a text without a zone, as an older release wrote it, in UTC."""
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)

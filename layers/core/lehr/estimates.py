@@ -38,7 +38,8 @@ def estimate_run(
     """
     backend, trials = recipe.backend, planned_trainings(recipe)
     attempts = list(_attempts(backend, prices, function_memory_mb))
-    runtime_s = allowed_runtime_s(recipe, prices, shards=shards, function_memory_mb=function_memory_mb)
+    wall_s = training_wall_s(recipe, prices, shards=shards, function_memory_mb=function_memory_mb)
+    runtime_s = allowed_runtime_s(backend, wall_s)
     trial = runtime_s / 3600 * sum(_hour_usd(backend, attempt, prices) for attempt in attempts)
     warm_pool = _warm_pool_usd(backend, attempts, prices)
     functions = _functions_usd(recipe, prices, shards)
@@ -87,13 +88,10 @@ def training_wall_s(
     return seconds
 
 
-def allowed_runtime_s(
-    recipe: Recipe, prices: PriceTable, *, shards: int = 0, function_memory_mb: int = 0
-) -> int:
+def allowed_runtime_s(backend: Backend, wall_s: int | None) -> int:
     """The limit of a training job: the recipe's, or a little behind its wall if that is less."""
-    wall = training_wall_s(recipe, prices, shards=shards, function_memory_mb=function_memory_mb)
-    limit = recipe.backend.max_runtime_s
-    return limit if wall is None else min(limit, wall + BEHIND_WALL_S)
+    limit = backend.max_runtime_s
+    return limit if wall_s is None else min(limit, wall_s + BEHIND_WALL_S)
 
 
 def _hour_usd(backend: Backend, attempt: AttemptEstimate, prices: PriceTable) -> float:

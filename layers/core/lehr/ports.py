@@ -105,6 +105,10 @@ class ObjectStore(Protocol):
     def uri(self, key: str) -> str: ...
 
 
+# As the limit of ModelRegistry.runs: more than a project will have.
+EVERY_RUN = 1_000_000
+
+
 class ModelRegistry(Protocol):
     """Runs, datasets, models, triggers and the alias of each project."""
 

@@ -12,23 +12,22 @@ training: a wall that stops what it cannot judge would stop the first runs of ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import log
 
 from lehr import layout
+from lehr.clock import moment
 from lehr.contracts.drift import DriftReport
 from lehr.contracts.recipe import Recipe
 from lehr.contracts.recipe_tables import Retrain, Watch
 from lehr.contracts.registry import RunRecord
 from lehr.contracts.retraining import RetrainPlan
 from lehr.errors import ContractError
-from lehr.ports import ModelRegistry, ObjectStore
+from lehr.ports import EVERY_RUN, ModelRegistry, ObjectStore
 
 # Hestness et al. found 0.07 to 0.35 in images, language and speech.
 ASSUMED_EXPONENT = 0.1
 MAX_EXPONENT = 0.5
 MIN_FITTED_SIZES = 3
-_EVERY_RUN = 100_000
 
 
 def weigh_retraining(
@@ -41,7 +40,7 @@ def weigh_retraining(
         project,
         recipe.retrain,
         recipe.watch,
-        records=registry.runs(project, limit=_EVERY_RUN),
+        records=registry.runs(project, limit=EVERY_RUN),
         champion=alias.champion if alias else "",
         raw_bytes=raw_bytes,
         report=_last_report(project, artifacts),
@@ -75,7 +74,7 @@ def plan_retraining(
         )
     if made is None:
         return RetrainPlan(project=project, is_worth=True, reason="nothing is known of a champion's run")
-    age_d = (_moment(at) - _moment(made.started_at)).total_seconds() / 86_400
+    age_d = (moment(at) - moment(made.started_at)).total_seconds() / 86_400
     if retrain.max_age_d is not None and age_d >= retrain.max_age_d:
         told = f"the champion was trained {age_d:.0f} days ago, max_age_d = {retrain.max_age_d}"
         return RetrainPlan(project=project, is_worth=True, reason=told)
@@ -148,8 +147,3 @@ def _lost(report: DriftReport | None, watch: Watch, champion: str, quality: floa
     if live is None or live.rows < watch.min_labels:
         return 0.0
     return 100 * max(0.0, quality - live.high)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -21,6 +21,12 @@ _LEVEL = 0.05
 _SUM, _WEIGHT = np.dtype("<f8"), np.dtype("<u8")
 # Values of rows times resamples that are held at once: 16 MB.
 _AT_ONCE = 1 << 21
+# Of a measure that is worked out anew, see `compare_anew`.
+RESAMPLES = 2000
+MOST_VALUES = 2_000_000
+# Values times resamples that are held at once there: some 40 MB with all that is made of them.
+_HELD = 1 << 20
+Figure = Callable[[np.ndarray], np.ndarray]
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -107,6 +113,30 @@ def compare(
     sign = -1.0 if is_error else 1.0
     gain, gains = sign * (own - other), sign * (own_resampled - other_resampled)
     return of_gains(measure, sums.rows, float(gain[0]), gains)
+
+
+def compare_anew(
+    measure: str, ids: np.ndarray, figures: tuple[Figure, Figure], *, values: int, widest: int
+) -> Comparison:
+    """What resamples say of a measure that is no mean over rows, and so is worked out in each of them anew.
+
+    `figures` are the candidate's and the champion's: of rows with `ids`, uint64 [n], taken so often each, uint8
+    [resamples, n], float64 [resamples]. `values` are what they work with, which decides how many resamples there are:
+    RESAMPLES up to MOST_VALUES, fewer of more, but REPLICATES at least. Of the `widest` list as many resamples are held
+    at once as there is room for.
+    """
+    resamples = max(REPLICATES, min(RESAMPLES, RESAMPLES * MOST_VALUES // max(1, values)))
+    block = max(1, _HELD // max(widest, len(ids), 1))
+
+    def gains(taken: np.ndarray) -> np.ndarray:
+        own, other = (figure(taken) for figure in figures)
+        return own - other
+
+    found = np.empty(resamples)
+    for first in range(0, resamples, block):
+        several = range(first, min(first + block, resamples))
+        found[several.start : several.stop] = gains(times(ids, several))
+    return of_gains(measure, len(ids), float(gains(np.ones((1, len(ids)), dtype=np.uint8))[0]), found)
 
 
 def of_gains(measure: str, rows: int, gain: float, gains: np.ndarray) -> Comparison:

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from lehr.contracts.comparison import REPLICATES, Comparison
+from lehr.contracts.comparison import Comparison
 from lehr.contracts.detection import DetectionCounts, LabelDetections
-from lehr_runtime.bootstrap import of_gains, times
+from lehr_runtime.bootstrap import compare_anew
 from lehr_runtime.detection import IOU_THRESHOLDS, MATCHES, PLACES, RECALLS, SCORES
 
 ALL_THRESHOLDS, AT_50 = range(len(IOU_THRESHOLDS)), range(1)
-RESAMPLES = 2000
-# So many values, the boxes that both models have found and their true ones at each threshold, have RESAMPLES resamples;
-# more have fewer, in proportion, but REPLICATES at least.
-MOST_VALUES = 2_000_000
-# Values times resamples that are held at once: some 40 MB with all that is made of them.
-_AT_ONCE = 1 << 20
 # More than the rounding of a hundred times a recall, and far less than the next one.
 _ROUNDING = 1e-6
 
@@ -53,23 +48,14 @@ def compare_maps(
     if not len(ids) == candidate.rows == champion.rows:
         raise ValueError(f"{len(ids)} images, counts of {candidate.rows} and {champion.rows}")
     models = [_ranked(counts, thresholds) for counts in (candidate, champion)]
-    whole = np.ones((1, len(ids)), dtype=np.uint8)
-    resamples = resamples_of(models)
-    block = max(1, _AT_ONCE // max([len(ids), *(len(one.images) for model in models for one in model)]))
-    gains = np.empty(resamples)
-    for first in range(0, resamples, block):
-        several = range(first, min(first + block, resamples))
-        taken = times(ids, several)
-        own, other = (_maps(model, taken) for model in models)
-        gains[several.start : several.stop] = own - other
-    own, other = (_maps(model, whole) for model in models)
-    return of_gains(measure, len(ids), float((own - other)[0]), gains)
-
-
-def resamples_of(models: Sequence[Sequence[_Ranked]]) -> int:
-    """How many there are time for, see MOST_VALUES."""
-    values = sum(len(one.images) + sum(map(len, one.true)) for model in models for one in model)
-    return max(REPLICATES, min(RESAMPLES, RESAMPLES * MOST_VALUES // max(1, values)))
+    return compare_anew(
+        measure,
+        ids,
+        (partial(_maps, models[0]), partial(_maps, models[1])),
+        # The boxes that both models have found and their true ones at each threshold.
+        values=sum(len(one.images) + sum(map(len, one.true)) for model in models for one in model),
+        widest=max((len(one.images) for model in models for one in model), default=0),
+    )
 
 
 def mean_average_precisions(

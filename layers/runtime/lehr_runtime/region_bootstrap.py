@@ -1,27 +1,23 @@
 """A paired bootstrap of the mean IoU: what chance does to the difference of two models' mean IoU over all images.
 
 An IoU is a ratio of pixels of all images together and no mean over images, so it is worked out anew in every resample,
-of the same images for both models, as `lehr_runtime.bootstrap.times` says. The mean is over the labels that occur in
+of the same images for both models (`lehr_runtime.bootstrap.compare_anew`). The mean is over the labels that occur in
 the resample. The same images give the same figures always, however they are divided into shards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
-from lehr.contracts.comparison import REPLICATES, Comparison
+from lehr.contracts.comparison import Comparison
 from lehr.contracts.segmentation import RegionAreas
-from lehr_runtime.bootstrap import of_gains, times
+from lehr_runtime.bootstrap import compare_anew
 from lehr_runtime.segmentation import regions
 
-RESAMPLES = 2000
-# So many labels of images, of both models together, have RESAMPLES resamples; more have fewer, but REPLICATES at least.
-MOST_VALUES = 2_000_000
 PLACES, LABELS, PIXELS = np.dtype("<u4"), np.dtype("u1"), np.dtype("<u4")
-# Values times resamples that are held at once: 16 MB in float64.
-_AT_ONCE = 1 << 21
 
 
 def areas_of(confusion: np.ndarray) -> RegionAreas:
@@ -62,17 +58,14 @@ def compare_regions(
     if not len(ids) == candidate.rows == champion.rows:
         raise ValueError(f"{len(ids)} images, areas of {candidate.rows} and {champion.rows}")
     models = [_by_label(one) for one in (candidate, champion)]
-    values = sum(len(images) for model in models for images, _ in model)
-    resamples = max(REPLICATES, min(RESAMPLES, RESAMPLES * MOST_VALUES // max(1, values)))
-    block = max(1, _AT_ONCE // max([len(ids), *(len(images) for model in models for images, _ in model)]))
-    gains = np.empty(resamples)
-    for first in range(0, resamples, block):
-        several = range(first, min(first + block, resamples))
-        taken = times(ids, several)
-        own, other = (_means(model, taken) for model in models)
-        gains[several.start : several.stop] = own - other
-    own, other = (_means(model, np.ones((1, len(ids)), dtype=np.uint8)) for model in models)
-    return of_gains(measure, len(ids), float((own - other)[0]), gains)
+    sizes = [len(images) for model in models for images, _ in model]
+    return compare_anew(
+        measure,
+        ids,
+        (partial(_means, models[0]), partial(_means, models[1])),
+        values=sum(sizes),
+        widest=max(sizes, default=0),
+    )
 
 
 def resampled_mean_ious(areas: RegionAreas, taken: np.ndarray) -> np.ndarray:

@@ -59,9 +59,9 @@ def test_several_instances_have_less_time_and_a_canary_costs_a_little() -> None:
 def test_the_job_has_a_limit_behind_the_wall_and_the_worst_case_counts_that() -> None:
     short = walled(1.0, spot=False)
     wall = training_wall_s(short, PRICES, shards=3) or 0
-    assert allowed_runtime_s(short, PRICES, shards=3) == wall + BEHIND_WALL_S
+    assert allowed_runtime_s(short.backend, wall) == wall + BEHIND_WALL_S
     assert estimate_run(short, PRICES, shards=3).max_runtime_s == wall + BEHIND_WALL_S
-    assert allowed_runtime_s(walled(100.0), PRICES) == 3600
+    assert allowed_runtime_s(short.backend, 90_000) == allowed_runtime_s(short.backend, None) == 3600
 
 
 def test_a_wall_that_leaves_no_time_is_refused_with_the_sum_that_would() -> None:

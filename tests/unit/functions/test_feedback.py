@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from functions.predict import app
-from functions.predict.feedback import MAX_LINE_BYTES, prediction_ids, write_feedback
+from functions.predict.capture import MAX_LINE_BYTES
+from functions.predict.feedback import prediction_ids, write_feedback
 from functions.predict.feedback_bodies import MAX_FEEDBACK
 from lehr.contracts.feedback import FeedbackLine, LabelledPrediction
 from tests.unit.functions.corpus import GOOD

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.rig.detectors import detectors
 from lehr.contracts.comparison import REPLICATES
 from lehr.contracts.detection import DetectionCounts, LabelDetections
-from lehr_runtime import detection_bootstrap as module
+from lehr_runtime import bootstrap as module
 from lehr_runtime.bootstrap import row_ids, times
 from lehr_runtime.detection import (
     IOU_THRESHOLDS,
@@ -132,7 +132,7 @@ def test_shards_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     again = compare_maps(np.concatenate([ids[9:], ids[:9]]), turned[0], turned[1], "mAP")
     assert (again.p_gain, again.p_loss) == (whole.p_gain, whole.p_loss)
     assert again.gain_at_least == pytest.approx(whole.gain_at_least, abs=1e-12)
-    monkeypatch.setattr(module, "_AT_ONCE", 300 * 1000)
+    monkeypatch.setattr(module, "_HELD", 300 * 1000)
     assert compare_maps(ids, own, other, "mAP") == whole
     redrawn = compare_maps(row_ids("b" * 64, 40), own, other, "mAP")
     assert redrawn.gain == whole.gain

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import jaccard_score
 
 from lehr.contracts.segmentation import RegionAreas
-from lehr_runtime import region_bootstrap as module
+from lehr_runtime import bootstrap as module
 from lehr_runtime.bootstrap import row_ids
 from lehr_runtime.region_bootstrap import (
     areas_of,
@@ -90,7 +90,7 @@ def test_however_much_is_held_at_once_the_figures_are_the_same(monkeypatch: pyte
     one, other = (areas(seen(random, truth, wrong), truth, 3) for wrong in (0.1, 0.4))
     ids = row_ids("cd" * 32, 30)
     whole = compare_regions(ids, one, other, "mean IoU")
-    monkeypatch.setattr(module, "_AT_ONCE", 700)
+    monkeypatch.setattr(module, "_HELD", 700)
     assert compare_regions(ids, one, other, "mean IoU") == whole
     assert whole.gain > 0
     with pytest.raises(ValueError, match="29 images"):
